@@ -1,0 +1,258 @@
+//! [`Config`]: everything a client can be told when it is opened, and every default.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::identity::{NameError, UserName};
+use crate::kademlia::{ALPHA, K};
+
+/// The network that a client joins unless told otherwise.
+pub const DEFAULT_NETWORK: &str = "peerchat";
+
+/// Longest name of a network, in bytes.
+pub const MAX_NETWORK_LEN: usize = 64;
+
+/// How long an undelivered message is retried unless told otherwise.
+pub const DEFAULT_MESSAGE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Where a profile is kept.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Location {
+    /// One file in this directory, which is made if it is missing.
+    Directory(PathBuf),
+    /// In memory, gone when the client closes: for tests and throw-away nodes.
+    Memory,
+}
+
+/// Why [`ConfigBuilder::build`] refused.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The network's name is empty or too long.
+    #[error("the network name is {len} bytes, allowed are 1 to {MAX_NETWORK_LEN}")]
+    Network {
+        /// Length of the refused name in bytes.
+        len: usize,
+    },
+    /// `k` is out of range.
+    #[error("k is {k}, allowed are 1 to {K}")]
+    K {
+        /// The refused value.
+        k: usize,
+    },
+    /// `alpha` is out of range.
+    #[error("alpha is {alpha}, allowed are 1 to k ({k})")]
+    Alpha {
+        /// The refused value.
+        alpha: usize,
+        /// The `k` beside it.
+        k: usize,
+    },
+    /// The data directory is an empty path.
+    #[error("the data directory is empty; name one, or ask for a profile in memory")]
+    DataDir,
+    /// The lifetime of a message is zero.
+    #[error("the lifetime of a message is zero")]
+    MessageLifetime,
+}
+
+/// What a client is opened with. Made by [`Config::builder`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    location: Location,
+    user: Option<UserName>,
+    network: String,
+    bind: Option<SocketAddr>,
+    k: usize,
+    alpha: usize,
+    message_lifetime: Duration,
+}
+
+impl Config {
+    /// Starts a configuration whose profile lives in `data_dir`.
+    #[must_use]
+    pub fn builder(data_dir: impl AsRef<Path>) -> ConfigBuilder {
+        ConfigBuilder::new(Location::Directory(data_dir.as_ref().to_owned()))
+    }
+
+    /// Starts a configuration whose profile lives in memory and ends with the client.
+    #[must_use]
+    pub fn in_memory() -> ConfigBuilder {
+        ConfigBuilder::new(Location::Memory)
+    }
+
+    /// Returns where the profile is kept.
+    #[must_use]
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// Returns the user's name, `None` for a node without a user.
+    #[must_use]
+    pub fn user(&self) -> Option<&UserName> {
+        self.user.as_ref()
+    }
+
+    /// Returns the name of the network.
+    #[must_use]
+    pub fn network(&self) -> &str {
+        &self.network
+    }
+
+    /// Returns the UDP address to bind, `None` for any port on every IPv4 and IPv6 address.
+    #[must_use]
+    pub fn bind(&self) -> Option<SocketAddr> {
+        self.bind
+    }
+
+    /// Returns Kademlia's k.
+    #[must_use]
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Returns Kademlia's alpha.
+    #[must_use]
+    pub fn alpha(&self) -> usize {
+        self.alpha
+    }
+
+    /// Returns how long an undelivered message is retried.
+    #[must_use]
+    pub fn message_lifetime(&self) -> Duration {
+        self.message_lifetime
+    }
+}
+
+/// Builds a [`Config`]; each setter says its unit, default and effect.
+#[derive(Clone, Debug)]
+pub struct ConfigBuilder {
+    config: Config,
+}
+
+impl ConfigBuilder {
+    fn new(location: Location) -> Self {
+        Self {
+            config: Config {
+                location,
+                user: None,
+                network: DEFAULT_NETWORK.to_owned(),
+                bind: None,
+                k: K,
+                alpha: ALPHA,
+                message_lifetime: DEFAULT_MESSAGE_LIFETIME,
+            },
+        }
+    }
+
+    /// Opens the client for this person. Default: none, a node that serves the network and nobody in particular.
+    ///
+    /// A name that this data directory knows is logged in; any other is registered.
+    ///
+    /// # Errors
+    ///
+    /// The name breaks the rules of [`UserName::parse`].
+    pub fn user(mut self, name: &str) -> Result<Self, NameError> {
+        self.config.user = Some(UserName::parse(name)?);
+        Ok(self)
+    }
+
+    /// Names the network. Default: [`DEFAULT_NETWORK`]. Nodes of different networks never talk.
+    #[must_use]
+    pub fn network(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.config.network);
+        self
+    }
+
+    /// Binds this UDP address. Default: any port on every IPv4 and IPv6 address.
+    #[must_use]
+    pub fn bind(mut self, address: SocketAddr) -> Self {
+        self.config.bind = Some(address);
+        self
+    }
+
+    /// Binds this UDP port on every IPv4 and IPv6 address, 0 for any.
+    #[must_use]
+    pub fn port(self, port: u16) -> Self {
+        self.bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
+    }
+
+    /// Sets k, the size of a bucket and the number of nodes that keep a record. Default and maximum: [`K`].
+    #[must_use]
+    pub fn k(mut self, k: usize) -> Self {
+        self.config.k = k;
+        self
+    }
+
+    /// Sets alpha, the number of requests that a lookup keeps in flight. Default: [`ALPHA`]. At most k.
+    #[must_use]
+    pub fn alpha(mut self, alpha: usize) -> Self {
+        self.config.alpha = alpha;
+        self
+    }
+
+    /// Sets how long an undelivered message is retried. Default: [`DEFAULT_MESSAGE_LIFETIME`].
+    #[must_use]
+    pub fn message_lifetime(mut self, lifetime: Duration) -> Self {
+        self.config.message_lifetime = lifetime;
+        self
+    }
+
+    /// Checks the configuration as a whole.
+    ///
+    /// # Errors
+    ///
+    /// A value is out of its range; the error says which and what is allowed.
+    pub fn build(self) -> Result<Config, ConfigError> {
+        let config = self.config;
+        if config.network.is_empty() || config.network.len() > MAX_NETWORK_LEN {
+            return Err(ConfigError::Network { len: config.network.len() });
+        }
+        if !(1..=K).contains(&config.k) {
+            return Err(ConfigError::K { k: config.k });
+        }
+        if !(1..=config.k).contains(&config.alpha) {
+            return Err(ConfigError::Alpha { alpha: config.alpha, k: config.k });
+        }
+        if config.location == Location::Directory(PathBuf::new()) {
+            return Err(ConfigError::DataDir);
+        }
+        if config.message_lifetime.is_zero() {
+            return Err(ConfigError::MessageLifetime);
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid() {
+        let config = Config::in_memory().build().unwrap();
+        assert_eq!((config.k(), config.alpha(), config.network()), (K, ALPHA, DEFAULT_NETWORK));
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        assert_eq!(Config::in_memory().k(0).build().unwrap_err(), ConfigError::K { k: 0 });
+        assert_eq!(Config::in_memory().k(K + 1).build().unwrap_err(), ConfigError::K { k: K + 1 });
+        assert_eq!(
+            Config::in_memory().k(2).alpha(3).build().unwrap_err(),
+            ConfigError::Alpha { alpha: 3, k: 2 }
+        );
+        assert_eq!(Config::in_memory().network("").build().unwrap_err(), ConfigError::Network { len: 0 });
+        assert_eq!(Config::builder("").build().unwrap_err(), ConfigError::DataDir);
+        assert_eq!(
+            Config::in_memory().message_lifetime(Duration::ZERO).build().unwrap_err(),
+            ConfigError::MessageLifetime
+        );
+    }
+
+    #[test]
+    fn a_bad_name_is_refused_at_once() {
+        assert!(Config::in_memory().user("").is_err());
+    }
+}

@@ -1,0 +1,197 @@
+//! [`Error`], the one error of the crate's face, and [`ErrorCode`], whose numbers never change.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Says what kind of thing went wrong, by a number that is the same in C, Rust and every binding.
+///
+/// Numbers are never reused: a retired one stays here as a comment.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum ErrorCode {
+    // -1 to -9: what only C can do wrong (NULL pointers, text that is not UTF-8); see peerchat-ffi.
+    /// An option is out of its range.
+    InvalidArgument = -10,
+    /// A user name breaks the rules of RFC 8265 or ours.
+    InvalidName = -11,
+    /// An address is not of the form `host:port` or `key@host:port`.
+    InvalidAddress = -12,
+    /// A message without text.
+    EmptyText = -13,
+    /// A message text that is longer than [`crate::MAX_TEXT_LEN`].
+    TextTooLong = -14,
+    /// The outbox holds as many unfinished messages as it may.
+    OutboxFull = -15,
+    /// No message has this id.
+    NotFound = -16,
+    /// The client has no user: it was opened as a node only.
+    NoUser = -17,
+
+    /// The client was closed.
+    Closed = -30,
+    /// A wait ran out of time.
+    TimedOut = -31,
+
+    /// Another process, or another client of this one, has the profile open.
+    ProfileInUse = -40,
+    /// The profile on disk is damaged.
+    ProfileDamaged = -41,
+    /// The profile was written by a later version of peerchat.
+    ProfileTooNew = -42,
+    /// The disk refused: full, read-only, gone.
+    Storage = -43,
+
+    /// Another program uses the UDP port.
+    AddressInUse = -50,
+    /// The UDP socket could not be opened.
+    Network = -51,
+    /// No node answered at the bootstrap address.
+    Unreachable = -52,
+    /// The node at the bootstrap address has another key than the one that was asked for.
+    WrongKey = -53,
+
+    /// Nobody in the network goes by the recipient's name.
+    UnknownRecipient = -60,
+    /// Somebody else holds the name.
+    NameTaken = -61,
+    /// The network does not agree on who holds the name.
+    NameContested = -62,
+    /// The message was not delivered before it expired.
+    Expired = -63,
+
+    /// A bug in peerchat.
+    Internal = -90,
+}
+
+/// What a [`crate::Client`] call can fail with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// A user name breaks the rules.
+    #[error(transparent)]
+    Name(#[from] crate::identity::NameError),
+    /// An address does not parse.
+    #[error("`{address}` is not an address: write host:port, [ipv6]:port or key@host:port")]
+    Address {
+        /// What was given.
+        address: String,
+    },
+    /// The text is empty.
+    #[error("the message has no text")]
+    EmptyText,
+    /// The text is too long.
+    #[error("the message text is {len} bytes, the limit is {max}", max = crate::MAX_TEXT_LEN)]
+    TextTooLong {
+        /// Length of the refused text in bytes.
+        len: usize,
+    },
+    /// The outbox is full.
+    #[error("the outbox holds {limit} unfinished messages; wait until some are delivered or expire")]
+    OutboxFull {
+        /// How many unfinished messages fit.
+        limit: usize,
+    },
+    /// There is no such message.
+    #[error("no message has this id")]
+    NotFound,
+    /// The client is a node without a user.
+    #[error("this client has no user: open it with a user name to send or receive")]
+    NoUser,
+    /// The client was closed.
+    #[error("the client is closed")]
+    Closed,
+    /// A wait ran out of time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The profile is open elsewhere.
+    #[error("the profile {path} is open in another process or client; close that one first", path = path.display())]
+    ProfileInUse {
+        /// The profile's file.
+        path: PathBuf,
+    },
+    /// The profile is damaged.
+    #[error("the profile {path} is damaged: {detail}", path = path.display())]
+    ProfileDamaged {
+        /// The profile's file.
+        path: PathBuf,
+        /// What does not fit.
+        detail: String,
+    },
+    /// The profile is from a later version.
+    #[error("the profile {path} has format {found}, this version of peerchat knows up to {known}; use a newer one", path = path.display())]
+    ProfileTooNew {
+        /// The profile's file.
+        path: PathBuf,
+        /// The format of the file.
+        found: u32,
+        /// The newest format that this version opens.
+        known: u32,
+    },
+    /// The disk refused.
+    #[error("storage failed: {detail}")]
+    Storage {
+        /// What the system said.
+        detail: String,
+    },
+    /// The UDP port is taken.
+    #[error("UDP address {address} is in use; choose another port, or 0 for any")]
+    AddressInUse {
+        /// The address that was asked for.
+        address: SocketAddr,
+    },
+    /// The UDP socket could not be opened.
+    #[error("cannot open UDP socket {address}: {detail}")]
+    Network {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        detail: String,
+    },
+    /// Nobody goes by this name.
+    #[error("nobody in the network goes by this name")]
+    UnknownRecipient,
+    /// The network does not agree on who holds the name.
+    #[error("the network does not agree on who holds this name: {fingerprints:?}")]
+    NameContested {
+        /// Everyone who was named, by fingerprint.
+        fingerprints: Vec<String>,
+    },
+    /// A bug in peerchat.
+    #[error("internal error: {detail}")]
+    Internal {
+        /// Which invariant broke.
+        detail: String,
+    },
+}
+
+impl Error {
+    /// Returns the stable number of this kind of error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Config(_) => ErrorCode::InvalidArgument,
+            Self::Name(_) => ErrorCode::InvalidName,
+            Self::Address { .. } => ErrorCode::InvalidAddress,
+            Self::EmptyText => ErrorCode::EmptyText,
+            Self::TextTooLong { .. } => ErrorCode::TextTooLong,
+            Self::OutboxFull { .. } => ErrorCode::OutboxFull,
+            Self::NotFound => ErrorCode::NotFound,
+            Self::NoUser => ErrorCode::NoUser,
+            Self::Closed => ErrorCode::Closed,
+            Self::TimedOut => ErrorCode::TimedOut,
+            Self::ProfileInUse { .. } => ErrorCode::ProfileInUse,
+            Self::ProfileDamaged { .. } => ErrorCode::ProfileDamaged,
+            Self::ProfileTooNew { .. } => ErrorCode::ProfileTooNew,
+            Self::Storage { .. } => ErrorCode::Storage,
+            Self::AddressInUse { .. } => ErrorCode::AddressInUse,
+            Self::Network { .. } => ErrorCode::Network,
+            Self::UnknownRecipient => ErrorCode::UnknownRecipient,
+            Self::NameContested { .. } => ErrorCode::NameContested,
+            Self::Internal { .. } => ErrorCode::Internal,
+        }
+    }
+}

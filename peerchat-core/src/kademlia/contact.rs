@@ -1,0 +1,210 @@
+//! [`Contact`]: a node's key and where to reach it.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use data_encoding::BASE32_NOPAD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::id::NodeId;
+use crate::identity::{KeyError, PublicKey};
+
+/// A node's Ed25519 public key as somebody told it: not checked until a handshake with the node succeeds.
+///
+/// Checking costs a point decompression; a reply with twenty contacts is not worth twenty of them.
+#[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct NodeKey([u8; 32]);
+
+impl NodeKey {
+    /// Takes the bytes of a key, unchecked.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes of the key.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Returns the id of the node: the BLAKE3-256 hash of the key.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        NodeId::from_bytes(*blake3::hash(&self.0).as_bytes())
+    }
+
+    /// Checks that the key can be used.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no key, or one that must not be trusted.
+    pub fn check(&self) -> Result<PublicKey, KeyError> {
+        PublicKey::from_bytes(self.0)
+    }
+}
+
+impl From<PublicKey> for NodeKey {
+    fn from(key: PublicKey) -> Self {
+        Self(*key.as_bytes())
+    }
+}
+
+impl fmt::Display for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+    }
+}
+
+impl fmt::Debug for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeKey({self})")
+    }
+}
+
+/// Which addresses a node can use; asked for in FIND_NODE and FIND_VALUE.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum AddressFamily {
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+    /// Both.
+    Any,
+}
+
+impl AddressFamily {
+    /// Tells whether a node of this family can send to `address`.
+    #[must_use]
+    pub fn admits(self, address: &SocketAddr) -> bool {
+        match self {
+            Self::V4 => address.is_ipv4(),
+            Self::V6 => address.is_ipv6(),
+            Self::Any => true,
+        }
+    }
+}
+
+/// How far an address carries, from the narrowest.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Scope {
+    /// This machine only.
+    Loopback,
+    /// The local network: private, link-local, shared (RFC 6598) and unique local (RFC 4193) ranges.
+    Private,
+    /// The internet.
+    Global,
+}
+
+impl Scope {
+    /// Returns the scope of an address, `None` if nothing can be sent to it: port 0, unspecified, multicast, broadcast.
+    #[must_use]
+    pub fn of(address: &SocketAddr) -> Option<Self> {
+        let ip = address.ip().to_canonical();
+        if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
+            return None;
+        }
+        match ip {
+            ip if ip.is_loopback() => Some(Self::Loopback),
+            IpAddr::V4(ip) if ip.is_broadcast() || ip.octets()[0] == 0 || ip.octets()[0] >= 240 => None,
+            IpAddr::V4(ip) => {
+                let is_shared = ip.octets()[0] == 100 && (64..128).contains(&ip.octets()[1]);
+                Some(if ip.is_private() || ip.is_link_local() || is_shared {
+                    Self::Private
+                } else {
+                    Self::Global
+                })
+            }
+            IpAddr::V6(ip) => Some(if ip.is_unique_local() || ip.is_unicast_link_local() {
+                Self::Private
+            } else {
+                Self::Global
+            }),
+        }
+    }
+}
+
+/// A node: its key, the id that follows from it, and one address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Contact {
+    id: NodeId,
+    key: NodeKey,
+    address: SocketAddr,
+}
+
+impl Contact {
+    /// Makes a contact; the id is derived from the key, an IPv4-mapped address becomes IPv4.
+    #[must_use]
+    pub fn new(key: NodeKey, address: SocketAddr) -> Self {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        Self { id: key.node_id(), key, address }
+    }
+
+    /// Returns the node's id.
+    #[must_use]
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Returns the node's key.
+    #[must_use]
+    pub const fn key(&self) -> NodeKey {
+        self.key
+    }
+
+    /// Returns where to reach it.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Serialize for Contact {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.key, self.address).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Contact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (key, address) = <(NodeKey, SocketAddr)>::deserialize(deserializer)?;
+        Ok(Self::new(key, address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_a_scope() {
+        let scope = |text: &str| Scope::of(&text.parse().unwrap());
+        assert_eq!(scope("127.0.0.1:1"), Some(Scope::Loopback));
+        assert_eq!(scope("[::1]:1"), Some(Scope::Loopback));
+        assert_eq!(scope("[::ffff:127.0.0.1]:1"), Some(Scope::Loopback));
+        for private in
+            ["10.0.0.1:1", "192.168.1.1:1", "172.16.0.1:1", "169.254.0.1:1", "100.64.0.1:1", "[fd00::1]:1"]
+        {
+            assert_eq!(scope(private), Some(Scope::Private), "{private}");
+        }
+        assert_eq!(scope("1.1.1.1:1"), Some(Scope::Global));
+        assert_eq!(scope("[2001:db8::1]:1"), Some(Scope::Global));
+        for none in [
+            "0.0.0.0:1",
+            "0.1.2.3:1",
+            "1.1.1.1:0",
+            "224.0.0.1:1",
+            "255.255.255.255:1",
+            "[::]:1",
+            "[ff02::1]:1",
+        ] {
+            assert_eq!(scope(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_is_an_ipv4_address() {
+        let contact = Contact::new(NodeKey::from_bytes([1; 32]), "[::ffff:127.0.0.1]:9".parse().unwrap());
+        assert_eq!(contact.address(), "127.0.0.1:9".parse().unwrap());
+    }
+}

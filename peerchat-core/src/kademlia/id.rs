@@ -1,0 +1,111 @@
+//! [`NodeId`], a place in the DHT, and [`Distance`], the XOR of two.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Length of an id in bytes.
+pub(crate) const ID_LEN: usize = 32;
+
+/// A 256-bit place in the DHT: a node's own, a record's key, or the target of a lookup.
+#[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct NodeId([u8; ID_LEN]);
+
+impl NodeId {
+    /// Number of bits, and so of k-buckets.
+    pub const BITS: usize = 8 * ID_LEN;
+
+    /// Takes the bytes of an id, most significant first.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; ID_LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the bytes of the id, most significant first.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; ID_LEN] {
+        &self.0
+    }
+
+    /// Returns the XOR distance to `other` (Kademlia paper, 2.1).
+    #[must_use]
+    pub fn distance(&self, other: &Self) -> Distance {
+        let mut xor = [0; ID_LEN];
+        for (out, (a, b)) in xor.iter_mut().zip(self.0.iter().zip(&other.0)) {
+            *out = a ^ b;
+        }
+        Distance(xor)
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = self.0;
+        write!(f, "NodeId({a:02x}{b:02x}{c:02x}{d:02x}..)")
+    }
+}
+
+/// The XOR of two ids, ordered as a number.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Distance([u8; ID_LEN]);
+
+impl Distance {
+    /// Returns i with 2^i <= distance < 2^(i+1), the index of the k-bucket; `None` for zero (Kademlia paper, 2.2).
+    #[must_use]
+    pub fn bucket_index(&self) -> Option<usize> {
+        let (zeros, byte) = self.0.iter().enumerate().find(|(_, byte)| **byte != 0)?;
+        Some(NodeId::BITS - 1 - 8 * zeros - byte.leading_zeros() as usize)
+    }
+}
+
+impl fmt::Debug for Distance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Distance(bucket {:?})", self.bucket_index())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id() -> impl Strategy<Value = NodeId> {
+        any::<[u8; ID_LEN]>().prop_map(NodeId::from_bytes)
+    }
+
+    proptest! {
+        #[test]
+        fn distance_is_a_metric(a in id(), b in id(), c in id()) {
+            prop_assert_eq!(a.distance(&b), b.distance(&a));
+            prop_assert_eq!(a.distance(&b) == Distance([0; ID_LEN]), a == b);
+            // d(a, c) = d(a, b) XOR d(b, c), and XOR never exceeds the sum: the triangle inequality.
+            let (ab, bc) = (a.distance(&b), b.distance(&c));
+            prop_assert_eq!(a.distance(&c), NodeId(ab.0).distance(&NodeId(bc.0)));
+        }
+
+        #[test]
+        fn only_one_id_lies_at_a_distance(a in id(), b in id(), c in id()) {
+            prop_assert_eq!(a.distance(&b) == a.distance(&c), b == c);
+        }
+
+        #[test]
+        fn the_bucket_is_the_highest_differing_bit(a in id(), bit in 0..NodeId::BITS) {
+            let mut other = a;
+            other.0[ID_LEN - 1 - bit / 8] ^= 1 << (bit % 8);
+            prop_assert_eq!(a.distance(&other).bucket_index(), Some(bit));
+        }
+    }
+
+    #[test]
+    fn no_bucket_holds_oneself() {
+        let id = NodeId::from_bytes([3; ID_LEN]);
+        assert_eq!(id.distance(&id).bucket_index(), None);
+    }
+}

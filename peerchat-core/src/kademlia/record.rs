@@ -1,0 +1,309 @@
+//! [`Record`]: a signed value in the DHT, with a fixed header that holders read and a body that they do not.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::NodeId;
+use crate::identity::{KEY_LEN, PublicKey, SIGNATURE_LEN, SecretKey};
+use crate::time::Timestamp;
+
+/// Version of the record layout, its first byte.
+const RECORD_VERSION: u8 = 1;
+
+/// Length of everything before the body: version, kind, key, owner, sequence, issued, expires, body length.
+const HEADER_LEN: usize = 1 + 1 + 32 + KEY_LEN + 8 + 8 + 8 + 2;
+
+/// Longest body in bytes: with header and signature it fits one datagram.
+pub const MAX_RECORD_BODY_LEN: usize = 700;
+
+/// Longest record in bytes.
+pub const MAX_RECORD_LEN: usize = HEADER_LEN + MAX_RECORD_BODY_LEN + SIGNATURE_LEN;
+
+/// Longest time from issue to expiry that a holder accepts.
+pub const MAX_RECORD_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How far ahead of the holder's clock a sequence number (milliseconds) or an issue time may be.
+pub const MAX_RECORD_AHEAD: Duration = Duration::from_secs(24 * 3600);
+
+/// What signatures of records start with, so that none can pass for a signature of something else.
+const SIGNATURE_CONTEXT: &[u8] = b"peerchat record 1";
+
+/// The place of a record in the DHT.
+#[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct RecordKey(NodeId);
+
+impl RecordKey {
+    /// Returns the key of the claim on a normalized user name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        Self::hash(b"name", name.as_bytes())
+    }
+
+    /// Returns the key of the record of the user with these id bytes.
+    #[must_use]
+    pub fn of_user(user: &[u8; 32]) -> Self {
+        Self::hash(b"user", user)
+    }
+
+    /// Takes the bytes of a key.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(NodeId::from_bytes(bytes))
+    }
+
+    /// Returns the key as a place that a lookup can target.
+    #[must_use]
+    pub const fn place(&self) -> NodeId {
+        self.0
+    }
+
+    fn hash(context: &[u8], value: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(context).update(value);
+        Self(NodeId::from_bytes(*hasher.finalize().as_bytes()))
+    }
+}
+
+impl fmt::Debug for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecordKey({:?})", self.0)
+    }
+}
+
+/// What a record says, and so which rule decides who may replace it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[repr(u8)]
+pub enum RecordKind {
+    /// A user name is claimed by the owner: the first owner a holder knows keeps the key.
+    Claim = 1,
+    /// A user's devices: the key must be the one of the owner's own id.
+    User = 2,
+}
+
+/// What holders read of a record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RecordHeader {
+    /// What the record says.
+    pub kind: RecordKind,
+    /// Where in the DHT it belongs.
+    pub key: RecordKey,
+    /// Who signed it.
+    pub owner: PublicKey,
+    /// Of two records of one owner and key the one with the larger sequence wins: the larger of the previous
+    /// one + 1 and the time in milliseconds.
+    pub sequence: u64,
+    /// When the owner signed it.
+    pub issued: Timestamp,
+    /// When holders drop it.
+    pub expires: Timestamp,
+}
+
+/// Why [`Record::parse`] refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// Too short, too long, or not as long as the header says.
+    #[error("a record of the wrong length")]
+    Length,
+    /// An unknown version.
+    #[error("a record of an unknown version")]
+    Version,
+    /// An unknown kind.
+    #[error("a record of an unknown kind")]
+    Kind,
+    /// The owner's key is no usable key.
+    #[error("a record whose owner is not a usable key")]
+    Owner,
+    /// The key is not the one that a record of this kind and owner has.
+    #[error("a record under a key that is not its owner's")]
+    Key,
+    /// It expires before it is issued, or lives longer than [`MAX_RECORD_LIFETIME`].
+    #[error("a record whose times do not fit together")]
+    Times,
+    /// The signature is not the owner's.
+    #[error("a record with a wrong signature")]
+    Signature,
+}
+
+/// A record whose signature was checked, with the bytes that were signed.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Record {
+    header: RecordHeader,
+    bytes: Box<[u8]>,
+}
+
+impl Record {
+    /// Makes and signs a record; `header.owner` must be the public half of `key`.
+    ///
+    /// # Errors
+    ///
+    /// The body is longer than [`MAX_RECORD_BODY_LEN`], or the header would not be accepted by [`Record::parse`].
+    pub fn sign(key: &SecretKey, header: RecordHeader, body: &[u8]) -> Result<Self, RecordError> {
+        let body_len = u16::try_from(body.len()).map_err(|_| RecordError::Length)?;
+        let mut bytes = Vec::with_capacity(HEADER_LEN + body.len() + SIGNATURE_LEN);
+        bytes.extend([RECORD_VERSION, header.kind as u8]);
+        bytes.extend(header.key.0.as_bytes());
+        bytes.extend(header.owner.as_bytes());
+        bytes.extend(header.sequence.to_be_bytes());
+        bytes.extend(header.issued.unix_ms().to_be_bytes());
+        bytes.extend(header.expires.unix_ms().to_be_bytes());
+        bytes.extend(body_len.to_be_bytes());
+        bytes.extend(body);
+        bytes.extend(key.sign(&[SIGNATURE_CONTEXT, &bytes].concat()));
+        Self::parse(&bytes)
+    }
+
+    /// Checks the bytes of a record: lengths, times, that the owner may use the key, and the signature.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the bytes break.
+    pub fn parse(bytes: &[u8]) -> Result<Self, RecordError> {
+        if bytes.len() > MAX_RECORD_LEN {
+            return Err(RecordError::Length);
+        }
+        let mut reader = Reader(bytes);
+        let [version] = reader.take()?;
+        if version != RECORD_VERSION {
+            return Err(RecordError::Version);
+        }
+        let kind = match reader.take()? {
+            [1] => RecordKind::Claim,
+            [2] => RecordKind::User,
+            [_] => return Err(RecordError::Kind),
+        };
+        let key = RecordKey::from_bytes(reader.take()?);
+        let owner: [u8; KEY_LEN] = reader.take()?;
+        let sequence = u64::from_be_bytes(reader.take()?);
+        let issued = Timestamp::from_unix_ms(u64::from_be_bytes(reader.take()?));
+        let expires = Timestamp::from_unix_ms(u64::from_be_bytes(reader.take()?));
+        let body_len = usize::from(u16::from_be_bytes(reader.take()?));
+        if reader.0.len() != body_len + SIGNATURE_LEN {
+            return Err(RecordError::Length);
+        }
+        if expires <= issued || expires.saturating_since(issued) > MAX_RECORD_LIFETIME {
+            return Err(RecordError::Times);
+        }
+        let owner = PublicKey::from_bytes(owner).map_err(|_| RecordError::Owner)?;
+        if kind == RecordKind::User
+            && key != RecordKey::of_user(crate::identity::UserId::of(&owner).as_bytes())
+        {
+            return Err(RecordError::Key);
+        }
+        let (signed, signature) = bytes.split_at(bytes.len() - SIGNATURE_LEN);
+        let signature = signature.try_into().map_err(|_| RecordError::Length)?;
+        if !owner.verifies(&[SIGNATURE_CONTEXT, signed].concat(), &signature) {
+            return Err(RecordError::Signature);
+        }
+        let header = RecordHeader { kind, key, owner, sequence, issued, expires };
+        Ok(Self { header, bytes: bytes.into() })
+    }
+
+    /// Returns the header.
+    #[must_use]
+    pub const fn header(&self) -> &RecordHeader {
+        &self.header
+    }
+
+    /// Returns the whole record as it was signed.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns the body.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.bytes.get(HEADER_LEN..self.bytes.len() - SIGNATURE_LEN).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("header", &self.header).field("body_len", &self.body().len()).finish()
+    }
+}
+
+/// Takes fixed-length fields off the front of a slice.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
+        let (field, rest) = self.0.split_first_chunk().ok_or(RecordError::Length)?;
+        self.0 = rest;
+        Ok(*field)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::identity::UserId;
+
+    const ISSUED: Timestamp = Timestamp::from_unix_ms(1_000_000);
+
+    fn header(key: &SecretKey) -> RecordHeader {
+        let owner = key.public();
+        RecordHeader {
+            kind: RecordKind::User,
+            key: RecordKey::of_user(UserId::of(&owner).as_bytes()),
+            owner,
+            sequence: 9,
+            issued: ISSUED,
+            expires: ISSUED.saturating_add(MAX_RECORD_LIFETIME),
+        }
+    }
+
+    #[test]
+    fn a_record_survives_its_bytes() {
+        let key = SecretKey::from_bytes(&[5; 32]);
+        let record = Record::sign(&key, header(&key), b"devices").unwrap();
+        assert_eq!(Record::parse(record.as_bytes()), Ok(record.clone()));
+        assert_eq!(record.body(), b"devices");
+        assert_eq!(*record.header(), header(&key));
+    }
+
+    #[test]
+    fn times_and_lengths_and_keys_are_checked() {
+        let key = SecretKey::from_bytes(&[5; 32]);
+        let good = header(&key);
+        let longer = ISSUED.saturating_add(MAX_RECORD_LIFETIME + Duration::from_millis(1));
+        for (header, error) in [
+            (RecordHeader { expires: ISSUED, ..good }, RecordError::Times),
+            (RecordHeader { expires: longer, ..good }, RecordError::Times),
+            (RecordHeader { key: RecordKey::of_name("alice"), ..good }, RecordError::Key),
+            (
+                RecordHeader {
+                    kind: RecordKind::Claim,
+                    owner: SecretKey::from_bytes(&[6; 32]).public(),
+                    ..good
+                },
+                RecordError::Signature,
+            ),
+        ] {
+            assert_eq!(Record::sign(&key, header, b""), Err(error));
+        }
+        assert_eq!(Record::sign(&key, good, &[0; MAX_RECORD_BODY_LEN + 1]), Err(RecordError::Length));
+        assert!(Record::sign(&key, good, &[0; MAX_RECORD_BODY_LEN]).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_bit_is_noticed(byte in 0..200_usize, bit in 0..8_u32) {
+            let key = SecretKey::from_bytes(&[5; 32]);
+            let mut bytes = Record::sign(&key, header(&key), &[1; 50]).unwrap().as_bytes().to_vec();
+            let byte = byte % bytes.len();
+            bytes[byte] ^= 1_u8 << bit;
+            prop_assert!(Record::parse(&bytes).is_err());
+        }
+
+        #[test]
+        fn random_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..MAX_RECORD_LEN + 9)) {
+            prop_assert!(Record::parse(&bytes).is_err());
+        }
+    }
+}

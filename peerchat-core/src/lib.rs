@@ -1,0 +1,23 @@
+//! The peerchat node: people find one another by name in a Kademlia DHT and write to one another, without servers.
+//!
+//! [`Client`] is the handle that applications hold. Below it everything that decides is a plain struct that never
+//! waits, never reads a clock and never touches a socket; `ARCHITECTURE.md` shows how they fit together.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod error;
+pub mod event;
+pub mod identity;
+pub mod kademlia;
+pub mod save;
+pub mod time;
+
+pub use config::{Config, ConfigBuilder, ConfigError};
+pub use error::{Error, ErrorCode};
+pub use event::{CommandId, Event, MessageId, MessageState, ReceivedMessage};
+pub use identity::{NameError, Recipient, UserId, UserName};
+pub use kademlia::{NodeId, NodeKey};
+pub use time::Timestamp;
+
+/// Longest text of a message in bytes of UTF-8: what fits one datagram with everything around it.
+pub const MAX_TEXT_LEN: usize = 1000;

@@ -1,0 +1,189 @@
+//! What the engine asks to be saved, and what it is given back when a profile is opened.
+//!
+//! A [`WriteBatch`] is atomic: all of it is on disk or nothing is.
+
+use crate::event::MessageState;
+use crate::identity::{SecretKey, UserId};
+use crate::kademlia::{Contact, NodeId, RecordKey};
+use crate::time::Timestamp;
+
+/// Names a batch; batches are written in the order of their ids.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct BatchId(pub u64);
+
+/// Writes that belong together.
+#[derive(Clone, Debug)]
+pub struct WriteBatch {
+    /// Repeated when the batch is on disk.
+    pub id: BatchId,
+    /// In the order in which they take effect.
+    pub writes: Vec<Write>,
+}
+
+/// Names a conversation within one profile.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct ConversationId(pub u32);
+
+/// Names the messages of one device in one conversation, within one profile.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct StreamId(pub u32);
+
+impl StreamId {
+    /// The stream of what this profile itself writes, in every conversation.
+    pub const OWN: Self = Self(0);
+}
+
+/// One thing to save.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Inserts or replaces a record kept for the DHT.
+    Record {
+        /// Its key.
+        key: RecordKey,
+        /// The signed bytes.
+        bytes: Vec<u8>,
+    },
+    /// Drops a record kept for the DHT.
+    RecordGone {
+        /// Its key.
+        key: RecordKey,
+    },
+    /// Replaces the saved routing table, best contacts first.
+    Routing {
+        /// The whole table.
+        contacts: Vec<Contact>,
+    },
+    /// Inserts or replaces one of the user's own records, so that its sequence and issue time are never lost.
+    OwnRecord {
+        /// The signed bytes.
+        bytes: Vec<u8>,
+    },
+    /// Inserts or replaces a conversation.
+    Conversation(SavedConversation),
+    /// Inserts or replaces a stream.
+    Stream(SavedStream),
+    /// Inserts a message.
+    Message(SavedMessage),
+    /// Changes the state of a message of our own.
+    MessageState {
+        /// Its position in history.
+        position: u64,
+        /// The new state.
+        state: MessageState,
+    },
+    /// Gives a message of our own its number, once its recipient is known.
+    MessageNumber {
+        /// Its position in history.
+        position: u64,
+        /// The conversation it turned out to belong to.
+        conversation: ConversationId,
+        /// Its number in the own stream of that conversation.
+        number: u64,
+    },
+    /// The application has confirmed every received message up to this position in history.
+    Confirmed {
+        /// The position.
+        position: u64,
+    },
+}
+
+/// A conversation with one person.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SavedConversation {
+    /// Names it in this profile.
+    pub id: ConversationId,
+    /// How the person is shown and addressed: `alice` or `alice#7kq2m4xd`.
+    pub peer: String,
+    /// The person, once known; from then on it never changes.
+    pub user: Option<UserId>,
+    /// Number that the next message of ours gets.
+    pub next_number: u64,
+}
+
+/// What has arrived from one device in one conversation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SavedStream {
+    /// Names it in this profile.
+    pub id: StreamId,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The node of the sending device.
+    pub device: NodeId,
+    /// Every number below this one has arrived or was given up by its sender.
+    pub next_number: u64,
+}
+
+/// A message in history.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SavedMessage {
+    /// Its place in the history of the profile, counted from 1 over all conversations.
+    pub position: u64,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Whose it is: [`StreamId::OWN`] or a device's.
+    pub stream: StreamId,
+    /// Its number in the stream; `None` while the recipient of a message of our own is not yet known.
+    pub number: Option<u64>,
+    /// What the body is; see [`crate::wire::ContentKind`].
+    pub kind: u16,
+    /// The body; UTF-8 if the kind is text.
+    pub body: Vec<u8>,
+    /// When it was written, by the writer's clock.
+    pub sent: Timestamp,
+    /// When it was saved here.
+    pub received: Timestamp,
+    /// How far it has come; `None` for a received message.
+    pub state: Option<MessageState>,
+    /// When an undelivered message of our own is given up; the receive time for a received one.
+    pub expires: Timestamp,
+}
+
+/// The keys of a profile, made when it is first opened.
+#[derive(Clone, Debug)]
+pub struct ProfileKeys {
+    /// The node's key.
+    pub node: SecretKey,
+    /// The user's key; `None` for a node without a user.
+    pub user: Option<SecretKey>,
+}
+
+/// Everything a profile holds that the engine needs in memory.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// The keys.
+    pub keys: ProfileKeys,
+    /// The saved routing table, best contacts first.
+    pub routing: Vec<Contact>,
+    /// The records kept for the DHT, as signed bytes.
+    pub records: Vec<Vec<u8>>,
+    /// The user's own records, as signed bytes.
+    pub own_records: Vec<Vec<u8>>,
+    /// Every conversation.
+    pub conversations: Vec<SavedConversation>,
+    /// Every stream.
+    pub streams: Vec<SavedStream>,
+    /// Our own messages in state [`MessageState::Queued`], by position.
+    pub outbox: Vec<SavedMessage>,
+    /// The highest position in history, 0 if it is empty.
+    pub last_position: u64,
+    /// The application has confirmed every received message up to this position.
+    pub confirmed_position: u64,
+}
+
+impl Saved {
+    /// Returns what a profile holds that was just made.
+    #[must_use]
+    pub fn fresh(keys: ProfileKeys) -> Self {
+        Self {
+            keys,
+            routing: Vec::new(),
+            records: Vec::new(),
+            own_records: Vec::new(),
+            conversations: Vec::new(),
+            streams: Vec::new(),
+            outbox: Vec::new(),
+            last_position: 0,
+            confirmed_position: 0,
+        }
+    }
+}
