@@ -11,6 +11,7 @@ pub mod identity;
 pub mod kademlia;
 pub mod save;
 pub mod time;
+pub mod transport;
 
 pub use config::{Config, ConfigBuilder, ConfigError};
 pub use error::{Error, ErrorCode};

@@ -1,0 +1,1 @@
+//! Two transports on a virtual network.
