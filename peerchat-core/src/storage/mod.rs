@@ -93,7 +93,7 @@ impl Store {
     /// are written in order, and after a failure every later one fails too.
     ///
     /// On disk, `done` runs on the writer thread, which serves every profile of the process: it must return soon
-    /// and must not call the store. Blocks while [`writer::QUEUE_LEN`] jobs wait. In memory, or once the store is
+    /// and must not call the store. Blocks while the thread's queue is full, until the disk caught up. In memory, or once the store is
     /// closed, `done` has run when this returns.
     ///
     /// A failed batch left nothing behind, unless it failed because the disk did: then the profile has to be

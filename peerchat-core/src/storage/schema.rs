@@ -130,3 +130,24 @@ fn quick_check_of(connection: &Connection, argument: &str) -> Result<(), Failure
     let found: String = connection.query_row(&sql, [], |row| row.get(0))?;
     if found == "ok" { Ok(()) } else { Err(Failure::Damaged(found)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_check_of_a_large_file_covers_every_table_but_the_messages() {
+        let mut db = Connection::open_in_memory().unwrap();
+        create(&mut db).unwrap();
+        for table in SMALL_TABLES {
+            assert_eq!(quick_check_of(&db, table), Ok(()), "{table}");
+        }
+        let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'messages' ORDER BY name";
+        let mut statement = db.prepare(sql).unwrap();
+        let tables: Vec<String> =
+            statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let mut covered = SMALL_TABLES;
+        covered.sort_unstable();
+        assert_eq!(tables, covered);
+    }
+}

@@ -89,13 +89,16 @@ fn is_missing(path: &Path) -> Result<bool, Failure> {
 fn create(path: &Path, user: Option<&UserName>, keys: &ProfileKeys) -> Result<(), Failure> {
     let refused = |error: io::Error| Failure::of_file("make the profile", &error);
     let unfinished = files::beside(path, ".new");
+    // What a crash left of an earlier attempt must not be taken for the log of this one.
+    let _ = fs::remove_file(files::beside(&unfinished, "-wal"));
     let file = files::private().create(true).truncate(true).open(&unfinished).map_err(refused)?;
     let mut connection = connect(&unfinished, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.pragma_update(None, "journal_mode", "off")?;
+    // The sync below is the only one that counts.
     connection.pragma_update(None, "synchronous", "off")?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
     schema::create(&mut connection)?;
     apply::insert_keys(&connection, user, keys)?;
-    drop(connection);
+    connection.close().map_err(|(_, error)| error)?;
     file.sync_all().map_err(refused)?;
     fs::rename(&unfinished, path).map_err(refused)?;
     files::sync_directory_of(path);
@@ -115,6 +118,8 @@ pub(super) fn load(
     let keys = rows::keys(&connection, user)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
+    // On macOS a plain sync leaves the data in the cache of the disk.
+    connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     schema::upgrade(&mut connection, steps)?;
     let saved = rows::load(&connection, keys)?;

@@ -191,48 +191,64 @@ fn a_conversation_is_found_by_its_peer_and_can_change() {
 
 #[test]
 fn a_broken_batch_leaves_nothing_and_ends_the_store() {
-    let at = |position: u64| Write::Message(own(position, ALICE));
-    let breaks = [
-        vec![at(1)],
-        vec![at(0)],
-        vec![Write::Message(SavedMessage { position: u64::MAX, ..own(9, ALICE) })],
-        vec![Write::Message(own(9, ConversationId(7)))],
-        vec![Write::Message(received(9, ALICE, 5))],
-        vec![Write::MessageNumber { position: 3, conversation: ALICE, number: 1 }],
-        vec![Write::MessageNumber { position: 3, conversation: ConversationId(7), number: 2 }],
-        vec![Write::MessageNumber { position: 2, conversation: ALICE, number: 2 }],
-        vec![Write::MessageState { position: 9, state: MessageState::Failed }],
-        vec![Write::MessageState { position: 2, state: MessageState::Failed }],
-        vec![Write::Conversation(conversation(ConversationId(3), "bob"))],
-    ];
-    for broken in breaks {
+    let numbered = SavedMessage { number: Some(1), ..own(1, ALICE) };
+    for broken in broken_writes() {
         for_both(|store| {
             let mut start = two_conversations();
-            let numbered = SavedMessage { number: Some(1), ..own(1, ALICE) };
             start.extend([numbered.clone(), received(2, ALICE, 5), own(3, BOB)].map(Write::Message));
             write(store, start).unwrap();
 
-            let mut batch = vec![
-                Write::Conversation(conversation(BOB, "robert")),
-                Write::Conversation(conversation(ConversationId(4), "dave")),
-                Write::MessageState { position: 1, state: MessageState::Expired },
-                Write::MessageNumber { position: 1, conversation: BOB, number: 8 },
-                Write::Message(own(4, BOB)),
-                Write::Conversation(conversation(BOB, "bob")),
-                Write::MessageNumber { position: 1, conversation: ALICE, number: 1 },
-            ];
-            batch.extend(broken.clone());
+            let batch = writes_that_cancel_out().into_iter().chain([broken.clone()]).collect();
             assert!(internal(write(store, batch)), "{broken:?}");
 
-            assert_eq!(
-                store.conversations().unwrap(),
-                [conversation(ALICE, "alice"), conversation(BOB, "bob")]
-            );
-            assert_eq!(store.history(ALICE, None, 9).unwrap(), [received(2, ALICE, 5), numbered]);
+            let conversations = [conversation(ALICE, "alice"), conversation(BOB, "bob")];
+            assert_eq!(store.conversations().unwrap(), conversations);
+            assert_eq!(store.history(ALICE, None, 9).unwrap(), [received(2, ALICE, 5), numbered.clone()]);
             assert_eq!(store.history(BOB, None, 9).unwrap(), [own(3, BOB)]);
             assert!(internal(write(store, vec![])), "a batch after a broken one was written");
         });
     }
+}
+
+/// Returns what no store accepts that holds the messages of the test above.
+fn broken_writes() -> Vec<Write> {
+    let elsewhere = ConversationId(7);
+    let number = |position, conversation, number| Write::MessageNumber { position, conversation, number };
+    let fails = |position| Write::MessageState { position, state: MessageState::Failed };
+    let stream = SavedStream {
+        id: ALICES,
+        conversation: elsewhere,
+        device: NodeId::from_bytes([4; 32]),
+        next_number: 1,
+    };
+    vec![
+        Write::Message(own(1, ALICE)),
+        Write::Message(own(0, ALICE)),
+        Write::Message(SavedMessage { position: u64::MAX, ..own(9, ALICE) }),
+        Write::Message(own(9, elsewhere)),
+        Write::Message(received(9, ALICE, 5)),
+        number(3, ALICE, 1),
+        number(3, elsewhere, 2),
+        number(2, ALICE, 2),
+        number(9, ALICE, 2),
+        fails(9),
+        fails(2),
+        Write::Conversation(conversation(ConversationId(3), "bob")),
+        Write::Stream(stream),
+    ]
+}
+
+/// Returns writes of every kind that a store must be able to take back.
+fn writes_that_cancel_out() -> Vec<Write> {
+    vec![
+        Write::Conversation(conversation(BOB, "robert")),
+        Write::Conversation(conversation(ConversationId(4), "dave")),
+        Write::MessageState { position: 1, state: MessageState::Expired },
+        Write::MessageNumber { position: 1, conversation: BOB, number: 8 },
+        Write::Message(own(4, BOB)),
+        Write::Conversation(conversation(BOB, "bob")),
+        Write::MessageNumber { position: 1, conversation: ALICE, number: 1 },
+    ]
 }
 
 #[test]

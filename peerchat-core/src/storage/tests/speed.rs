@@ -15,6 +15,17 @@ fn report(what: &str, count: u64, took: Duration) {
     writeln!(stdout(), "{what}: {each} ns each, {rate}/s").unwrap();
 }
 
+fn reopen(dir: &tempfile::TempDir, store: &Store) -> Store {
+    let start = Instant::now();
+    store.close();
+    report("close", 1, start.elapsed());
+    let start = Instant::now();
+    let Opened { store, saved } = open_in(dir);
+    let what = format!("open with {} messages, {} of them queued", saved.last_position, saved.outbox.len());
+    report(&what, 1, start.elapsed());
+    store
+}
+
 #[test]
 #[ignore = "measures"]
 fn speed_of_a_profile_on_disk() {
@@ -39,6 +50,7 @@ fn speed_of_a_profile_on_disk() {
     }
     write(&store, vec![]).unwrap();
     report("batches of a message and a confirmation", MESSAGE_COUNT, start.elapsed());
+    let store = reopen(&dir, &store);
 
     let start = Instant::now();
     let chunk =
@@ -52,7 +64,7 @@ fn speed_of_a_profile_on_disk() {
         store.history(ALICE, Some(before * 100), 50).unwrap();
     }
     report("fifty messages of history", 1_000, start.elapsed());
-    store.close();
+    reopen(&dir, &store).close();
     let len = fs::metadata(dir.path().join("data/node.db")).unwrap().len();
     writeln!(stdout(), "{} bytes a message", len / (2 * MESSAGE_COUNT)).unwrap();
 }
