@@ -10,6 +10,8 @@ pub mod event;
 pub mod identity;
 pub mod kademlia;
 pub mod save;
+#[cfg(feature = "storage")]
+pub mod storage;
 pub mod time;
 pub mod transport;
 
