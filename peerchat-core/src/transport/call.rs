@@ -18,6 +18,20 @@ pub struct ProbeId(pub u64);
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ReplyToken(pub(super) u64);
 
+impl ReplyToken {
+    /// Makes a token for a network that delivers typed messages without a transport, as the simulator does.
+    #[must_use]
+    pub const fn for_simulation(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns what [`Self::for_simulation`] was made of.
+    #[must_use]
+    pub const fn of_simulation(self) -> u64 {
+        self.0
+    }
+}
+
 /// A request to another node.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Call {

@@ -69,3 +69,30 @@ pub struct TransportStats {
     /// Replies larger than an address that is not proven may be sent.
     pub replies_to_unproven: u64,
 }
+
+impl TransportStats {
+    /// Returns how many datagrams and requests were dropped, for whatever reason.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        [
+            self.dropped_too_long,
+            self.dropped_unknown_type,
+            self.dropped_other_version,
+            self.dropped_malformed,
+            self.dropped_other_network,
+            self.dropped_rate_limited,
+            self.dropped_bad_handshake,
+            self.dropped_bad_key,
+            self.dropped_duplicate_init,
+            self.dropped_unasked,
+            self.dropped_unknown_link,
+            self.dropped_forged,
+            self.dropped_replayed,
+            self.dropped_duplicate_request,
+            self.dropped_too_many_requests,
+            self.dropped_reset,
+        ]
+        .into_iter()
+        .sum()
+    }
+}
