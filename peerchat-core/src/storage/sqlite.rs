@@ -89,8 +89,10 @@ fn is_missing(path: &Path) -> Result<bool, Failure> {
 fn create(path: &Path, user: Option<&UserName>, keys: &ProfileKeys) -> Result<(), Failure> {
     let refused = |error: io::Error| Failure::of_file("make the profile", &error);
     let unfinished = files::beside(path, ".new");
-    // What a crash left of an earlier attempt must not be taken for the log of this one.
-    let _ = fs::remove_file(files::beside(&unfinished, "-wal"));
+    // What a crash left of an earlier attempt must not be taken for a part of this one.
+    for log in ["-wal", "-shm", "-journal"] {
+        let _ = fs::remove_file(files::beside(&unfinished, log));
+    }
     let file = files::private().create(true).truncate(true).open(&unfinished).map_err(refused)?;
     let mut connection = connect(&unfinished, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     // The sync below is the only one that counts.

@@ -285,6 +285,21 @@ fn a_full_disk_is_an_error_and_what_was_acknowledged_stays() {
 }
 
 #[test]
+fn every_commit_is_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(&dir).store;
+    profile(&store).with_writing(|db| {
+        let pragma = |name| -> String {
+            db.query_row(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"), [], |row| row.get(0))
+                .unwrap()
+        };
+        assert_eq!(pragma("journal_mode"), "wal");
+        assert_eq!(pragma("synchronous"), "2", "2 is FULL");
+        assert_eq!(pragma("foreign_keys"), "1");
+    });
+}
+
+#[test]
 fn a_panic_in_a_callback_harms_nobody_else() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_in(&dir).store;
@@ -402,13 +417,19 @@ fn a_place_that_cannot_be_written_is_a_storage_error() {
 fn a_half_made_profile_is_made_again() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("data")).unwrap();
-    fs::write(dir.path().join("data/node.db.new"), [0x5a; 5000]).unwrap();
+    for part in ["", "-wal", "-shm", "-journal"] {
+        fs::write(dir.path().join(format!("data/node.db.new{part}")), [0x5a; 5000]).unwrap();
+    }
     let was_asked = AtomicBool::new(false);
     let make_keys = || {
         was_asked.store(true, Ordering::Relaxed);
         node_keys()
     };
-    assert!(open(&location(&dir), None, make_keys).is_ok());
+    open(&location(&dir), None, make_keys).unwrap().store.close();
     assert!(was_asked.into_inner());
-    assert!(!dir.path().join("data/node.db.new").exists());
+    assert_eq!(
+        fs::read_dir(dir.path().join("data")).unwrap().count(),
+        2,
+        "more than the profile and its lock"
+    );
 }
