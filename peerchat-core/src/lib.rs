@@ -4,6 +4,8 @@
 //! waits, never reads a clock and never touches a socket; `ARCHITECTURE.md` shows how they fit together.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "runtime")]
+mod client;
 pub mod config;
 pub mod error;
 pub mod event;
@@ -12,6 +14,8 @@ pub mod kademlia;
 pub mod save;
 pub mod time;
 
+#[cfg(feature = "runtime")]
+pub use client::{Client, FoundUser, HistoryEntry, SHUTDOWN_TIMEOUT, Statistics};
 pub use config::{Config, ConfigBuilder, ConfigError};
 pub use error::{Error, ErrorCode};
 pub use event::{CommandId, Event, MessageId, MessageState, ReceivedMessage};
