@@ -19,7 +19,7 @@ build: ## Build every library, program, example and test
 	$(CARGO) build --workspace --all-targets
 
 header: ## Regenerate include/peerchat.h
-	$(CARGO) run -p peerchat-ffi --bin peerchat-header
+	$(CARGO) run -p peerchat-ffi --features tools --bin peerchat-header
 
 python-bindings: ## Regenerate the Python module
 	bindings/python/generate
