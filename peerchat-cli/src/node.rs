@@ -18,8 +18,8 @@ pub(crate) fn run(args: &NodeArgs) -> Result<(), Fault> {
     for address in &args.bootstrap {
         client.bootstrap(address)?;
     }
-    announce(&client, args.json)?;
     let ready_file = args.ready_file.as_deref().map(|path| ReadyFile::write(path, &client)).transpose()?;
+    announce(&client, args.json)?;
     let outcome = serve(&client, args.json);
     drop(ready_file);
     session::shut_down(&client);

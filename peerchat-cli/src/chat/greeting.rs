@@ -81,8 +81,11 @@ fn question(prompt: &str, feed: &mut Feed, out: &mut impl Write) -> Result<Optio
         match feed.next(None) {
             Some(Happening::Line(line)) => return Ok(Some(line.trim().to_owned())),
             Some(Happening::NotText) => writeln!(out, "* that is not UTF-8 text")?,
-            Some(Happening::EndOfInput | Happening::Stop) | None => return Ok(None),
-            // There is no client yet.
+            Some(Happening::EndOfInput | Happening::Stop) | None => {
+                writeln!(out)?;
+                return Ok(None);
+            }
+            // No client is followed yet.
             Some(Happening::Event(_) | Happening::Gone(_)) => {}
         }
     }

@@ -37,14 +37,20 @@ pub(crate) fn run(args: &ChatArgs) -> Result<(), Fault> {
     };
     let profile = ProfileArgs { data: Some(data_dir), ..args.profile.clone() };
     let client = session::open(&entry.name, &profile)?;
-    feed.follow(&client);
     let mut chat = Chat {
         client: client.clone(),
         name: entry.name.to_string(),
         peer: None,
         unfinished: BTreeMap::new(),
     };
-    let outcome = chat.welcome(entry, &mut feed).and_then(|()| chat.talk(&mut feed));
+    let outcome = match chat.welcome(entry, &mut feed) {
+        Ok(ControlFlow::Continue(())) => {
+            feed.follow(&client);
+            chat.talk(&mut feed)
+        }
+        Ok(ControlFlow::Break(())) => Ok(()),
+        Err(fault) => Err(fault),
+    };
     feed.finish();
     session::shut_down(&client);
     outcome
@@ -61,22 +67,21 @@ struct Chat {
 }
 
 impl Chat {
-    fn welcome(&self, entry: Entry, feed: &mut Feed) -> Result<(), Fault> {
+    /// Says what there is to know and joins; breaks if the person leaves when asked for a better address.
+    fn welcome(&self, entry: Entry, feed: &mut Feed) -> Result<ControlFlow<()>, Fault> {
         let fingerprint = self.client.user_id().map(|user| user.fingerprint()).unwrap_or_default();
         let welcome = if entry.is_known { "welcome back" } else { "welcome" };
         print(&format!("* {welcome}, {}#{fingerprint}; /help says what to type", self.name))?;
         print(&view::own_address(&self.client.node_key().to_string(), self.client.local_address()))?;
-        let mut join = entry.join;
-        while let Some(address) = join {
-            match self.client.bootstrap(&address) {
-                Err(error @ Error::Address { .. }) => {
-                    print(&format!("* {error}"))?;
-                    join = greeting::ask_address(feed, &mut io::stdout())?;
-                }
-                outcome => return outcome.map(drop).map_err(Fault::from),
+        let Some(mut address) = entry.join else { return Ok(ControlFlow::Continue(())) };
+        while let Err(error) = self.client.bootstrap(&address) {
+            report(error)?;
+            match greeting::ask_address(feed, &mut io::stdout())? {
+                Some(better) => address = better,
+                None => return Ok(ControlFlow::Break(())),
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Acts on whatever happens until the person leaves, then waits a moment for what they sent last.
