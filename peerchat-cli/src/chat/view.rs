@@ -97,10 +97,10 @@ pub(crate) fn statistics(statistics: &Statistics) -> String {
 /// Says what a newcomer needs to join through this node.
 pub(crate) fn own_address(key: &str, local: SocketAddr) -> String {
     let host = if local.ip().is_unspecified() { outbound_ip() } else { local.ip() };
-    let port = local.port();
+    let address = SocketAddr::new(host, local.port());
     format!(
-        "* UDP port {port}; others join with --bootstrap {}\n* or, from anywhere, with {key}@HOST:{port}, where HOST is how they reach this machine",
-        SocketAddr::new(host, port)
+        "* listening on UDP port {}; others join through {key}@{address}\n* or through {address} alone, which trusts whoever answers there",
+        local.port()
     )
 }
 
@@ -198,8 +198,8 @@ mod tests {
     fn an_address_to_hand_out_names_the_port_and_the_key() {
         let shown = own_address("thekey", "127.0.0.1:4242".parse().unwrap());
         insta::assert_snapshot!(shown, @r"
-        * UDP port 4242; others join with --bootstrap 127.0.0.1:4242
-        * or, from anywhere, with thekey@HOST:4242, where HOST is how they reach this machine
+        * listening on UDP port 4242; others join through thekey@127.0.0.1:4242
+        * or through 127.0.0.1:4242 alone, which trusts whoever answers there
         ");
     }
 
