@@ -242,6 +242,23 @@ fn key_requests_and_resets_are_rate_limited() {
 }
 
 #[test]
+fn handshakes_that_wait_for_the_engine_are_bounded() {
+    let mut net = Net::with_hosts(2);
+    net.hosts[1].answering = Answering::Never;
+    let early = frame::Frame::Request { id: 1, kind: KIND, body: b"x" };
+    for n in 0..=u8::try_from(MAX_HELD_HANDSHAKES).unwrap() {
+        let stranger = Local::new(&blake3::hash(b"peerchat"), &secret(n + 10));
+        let ephemeral = Ephemeral::draw(&mut net.rng);
+        let (_, init) = stranger.initiate(&ephemeral, &secret(2).public(), 7, Some(early)).unwrap();
+        net.inject(1, address(66), &init);
+    }
+    assert_eq!(requests(&net.hosts[1]), MAX_HELD_HANDSHAKES);
+    assert_eq!(net.sent.len(), 1, "the one too many is answered at once, without its request");
+    net.run_until_idle();
+    assert_eq!(net.sent.len(), MAX_HELD_HANDSHAKES + 1);
+}
+
+#[test]
 fn a_peer_may_have_so_many_requests_open() {
     let mut net = Net::with_hosts(2);
     net.call_and_run(0, 1, true, b"x");

@@ -106,6 +106,7 @@ fn a_link_survives_a_change_of_address() {
     let TransportEvent::Response { observed, .. } = answer else { panic!("no response: {answer:?}") };
     assert_eq!(observed, address(8));
     assert_eq!((net.stats(1).links_moved, net.stats(0).handshakes_started), (1, 1));
+    assert!(net.hosts[1].events.contains(&TransportEvent::PeerProven { peer: net.contact(0) }));
     assert_eq!(body_of(&net.call_and_run(1, 0, false, b"back")), b"back");
     assert_eq!(net.stats(1).handshakes_started, 0);
 }
@@ -186,4 +187,29 @@ fn a_machine_at_rest_keeps_no_timers_and_nothing_short_lived() {
         assert!(host.transport.open.is_empty() && host.transport.calls.is_empty());
         assert!(host.transport.in_flight.is_empty() && host.transport.dials.is_empty());
     }
+}
+
+#[test]
+fn handshakes_beyond_the_limit_are_refused() {
+    let mut net = Net::with_hosts(1);
+    let key = |n: usize| {
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&n.to_be_bytes());
+        SecretKey::from_bytes(&seed).public().into()
+    };
+    for n in 0..MAX_HANDSHAKES {
+        net.call_contact(0, Contact::new(key(n), address(50)), true, b"x");
+    }
+    assert!(net.hosts[0].events.is_empty());
+    net.call_contact(0, Contact::new(key(0), address(50)), true, b"shares one");
+    assert!(net.hosts[0].events.is_empty());
+    net.call_contact(0, Contact::new(key(MAX_HANDSHAKES), address(50)), true, b"x");
+    assert!(matches!(net.hosts[0].events[..], [TransportEvent::CallFailed { reason: CallError::Busy, .. }]));
+    net.run_until_idle();
+    assert_eq!(net.hosts[0].events.len(), MAX_HANDSHAKES + 2);
+}
+
+#[test]
+fn an_idle_link_takes_less_than_half_a_kilobyte() {
+    const { assert!(size_of::<link::Link>() <= 256) }
 }
