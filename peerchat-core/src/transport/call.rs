@@ -114,7 +114,7 @@ pub enum TransportEvent {
         /// Why.
         reason: CallError,
     },
-    /// A peer that started a handshake has proven that it receives at this address.
+    /// A peer that started a handshake, or whose address has changed, has proven that it receives at this address.
     PeerProven {
         /// The peer.
         peer: Contact,

@@ -109,8 +109,9 @@ impl Transport {
         let Stage::Sent { link: index, transmissions, wait } = &mut pending.stage else { return };
         let index = *index;
         let link = self.links.get_mut(index);
-        let is_alive = link.as_ref().is_some_and(|link| link.is_usable(now));
-        if is_alive && *transmissions < MAX_TRANSMISSIONS {
+        // A call that cannot go elsewhere makes the best of a link that others gave up.
+        let is_worth_it = link.as_ref().is_some_and(|link| link.is_usable(now) || !pending.can_fall_back);
+        if is_worth_it && *transmissions < MAX_TRANSMISSIONS {
             *wait *= 2;
             self.transmit_call(request_id, now);
             return;

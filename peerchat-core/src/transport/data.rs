@@ -76,11 +76,14 @@ impl Transport {
     }
 
     fn on_echo(&mut self, link: u32, from: SocketAddr, id: u32) {
-        if self.links.get_mut(link).is_some_and(|link| link.handle_echo(id, from)) {
-            self.stats.links_moved += 1;
-        } else {
+        let Some(link) = self.links.get_mut(link).filter(|link| link.is_echo(id, from)) else {
             self.stats.dropped_unasked += 1;
-        }
+            return;
+        };
+        link.move_to(from);
+        self.stats.links_moved += 1;
+        let peer = Contact::new(link.peer, from);
+        self.events.push_back(TransportEvent::PeerProven { peer });
     }
 
     /// Tells a peer that its link is not known here.

@@ -349,3 +349,11 @@ impl Dh for X25519 {
         Ok(())
     }
 }
+
+#[cfg(test)]
+impl Local {
+    /// Claims another node's key, as a forger would.
+    pub(super) fn set_key_for_test(&mut self, key: NodeKey) {
+        self.key = key;
+    }
+}

@@ -190,17 +190,18 @@ impl Link {
         Some((address, self.seal(Some(frame))?))
     }
 
-    /// Moves the link to the address that `id` was sent to; `false` if there is none.
-    pub(super) fn handle_echo(&mut self, id: u32, from: SocketAddr) -> bool {
-        let is_proof = |candidate: &Candidate| {
+    /// Tells whether an ECHO proves that the peer receives at `from`.
+    #[must_use]
+    pub(super) fn is_echo(&self, id: u32, from: SocketAddr) -> bool {
+        self.candidate.as_ref().is_some_and(|candidate| {
             candidate.address == from && candidate.challenge.is_some_and(|(sent, _)| sent == id)
-        };
-        let is_proven = self.candidate.as_deref().is_some_and(is_proof);
-        if is_proven {
-            self.address = from;
-            self.candidate = None;
-        }
-        is_proven
+        })
+    }
+
+    /// Goes on at an address that the peer has proven.
+    pub(super) fn move_to(&mut self, address: SocketAddr) {
+        self.address = address;
+        self.candidate = None;
     }
 
     /// Tells whether `len` bytes may be sent to `to`: a proven address takes any number, another what it gave.
