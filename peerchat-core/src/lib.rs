@@ -4,6 +4,7 @@
 //! waits, never reads a clock and never touches a socket; `ARCHITECTURE.md` shows how they fit together.
 #![forbid(unsafe_code)]
 
+mod address;
 #[cfg(feature = "runtime")]
 mod client;
 mod codec;
@@ -23,6 +24,7 @@ pub mod transport;
 pub mod user;
 pub mod wire;
 
+pub use address::{AddressError, BootstrapAddress};
 #[cfg(feature = "runtime")]
 pub use client::{Client, HistoryEntry, MAX_HISTORY_PAGE, SHUTDOWN_TIMEOUT, Statistics};
 pub use config::{Config, ConfigBuilder, ConfigError};
