@@ -27,6 +27,10 @@ mod publishing;
 mod replication;
 mod requests;
 mod searches;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 /// How long the least recently seen contact of a full bucket may be silent before a newcomer makes us ask whether

@@ -237,3 +237,125 @@ impl RoutingTable {
         self.buckets.get_mut(&self.index_of(id)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kademlia::{NodeKey, STALE_AFTER_FAILURES};
+
+    const OWN: NodeId = NodeId::from_bytes([0; 32]);
+
+    fn contact(number: u16) -> Contact {
+        let mut key = [0; 32];
+        key[..2].copy_from_slice(&number.to_be_bytes());
+        Contact::new(NodeKey::from_bytes(key), SocketAddr::from(([10, 0, 0, 1], 1 + number % 60_000)))
+    }
+
+    fn global(number: u16, subnet: u8) -> Contact {
+        Contact::new(contact(number).key(), SocketAddr::from(([8, 8, subnet, 1], 1)))
+    }
+
+    proptest! {
+        #[test]
+        fn closest_is_what_sorting_everything_yields(
+            numbers in proptest::collection::btree_set(any::<u16>(), 0..200),
+            stale in proptest::collection::vec(any::<u16>(), 0..20),
+            target: [u8; 32],
+            count in 0..30_usize,
+        ) {
+            let (mut table, now) = (RoutingTable::new(OWN, 5), Instant::now());
+            for &number in &numbers {
+                table.handle_alive(contact(number), now);
+            }
+            for number in stale {
+                for _ in 0..STALE_AFTER_FAILURES {
+                    table.handle_failure(contact(number).id());
+                }
+            }
+            let target = NodeId::from_bytes(target);
+            let live = table.iter().filter(|known| known.is_live());
+            let mut naive: Vec<_> = live.map(|known| *known.contact()).collect();
+            naive.sort_by_key(|contact| contact.id().distance(&target));
+            let is_nearest = naive.first().is_none_or(|c| OWN.distance(&target) < c.id().distance(&target));
+            prop_assert_eq!(table.is_nearest(&target, None), is_nearest);
+            naive.truncate(count);
+            prop_assert_eq!(table.closest(&target, count), naive);
+        }
+
+        #[test]
+        fn no_subnet_fills_the_table(
+            contacts in proptest::collection::vec((0..500_u16, 0..3_u8), 0..300),
+            failing in proptest::collection::vec(0..500_u16, 0..50),
+        ) {
+            let (mut table, now) = (RoutingTable::new(OWN, 5), Instant::now());
+            for (number, subnet) in contacts {
+                table.handle_alive(global(number, subnet), now);
+            }
+            for number in failing {
+                for _ in 0..STALE_AFTER_FAILURES {
+                    table.handle_failure(contact(number).id());
+                }
+            }
+            let of_subnet = |known: &&KnownContact, subnet| {
+                known.contact().address().ip() == std::net::IpAddr::from([8, 8, subnet, 1])
+            };
+            for subnet in 0..3 {
+                prop_assert!(table.iter().filter(|known| of_subnet(known, subnet)).count() <= MAX_PER_SUBNET);
+                for bucket in table.buckets.values() {
+                    let count = bucket.contacts().iter().filter(|known| of_subnet(known, subnet)).count();
+                    prop_assert!(count <= MAX_PER_SUBNET_AND_BUCKET);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn private_addresses_are_exempt_from_diversity() {
+        let (mut table, now) = (RoutingTable::new(OWN, 20), Instant::now());
+        (0..40).for_each(|number| _ = table.handle_alive(contact(number), now));
+        assert!(table.iter().count() > MAX_PER_SUBNET);
+    }
+
+    #[test]
+    fn a_contact_that_moves_into_a_crowded_subnet_is_dropped() {
+        let (mut table, now) = (RoutingTable::new(OWN, 20), Instant::now());
+        let beside: Vec<_> =
+            (0..100).filter(|number| table.index_of(contact(*number).id()) == Some(255)).take(3).collect();
+        let [a, b, c] = beside[..] else { panic!("three of a hundred ids lie in the farther half") };
+        assert_eq!(table.handle_alive(global(a, 1), now), Insertion::Bucket(Heard::Added));
+        assert_eq!(table.handle_alive(global(b, 1), now), Insertion::Bucket(Heard::Added));
+        assert_eq!(table.handle_alive(global(c, 2), now), Insertion::Bucket(Heard::Added));
+        assert_eq!(table.handle_alive(global(a, 1), now), Insertion::Bucket(Heard::Refreshed));
+        assert_eq!(table.handle_alive(global(c, 1), now), Insertion::Crowded);
+        assert_eq!(table.get(contact(c).id()).map(KnownContact::contact), None);
+    }
+
+    #[test]
+    fn a_table_is_not_emptied_when_everybody_fails() {
+        let (mut table, now) = (RoutingTable::new(OWN, 5), Instant::now());
+        (0..200).for_each(|number| _ = table.handle_alive(contact(number), now));
+        let before = table.iter().count();
+        for _ in 0..5 {
+            (0..200).for_each(|number| _ = table.handle_failure(contact(number).id()));
+        }
+        assert_eq!(table.iter().count(), before);
+        assert_eq!(table.closest(&OWN, 20), []);
+        assert_eq!(table.ranked().len(), before);
+    }
+
+    #[test]
+    fn a_silent_bucket_is_due_for_refresh_within_the_hour_and_a_quarter() {
+        let (mut table, now) = (RoutingTable::new(OWN, 5), Instant::now());
+        assert_eq!(table.next_refresh(), None);
+        table.handle_alive(contact(1), now);
+        let (at, index) = table.next_refresh().unwrap();
+        assert!(at >= now + REFRESH_AFTER && at <= now + REFRESH_AFTER * 5 / 4);
+        let later = now + Duration::from_secs(600);
+        table.handle_alive(contact(1), later);
+        assert_eq!(table.next_refresh(), Some((at + Duration::from_secs(600), index)));
+    }
+}
