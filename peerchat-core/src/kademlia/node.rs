@@ -372,7 +372,7 @@ impl Node {
     /// Tells the table and whoever waits for it that a request has failed.
     fn fail(&mut self, call: &Call, now: Now) {
         self.stats.failures += 1;
-        let effect = self.table.handle_failure(call.to.id());
+        let effect = self.table.handle_failure(call.to.id(), now.instant);
         if let Some(promoted) = effect.promoted {
             self.hand_over_to(promoted);
         }

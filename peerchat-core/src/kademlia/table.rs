@@ -83,9 +83,9 @@ impl RoutingTable {
     }
 
     /// Counts a request that a contact left unanswered, and replaces it once it is stale and another waits.
-    pub fn handle_failure(&mut self, id: NodeId) -> FailureEffect {
+    pub fn handle_failure(&mut self, id: NodeId, now: Instant) -> FailureEffect {
         let Some(bucket) = self.bucket_of_mut(id) else { return FailureEffect::default() };
-        let has_gone_stale = bucket.handle_failure(id);
+        let has_gone_stale = bucket.handle_failure(id, now);
         if bucket.replacements().is_empty() || bucket.contacts().iter().all(KnownContact::is_live) {
             return FailureEffect { has_gone_stale, promoted: None };
         }
@@ -273,7 +273,7 @@ mod tests {
             }
             for number in stale {
                 for _ in 0..STALE_AFTER_FAILURES {
-                    table.handle_failure(contact(number).id());
+                    table.handle_failure(contact(number).id(), now);
                 }
             }
             let target = NodeId::from_bytes(target);
@@ -297,7 +297,7 @@ mod tests {
             }
             for number in failing {
                 for _ in 0..STALE_AFTER_FAILURES {
-                    table.handle_failure(contact(number).id());
+                    table.handle_failure(contact(number).id(), now);
                 }
             }
             let of_subnet = |known: &&KnownContact, subnet| {
@@ -340,7 +340,7 @@ mod tests {
         (0..200).for_each(|number| _ = table.handle_alive(contact(number), now));
         let before = table.iter().count();
         for _ in 0..5 {
-            (0..200).for_each(|number| _ = table.handle_failure(contact(number).id()));
+            (0..200).for_each(|number| _ = table.handle_failure(contact(number).id(), now));
         }
         assert_eq!(table.iter().count(), before);
         assert_eq!(table.closest(&OWN, 20), []);

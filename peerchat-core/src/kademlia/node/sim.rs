@@ -59,7 +59,7 @@ impl Network {
     pub(super) fn with_seed(seed: u64) -> Self {
         Self {
             hosts: Vec::new(),
-            now: Now { instant: Instant::now(), wall: Timestamp::from_unix_ms(1_700_000_000_000) },
+            now: start(),
             config: NodeConfig { k: super::super::K, alpha: super::super::ALPHA, family: AddressFamily::V4 },
             sent: [0; 4],
             loss: 0.0,
@@ -182,18 +182,28 @@ impl Network {
             .collect()
     }
 
+    pub(super) fn host_of(&self, contact: &Contact) -> usize {
+        self.by_address[&contact.address()]
+    }
+
     /// Returns a user's record, issued now.
     pub(super) fn user_record(&self, user: u8) -> Record {
+        let owner = SecretKey::from_bytes(&[user; 32]).public();
+        let key = RecordKey::of_user(UserId::of(&owner).as_bytes());
+        self.record(user, RecordKind::User, key)
+    }
+
+    /// Returns a user's claim on a name that everybody wants, issued now.
+    pub(super) fn claim(&self, user: u8) -> Record {
+        self.record(user, RecordKind::Claim, RecordKey::of_name("alice"))
+    }
+
+    fn record(&self, user: u8, kind: RecordKind, key: RecordKey) -> Record {
         let secret = SecretKey::from_bytes(&[user; 32]);
-        let header = RecordHeader {
-            kind: RecordKind::User,
-            key: RecordKey::of_user(UserId::of(&secret.public()).as_bytes()),
-            owner: secret.public(),
-            sequence: self.now.wall.unix_ms(),
-            issued: self.now.wall,
-            expires: self.now.wall.saturating_add(48 * HOUR),
-        };
-        Record::sign(&secret, header, b"devices").unwrap()
+        let (owner, issued) = (secret.public(), self.now.wall);
+        let expires = issued.saturating_add(48 * HOUR);
+        let header = RecordHeader { kind, key, owner, sequence: issued.unix_ms(), issued, expires };
+        Record::sign(&secret, header, b"body").unwrap()
     }
 
     fn next_at(&self) -> Option<Instant> {
@@ -292,4 +302,15 @@ impl Network {
     fn latency(&mut self) -> Duration {
         Duration::from_millis(self.rng.random_range(5..50))
     }
+}
+
+/// A moment to start from.
+pub(super) fn start() -> Now {
+    Now { instant: Instant::now(), wall: Timestamp::from_unix_ms(1_700_000_000_000) }
+}
+
+/// A node by itself.
+pub(super) fn node(family: AddressFamily) -> Node {
+    let config = NodeConfig { k: super::super::K, alpha: super::super::ALPHA, family };
+    Node::new(NodeKey::from_bytes([0xee; 32]), config, ChaCha20Rng::from_seed([7; 32]), start())
 }
