@@ -35,7 +35,7 @@ mod upkeep;
 
 /// How long the least recently seen contact of a full bucket may be silent before a newcomer makes us ask whether
 /// it is still there.
-const OLDEST_CHECK_AFTER: Duration = Duration::from_secs(60);
+const OLDEST_CHECK_AFTER: Duration = Duration::from_secs(900);
 
 /// Names a request that a [`Node`] sent.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -178,25 +178,22 @@ impl RoutingTable {
         }
     }
 
-    /// Returns the buckets without a contact that lie farther than the k-th closest one, farthest first: the
-    /// network surely has nodes in most of them.
+    /// Returns the farthest bucket without a contact, if it is farther than the k-th closest contact: then the network
+    /// surely has nodes in it.
     #[must_use]
-    pub fn missing_buckets(&self) -> Vec<usize> {
+    pub fn missing_bucket(&self) -> Option<usize> {
         let neighbours = self.closest(&self.own, self.k);
-        let Some(kth) = neighbours.get(self.k.saturating_sub(1)) else { return Vec::new() };
-        let Some(nearest) = self.index_of(kth.id()) else { return Vec::new() };
+        let nearest = self.index_of(neighbours.get(self.k.saturating_sub(1))?.id())?;
         let is_missing = |index: &usize| self.buckets.get(index).is_none_or(|b| b.contacts().is_empty());
-        (nearest + 1..NodeId::BITS).rev().filter(is_missing).collect()
+        (nearest + 1..NodeId::BITS).rev().find(is_missing)
     }
 
-    /// Tells whether no live contact but `except` is closer to `target` than the node itself.
+    /// Tells whether no live contact is closer to `target` than the node itself.
     #[must_use]
-    pub fn is_nearest(&self, target: &NodeId, except: Option<NodeId>) -> bool {
+    pub fn is_nearest(&self, target: &NodeId) -> bool {
         let distance = self.own.distance(target);
         let mut nearer = self.buckets.iter().filter(|(index, _)| distance.has_bit(**index));
-        !nearer.any(|(_, bucket)| {
-            bucket.contacts().iter().any(|known| known.is_live() && Some(known.contact().id()) != except)
-        })
+        !nearer.any(|(_, bucket)| bucket.contacts().iter().any(KnownContact::is_live))
     }
 
     /// Returns the buckets in the order of their distance from `target`.
@@ -281,7 +278,7 @@ mod tests {
             let mut naive: Vec<_> = live.map(|known| *known.contact()).collect();
             naive.sort_by_key(|contact| contact.id().distance(&target));
             let is_nearest = naive.first().is_none_or(|c| OWN.distance(&target) < c.id().distance(&target));
-            prop_assert_eq!(table.is_nearest(&target, None), is_nearest);
+            prop_assert_eq!(table.is_nearest(&target), is_nearest);
             naive.truncate(count);
             prop_assert_eq!(table.closest(&target, count), naive);
         }

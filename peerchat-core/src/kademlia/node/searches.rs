@@ -91,12 +91,12 @@ impl Node {
     /// seed is remembered and asked again while nobody answers.
     pub fn join(&mut self, seed: Contact, now: Now) -> LookupId {
         self.remember([seed]);
-        self.begin(self.own, None, Purpose::Join, Some(seed), now)
+        self.begin(self.own, Purpose::Join, Some(seed), now)
     }
 
     /// Looks up the k nodes closest to `target`.
     pub fn find_nodes(&mut self, target: NodeId, now: Now) -> LookupId {
-        self.begin(target, None, Purpose::Command, None, now)
+        self.begin(target, Purpose::Command, None, now)
     }
 
     /// Looks up the records that the nodes closest to `key` keep under it, and ends as soon as `wanted` nodes have
@@ -117,7 +117,7 @@ impl Node {
 
     /// Begins a FIND_NODE lookup for a purpose of our own.
     pub(super) fn search(&mut self, target: NodeId, purpose: Purpose, now: Now) {
-        self.begin(target, None, purpose, None, now);
+        self.begin(target, purpose, None, now);
     }
 
     /// Takes the answer to a lookup's request.
@@ -178,16 +178,9 @@ impl Node {
         }
     }
 
-    fn begin(
-        &mut self,
-        target: NodeId,
-        key: Option<RecordKey>,
-        purpose: Purpose,
-        seed: Option<Contact>,
-        now: Now,
-    ) -> LookupId {
+    fn begin(&mut self, target: NodeId, purpose: Purpose, seed: Option<Contact>, now: Now) -> LookupId {
         let lookup = Lookup::new(target, self.lookup_config(None));
-        self.begin_lookup(Search { lookup, purpose, key }, seed, now)
+        self.begin_lookup(Search { lookup, purpose, key: None }, seed, now)
     }
 
     fn begin_lookup(&mut self, mut search: Search, seed: Option<Contact>, now: Now) -> LookupId {
@@ -287,7 +280,6 @@ impl Node {
             Purpose::Command => self.events.push_back(NodeEvent::LookupDone { id, outcome }),
             Purpose::Join => {
                 self.events.push_back(NodeEvent::LookupDone { id, outcome });
-                self.fill_missing_buckets(now);
                 self.found_itself(has_answers, now);
             }
         }

@@ -187,19 +187,19 @@ impl Network {
     }
 
     /// Returns a user's record, issued now.
-    pub(super) fn user_record(&self, user: u8) -> Record {
-        let owner = SecretKey::from_bytes(&[user; 32]).public();
+    pub(super) fn user_record(&self, user: u16) -> Record {
+        let owner = secret(user).public();
         let key = RecordKey::of_user(UserId::of(&owner).as_bytes());
         self.record(user, RecordKind::User, key)
     }
 
     /// Returns a user's claim on a name that everybody wants, issued now.
-    pub(super) fn claim(&self, user: u8) -> Record {
+    pub(super) fn claim(&self, user: u16) -> Record {
         self.record(user, RecordKind::Claim, RecordKey::of_name("alice"))
     }
 
-    fn record(&self, user: u8, kind: RecordKind, key: RecordKey) -> Record {
-        let secret = SecretKey::from_bytes(&[user; 32]);
+    fn record(&self, user: u16, kind: RecordKind, key: RecordKey) -> Record {
+        let secret = secret(user);
         let (owner, issued) = (secret.public(), self.now.wall);
         let expires = issued.saturating_add(48 * HOUR);
         let header = RecordHeader { kind, key, owner, sequence: issued.unix_ms(), issued, expires };
@@ -302,6 +302,10 @@ impl Network {
     fn latency(&mut self) -> Duration {
         Duration::from_millis(self.rng.random_range(5..50))
     }
+}
+
+fn secret(user: u16) -> SecretKey {
+    SecretKey::from_bytes(blake3::hash(&user.to_be_bytes()).as_bytes())
 }
 
 /// A moment to start from.

@@ -8,7 +8,7 @@ use super::*;
 use crate::kademlia::MAX_RECORD_LEN;
 
 /// Makes a network of `size` hosts that join one after another, each publishing a record of its own at once.
-fn grown(mut net: Network, size: u8) -> (Network, Vec<Record>) {
+fn grown(mut net: Network, size: u16) -> (Network, Vec<Record>) {
     let mut records = Vec::new();
     for user in 0..size {
         let host =
@@ -234,6 +234,22 @@ fn thousands_of_lookups_run_at_once() {
     assert_eq!(net.hosts[0].events.iter().filter(is_done).count(), 3000);
 }
 
+#[test]
+fn a_newcomer_is_handed_a_long_list_of_records() {
+    let mut net = Network::with_seed(16);
+    let first = net.add();
+    for user in 0..1200 {
+        let rpc = Rpc::Store { record: net.user_record(user).as_bytes().to_vec() };
+        let from = contact(1, "10.9.9.9:1");
+        let reply = net.act(first, |node, now| node.handle_request(from, false, rpc, now));
+        assert_eq!(reply, RpcReply::Stored);
+    }
+    let second = net.join(first);
+    net.run_for(Duration::from_secs(30));
+    assert_eq!(net.hosts[second].node.record_count(), 1200);
+    assert_eq!(net.sent[3], 1200);
+}
+
 fn contact(number: u8, address: &str) -> Contact {
     Contact::new(NodeKey::from_bytes([number; 32]), address.parse::<SocketAddr>().unwrap())
 }
@@ -353,74 +369,104 @@ fn named(number: u8, place: u8) -> Contact {
     Contact::new(NodeKey::from_bytes([number; 32]), address.into())
 }
 
+/// A node among hostile others: whatever it asks is answered as the steps say.
+struct Besieged {
+    node: Node,
+    now: Now,
+    calls: Vec<Outgoing>,
+    /// Commands without their event yet.
+    open: usize,
+    /// Records of eight users.
+    records: Vec<Record>,
+}
+
+impl Besieged {
+    fn new() -> Self {
+        let records = (0..8).map(|user| Network::with_seed(0).user_record(user)).collect();
+        let (mut node, now) = (node(AddressFamily::V4), start());
+        node.join(named(0, 2), now);
+        Self { node, now, calls: Vec::new(), open: 1, records }
+    }
+
+    fn record(&self, number: u8) -> &Record {
+        &self.records[usize::from(number) % self.records.len()]
+    }
+
+    fn step(&mut self, step: Step) {
+        let now = self.now;
+        match step {
+            Step::Wait(ms) => self.wait(now.instant + Duration::from_millis(ms)),
+            Step::Request(number) => {
+                let rpc = Rpc::Store { record: self.record(number).as_bytes().to_vec() };
+                self.node.handle_request(named(number, number), number % 2 == 0, rpc, now);
+            }
+            Step::Publish(user) => {
+                self.node.publish(self.record(user).clone(), now);
+                self.open += 1;
+            }
+            Step::FindValue(user) => {
+                self.node.find_value(self.record(user).header().key, usize::from(user % 9), now);
+                self.open += 1;
+            }
+            Step::Answer(_) | Step::WrongKind | Step::Failure if self.calls.is_empty() => {}
+            Step::Failure => self.node.handle_failure(self.calls.remove(0).id, now),
+            Step::WrongKind => {
+                let call = self.calls.remove(0);
+                self.node.handle_reply(call.id, call.to, RpcReply::Stored, Duration::ZERO, now);
+            }
+            Step::Answer(contacts) => {
+                let call = self.calls.remove(contacts.len() % self.calls.len());
+                let reply = self.answer(&call.rpc, &contacts);
+                self.node.handle_reply(call.id, call.to, reply, Duration::from_millis(5), now);
+            }
+        }
+        self.drain();
+    }
+
+    fn answer(&self, rpc: &Rpc, contacts: &[(u8, u8)]) -> RpcReply {
+        let value = self.record(contacts.len() as u8).as_bytes().to_vec();
+        match rpc {
+            Rpc::Ping => RpcReply::Pong,
+            Rpc::FindValue { .. } if contacts.len().is_multiple_of(3) => RpcReply::Value(value),
+            Rpc::FindNode { .. } | Rpc::FindValue { .. } => {
+                RpcReply::Nodes(contacts.iter().map(|&(number, place)| named(number, place)).collect())
+            }
+            Rpc::Store { .. } if contacts.len().is_multiple_of(2) => RpcReply::Stored,
+            Rpc::Store { .. } => RpcReply::Refused { reason: StoreRefusal::Owned, incumbent: Some(value) },
+        }
+    }
+
+    fn wait(&mut self, until: Instant) {
+        self.now = self.now.after(until.saturating_duration_since(self.now.instant));
+        self.node.handle_timeout(self.now);
+    }
+
+    fn drain(&mut self) {
+        self.calls.extend(std::iter::from_fn(|| self.node.poll_rpc(self.now)));
+        while let Some(event) = self.node.poll_event() {
+            let is_end = matches!(event, NodeEvent::LookupDone { .. } | NodeEvent::PublishDone { .. });
+            self.open -= usize::from(is_end);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
     fn every_command_ends_whatever_the_answers(steps in proptest::collection::vec(step(), 1..80)) {
-        let (mut node, mut now) = (node(AddressFamily::V4), start());
-        let record = |user| Network::with_seed(0).user_record(user);
-        let (mut calls, mut commands, mut done) = (Vec::new(), 1_usize, 0_usize);
-        node.join(named(0, 2), now);
+        let mut besieged = Besieged::new();
         for step in steps {
-            calls.extend(std::iter::from_fn(|| node.poll_rpc(now)));
-            match step {
-                Step::Wait(ms) => {
-                    now = now.after(Duration::from_millis(ms));
-                    node.handle_timeout(now);
-                }
-                Step::Request(number) => {
-                    let rpc = Rpc::Store { record: record(number).as_bytes().to_vec() };
-                    node.handle_request(named(number, number), number % 2 == 0, rpc, now);
-                }
-                Step::Publish(user) => {
-                    node.publish(record(user), now);
-                    commands += 1;
-                }
-                Step::FindValue(user) => {
-                    node.find_value(record(user % 8).header().key, usize::from(user % 9), now);
-                    commands += 1;
-                }
-                Step::Answer(_) | Step::WrongKind | Step::Failure if calls.is_empty() => {}
-                Step::Failure => node.handle_failure(calls.remove(0).id, now),
-                Step::WrongKind => {
-                    let call = calls.remove(0);
-                    node.handle_reply(call.id, call.to, RpcReply::Stored, Duration::ZERO, now);
-                }
-                Step::Answer(contacts) => {
-                    let call = calls.remove(contacts.len() % calls.len());
-                    let value = record(contacts.len() as u8 % 8).as_bytes().to_vec();
-                    let reply = match call.rpc {
-                        Rpc::Ping => RpcReply::Pong,
-                        Rpc::FindValue { .. } if contacts.len() % 3 == 0 => RpcReply::Value(value),
-                        Rpc::FindNode { .. } | Rpc::FindValue { .. } => {
-                            RpcReply::Nodes(contacts.iter().map(|&(n, place)| named(n, place)).collect())
-                        }
-                        Rpc::Store { .. } if contacts.len() % 2 == 0 => RpcReply::Stored,
-                        Rpc::Store { .. } => {
-                            RpcReply::Refused { reason: StoreRefusal::Owned, incumbent: Some(value) }
-                        }
-                    };
-                    node.handle_reply(call.id, call.to, reply, Duration::from_millis(5), now);
-                }
-            }
+            besieged.step(step);
         }
         // From here on nobody answers and the transport reports nothing.
-        for _ in 0..2000 {
-            while node.poll_rpc(now).is_some() {}
-            let Some((at, _)) = node.poll_timeout() else { break };
-            prop_assert!(at >= now.instant || node.poll_rpc(now).is_none());
-            now = now.after(at.saturating_duration_since(now.instant));
-            node.handle_timeout(now);
-            let is_done =
-                |e: &NodeEvent| matches!(e, NodeEvent::LookupDone { .. } | NodeEvent::PublishDone { .. });
-            done += std::iter::from_fn(|| node.poll_event()).filter(is_done).count();
-            if done == commands {
-                break;
-            }
+        let end = besieged.now.instant + Duration::from_secs(600);
+        let mut timeouts = 0;
+        while let Some((at, what)) = besieged.node.poll_timeout().filter(|(at, _)| *at < end) {
+            besieged.wait(at);
+            besieged.drain();
+            timeouts += 1;
+            prop_assert!(timeouts < 5000, "{what} is due again and again");
         }
-        done += std::iter::from_fn(|| node.poll_event())
-            .filter(|e| matches!(e, NodeEvent::LookupDone { .. } | NodeEvent::PublishDone { .. }))
-            .count();
-        prop_assert_eq!(done, commands);
+        prop_assert_eq!(besieged.open, 0);
     }
 }
