@@ -3,6 +3,8 @@
 //! [`Client`] is the handle that applications hold. Below it everything that decides is a plain struct that never
 //! waits, never reads a clock and never touches a socket; `ARCHITECTURE.md` shows how they fit together.
 #![forbid(unsafe_code)]
+// Tests on virtual time need a first instant; only differences from it matter.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 mod address;
 #[cfg(feature = "runtime")]

@@ -2,7 +2,6 @@
 
 mod crash;
 mod disk;
-mod speed;
 
 use std::sync::mpsc::channel;
 
