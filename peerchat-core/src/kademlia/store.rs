@@ -268,7 +268,7 @@ mod tests {
         };
         let expires = issued.saturating_add(2 * DAY);
         let header = RecordHeader { kind, key, owner: secret.public(), sequence, issued, expires };
-        Record::sign(&secret, header, b"body").unwrap()
+        Record::sign(&secret, header, b"alice").unwrap()
     }
 
     fn user(owner: u8, sequence: u64) -> Record {

@@ -203,7 +203,7 @@ impl Network {
         let (owner, issued) = (secret.public(), self.now.wall);
         let expires = issued.saturating_add(48 * HOUR);
         let header = RecordHeader { kind, key, owner, sequence: issued.unix_ms(), issued, expires };
-        Record::sign(&secret, header, b"body").unwrap()
+        Record::sign(&secret, header, b"alice").unwrap()
     }
 
     fn next_at(&self) -> Option<Instant> {
