@@ -579,15 +579,10 @@ impl Engine {
                     self.reply(token, Response::Chat(response));
                 }
             }
-            Effect::Saved { id, conversation } => {
-                self.outcomes.push_back(Outcome::Saved(id));
-                if let Some((user, position)) = self.user.as_mut().zip(id.position(&self.node.id())) {
-                    user.handle_saved(conversation, position, now);
-                }
-            }
-            Effect::Numbered { conversation, position } => {
+            Effect::Saved { id } => self.outcomes.push_back(Outcome::Saved(id)),
+            Effect::Numbered { conversation, number } => {
                 if let Some(user) = &mut self.user {
-                    user.handle_saved(conversation, position, now);
+                    user.handle_saved(conversation, number, now);
                 }
             }
             Effect::Found { command, result } => self.outcomes.push_back(Outcome::Found { command, result }),

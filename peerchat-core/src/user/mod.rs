@@ -12,6 +12,9 @@ mod registration;
 mod searching;
 mod sender;
 mod streams;
+#[cfg(test)]
+mod tests;
+mod timers;
 mod user;
 
 pub use chat::{ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery};
