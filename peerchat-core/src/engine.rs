@@ -504,9 +504,10 @@ impl Engine {
 
     fn handle_published(&mut self, id: PublishId, outcome: PublishOutcome, now: Now) {
         let Some(key) = self.publications.remove(&id) else { return };
+        let asked_count = outcome.accepted + outcome.refused.len() + outcome.unanswered;
         let incumbents: Vec<Record> = outcome.refused.into_iter().filter_map(|(_, record)| record).collect();
         if let Some(user) = &mut self.user {
-            user.handle_published(key, outcome.accepted, &incumbents, now);
+            user.handle_published(key, (outcome.accepted, asked_count), &incumbents, now);
         }
     }
 

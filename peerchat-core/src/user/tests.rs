@@ -13,7 +13,7 @@ use super::receiving::MAX_DEVICES_MET;
 use super::user::{Effect, RequestTag, SearchId, SearchOutcome, User, UserAction, UserConfig};
 use crate::event::{Event, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
-use crate::kademlia::{AddressFamily, Contact, NodeKey, Record};
+use crate::kademlia::{AddressFamily, Contact, NodeKey, Record, RecordKey};
 use crate::save::{ConversationId, ProfileKeys, Saved, SavedConversation, SavedMessage, StreamId, Write};
 use crate::time::{Now, Timestamp};
 
@@ -165,6 +165,21 @@ fn one_person_does_not_fill_the_disk_with_devices() {
     });
     assert_eq!(introduced.count(), MAX_DEVICES_MET - 1);
     assert_eq!(bench.introduce(&bob, bob.contact), Some(ChatResponse::Introduced), "a known one still may");
+}
+
+#[test]
+fn a_name_that_few_of_the_nodes_asked_have_taken_is_not_registered_yet() {
+    let mut bench = Bench::new();
+    bench.publish();
+    let key = RecordKey::of_name("alice");
+    bench.user.handle_published(key, (1, 5), &[], bench.now);
+    bench.drain();
+    assert_eq!(bench.events, []);
+    let (again, _) = bench.user.poll_timeout().unwrap();
+    assert!(again <= bench.now.instant + Duration::from_secs(5));
+    bench.user.handle_published(key, (3, 5), &[], bench.now);
+    bench.drain();
+    assert!(matches!(bench.events[..], [Event::Registered { .. }]));
 }
 
 #[test]

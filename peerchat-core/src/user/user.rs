@@ -30,8 +30,11 @@ pub const MAX_CONVERSATIONS: usize = 65_536;
 /// Most strangers whose names are looked up at once. One more is answered "busy".
 pub const MAX_INTRODUCTIONS: usize = 64;
 
-/// Pause before records are published again that reached nobody.
+/// First pause before records are published again that too few nodes took; each further one doubles it.
 const PUBLISH_RETRY: Duration = Duration::from_secs(5);
+
+/// Longest pause before such records are published again.
+const LONGEST_PUBLISH_RETRY: Duration = Duration::from_secs(300);
 
 /// Names a search in the directory.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -184,6 +187,8 @@ pub struct User {
     addresses: Vec<SocketAddr>,
     is_online: bool,
     has_published: bool,
+    /// How many publications in a row too few nodes took.
+    failed_publications: u32,
     timers: Timers,
     actions: VecDeque<UserAction>,
     last_search: u64,
@@ -231,6 +236,7 @@ impl User {
             addresses: Vec::new(),
             is_online: false,
             has_published: false,
+            failed_publications: 0,
             timers: Timers::default(),
             actions: VecDeque::new(),
             last_search: 0,
@@ -351,24 +357,27 @@ impl User {
         self.is_online = false;
     }
 
-    /// Takes how the publication of the record under `key` went: how many nodes keep it, and the records of
-    /// another owner that were kept instead.
+    /// Takes how the publication of the record under `key` went: how many nodes keep it, of how many that were
+    /// asked, and the records of another owner that were kept instead.
     pub fn handle_published(
         &mut self,
         key: RecordKey,
-        accepted_count: usize,
+        (accepted_count, asked_count): (usize, usize),
         incumbents: &[Record],
         now: Now,
     ) {
-        if accepted_count == 0 && incumbents.is_empty() {
-            self.set_timer(now.instant + PUBLISH_RETRY, Timer::Publish);
+        let is_claim = self.registration.is_claim(&key);
+        let is_held = if is_claim { 2 * accepted_count > asked_count } else { accepted_count > 0 };
+        if !is_held && incumbents.len() < accepted_count.max(1) {
+            self.publish_again_later(now);
             return;
         }
-        if !self.registration.is_claim(&key) {
+        self.failed_publications = 0;
+        if !is_claim {
             return;
         }
         let name = self.config.name.clone();
-        if accepted_count > incumbents.len() {
+        if is_held {
             if self.registration.standing != Standing::Registered {
                 self.registration.standing = Standing::Registered;
                 self.tell(Event::Registered { name, user: self.id });
@@ -385,6 +394,12 @@ impl User {
             );
             self.tell(Event::RegistrationFailed { name, holder, code: ErrorCode::NameTaken, detail });
         }
+    }
+
+    fn publish_again_later(&mut self, now: Now) {
+        let pause = PUBLISH_RETRY.saturating_mul(1 << self.failed_publications.min(16));
+        self.failed_publications = self.failed_publications.saturating_add(1);
+        self.set_timer(now.instant + pause.min(LONGEST_PUBLISH_RETRY), Timer::Publish);
     }
 
     /// Signs what is due and publishes it, if there is somebody to publish to and an address to tell.
