@@ -504,9 +504,10 @@ impl Engine {
 
     fn handle_published(&mut self, id: PublishId, outcome: PublishOutcome, now: Now) {
         let Some(key) = self.publications.remove(&id) else { return };
+        let asked_count = outcome.accepted + outcome.refused.len() + outcome.unanswered;
         let incumbents: Vec<Record> = outcome.refused.into_iter().filter_map(|(_, record)| record).collect();
         if let Some(user) = &mut self.user {
-            user.handle_published(key, outcome.accepted, &incumbents, now);
+            user.handle_published(key, (outcome.accepted, asked_count), &incumbents, now);
         }
     }
 
@@ -579,15 +580,10 @@ impl Engine {
                     self.reply(token, Response::Chat(response));
                 }
             }
-            Effect::Saved { id, conversation } => {
-                self.outcomes.push_back(Outcome::Saved(id));
-                if let Some((user, position)) = self.user.as_mut().zip(id.position(&self.node.id())) {
-                    user.handle_saved(conversation, position, now);
-                }
-            }
-            Effect::Numbered { conversation, position } => {
+            Effect::Saved { id } => self.outcomes.push_back(Outcome::Saved(id)),
+            Effect::Numbered { conversation, number } => {
                 if let Some(user) = &mut self.user {
-                    user.handle_saved(conversation, position, now);
+                    user.handle_saved(conversation, number, now);
                 }
             }
             Effect::Found { command, result } => self.outcomes.push_back(Outcome::Found { command, result }),

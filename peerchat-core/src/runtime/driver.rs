@@ -107,7 +107,10 @@ impl Driver {
                 Some(Event::Closed { code: error.code(), detail: error.to_string() })
             }
         });
+        self.turn_away();
         self.save_the_rest().await;
+        // What is not on disk by now never will be: whoever waits for it must not wait for the disk to close.
+        self.sends.clear();
         let store = self.parts.store.clone();
         // Closing waits for the writer thread; what it answers is of no use any more.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
@@ -122,11 +125,11 @@ impl Driver {
             self.drain(now);
             let deadline = self.next_deadline().unwrap_or(now.instant + LONGEST_SLEEP);
             sleep.as_mut().reset(deadline.min(now.instant + LONGEST_SLEEP).into());
+            // In any order: whatever is always ready must not keep the rest waiting.
             let stop = tokio::select! {
-                biased;
                 Some(done) = self.done.recv() => self.handle_done(done),
                 command = self.parts.commands.recv() => self.handle_command(command.unwrap_or(Command::Close)),
-                () = self.parts.events.taken() => self.handle_taken(now),
+                () = self.parts.events.taken() => self.handle_taken(),
                 _ = self.parts.socket.writable(), if !self.unsent.is_empty() => None,
                 _ = self.parts.socket.readable() => self.receive(),
                 () = &mut sleep => None,
@@ -231,9 +234,9 @@ impl Driver {
     }
 
     /// The application has taken an event: there may be something to confirm, or room for more.
-    fn handle_taken(&mut self, now: Now) -> Option<Stop> {
+    fn handle_taken(&mut self) -> Option<Stop> {
         if self.parts.events.confirmed() > self.confirmed {
-            self.confirm_at.get_or_insert(now.instant + CONFIRM_DELAY);
+            self.confirm_at.get_or_insert(super::now().instant + CONFIRM_DELAY);
         }
         self.refill();
         None
@@ -372,6 +375,13 @@ impl Driver {
             }
             self.unsent.pop_front();
         }
+    }
+
+    /// Tells everybody who waits for something that will not happen any more, by dropping their senders.
+    fn turn_away(&mut self) {
+        self.parts.commands.close();
+        while self.parts.commands.try_recv().is_ok() {}
+        self.lookups.clear();
     }
 
     /// Saves the routing table and what was confirmed, and waits a bounded time for the disk.

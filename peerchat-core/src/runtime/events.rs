@@ -105,6 +105,9 @@ impl EventQueue {
     /// Adds an event that is not a message.
     pub(crate) fn push(&self, event: Event) {
         let mut inner = self.inner.lock();
+        if inner.is_ending {
+            return;
+        }
         inner.push_other(event);
         self.wake(inner);
     }
@@ -112,6 +115,10 @@ impl EventQueue {
     /// Adds a message that is on disk at `position`; if too many wait already, it is read from there later.
     pub(crate) fn push_message(&self, position: u64, event: Event) {
         let mut inner = self.inner.lock();
+        // A refill may have read it already: it is on disk a moment before this is told.
+        if inner.is_ending || position <= inner.loaded_to {
+            return;
+        }
         let is_next = inner.loaded_to >= inner.latest && !inner.is_refilling;
         inner.latest = inner.latest.max(position);
         if is_next && inner.message_count < MAX_MESSAGES {
@@ -136,6 +143,9 @@ impl EventQueue {
     pub(crate) fn finish_refill(&self, read_to: u64, messages: Vec<(u64, Event)>) {
         let mut inner = self.inner.lock();
         inner.is_refilling = false;
+        if inner.is_ending {
+            return;
+        }
         for (position, event) in messages {
             inner.push_message(position, event);
         }
@@ -426,6 +436,28 @@ mod tests {
         queue.finish_refill(4, vec![(4, message(4))]);
         assert_eq!(queue.start_refill(), None);
         assert_eq!([take(&queue), take(&queue)], [Some(message(2)), Some(message(4))]);
+    }
+
+    #[test]
+    fn a_message_that_a_refill_has_read_is_not_told_again() {
+        let queue = EventQueue::new(0, 1);
+        assert_eq!(queue.start_refill(), Some(0));
+        // The read sees a message whose saving has not been told yet.
+        queue.finish_refill(2, vec![(1, message(1)), (2, message(2))]);
+        queue.push_message(2, message(2));
+        queue.push_message(3, message(3));
+        let told = [take(&queue), take(&queue), take(&queue), take(&queue)];
+        assert_eq!(told, [Some(message(1)), Some(message(2)), Some(message(3)), None]);
+    }
+
+    #[test]
+    fn nothing_follows_the_last_event() {
+        let queue = EventQueue::new(0, 0);
+        queue.close_after(Some(Event::Closed { code: crate::ErrorCode::Storage, detail: String::new() }));
+        queue.push(Event::Offline);
+        queue.push_message(1, message(1));
+        assert!(matches!(take(&queue), Some(Event::Closed { .. })));
+        assert!(matches!(queue.wait(None), Err(Error::Closed)));
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::kademlia::AddressFamily;
 /// What the kernel may keep for a node that is busy; it takes the memory only when packets wait.
 const RECEIVE_BUFFER_LEN: usize = 1 << 20;
 
+/// Most errors in a row that receiving looks past: a socket that the system has taken away gives nothing else.
+const MAX_ERRORS: usize = 64;
+
 /// A bound UDP socket. Addresses go in and out in their own family, never IPv4-mapped.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -63,7 +66,7 @@ impl Socket {
 
     /// Takes the next datagram, `None` if none waits.
     pub(crate) fn try_receive(&self, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
-        loop {
+        for _ in 0..MAX_ERRORS {
             match self.socket.try_recv_from(buffer) {
                 Ok((len, from)) => {
                     return Some((len, SocketAddr::new(from.ip().to_canonical(), from.port())));
@@ -73,6 +76,7 @@ impl Socket {
                 Err(error) => tracing::debug!(%error, "receiving failed"),
             }
         }
+        None
     }
 
     /// Sends a datagram; `false` if the kernel has no room now. What cannot be sent at all is dropped, as UDP may.

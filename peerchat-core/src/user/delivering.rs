@@ -13,77 +13,79 @@ use crate::time::Now;
 impl User {
     /// Takes the answer to one of our calls.
     pub fn handle_response(&mut self, tag: CallTag, response: ChatResponse, now: Now) {
-        let Some(conversation) = self.calls.remove(&tag) else { return };
+        let Some((conversation, contact)) = self.calls.remove(&tag) else { return };
         let Some(sender) = self.senders.get_mut(&conversation) else { return };
         let was_delivery = sender.handle_answered(tag);
+        let was_introduction = sender.step == Step::Introducing(tag);
+        if !was_delivery && !was_introduction {
+            return;
+        }
         match response {
-            ChatResponse::Introduced if sender.step == Step::Introducing => sender.step = Step::Ready,
+            ChatResponse::Introduced if was_introduction => sender.step = Step::Ready,
             ChatResponse::Delivered { next } if was_delivery => {
                 let delivered = sender.acknowledge(next);
                 self.finish(conversation, delivered, MessageState::Delivered, None);
             }
-            ChatResponse::NotDelivered(refusal) if was_delivery || sender.step == Step::Introducing => {
-                self.handle_refusal(conversation, refusal, now);
+            ChatResponse::NotDelivered(DeliverRefusal::UnknownSender) if was_delivery => {
+                self.introduce(conversation, contact, now);
             }
-            _ => return,
+            ChatResponse::NotDelivered(DeliverRefusal::BadIntroduction | DeliverRefusal::Busy) => {
+                self.pause(conversation, now);
+            }
+            // Not here, or an answer to something else.
+            _ => self.give_up_contact(conversation, &contact, now),
         }
         self.advance(conversation, now);
     }
 
     /// Takes that one of our calls got no answer.
     pub fn handle_call_failed(&mut self, tag: CallTag, now: Now) {
-        let Some(conversation) = self.calls.remove(&tag) else { return };
+        let Some((conversation, contact)) = self.calls.remove(&tag) else { return };
         let Some(sender) = self.senders.get_mut(&conversation) else { return };
-        if sender.handle_answered(tag) || sender.step == Step::Introducing {
-            self.give_up_contact(conversation, now);
+        if sender.handle_answered(tag) || sender.step == Step::Introducing(tag) {
+            self.give_up_contact(conversation, &contact, now);
             self.advance(conversation, now);
         }
     }
 
-    fn handle_refusal(&mut self, conversation: ConversationId, refusal: DeliverRefusal, now: Now) {
-        match refusal {
-            DeliverRefusal::UnknownSender => self.introduce(conversation, now),
-            DeliverRefusal::NotHere => self.give_up_contact(conversation, now),
-            DeliverRefusal::BadIntroduction | DeliverRefusal::Busy => self.pause(conversation, now),
-        }
-    }
-
     /// Turns to the next contact of the recipient; if there is none left, looks their devices up once, then pauses.
-    fn give_up_contact(&mut self, conversation: ConversationId, now: Now) {
+    fn give_up_contact(&mut self, conversation: ConversationId, contact: &Contact, now: Now) {
         let Some(sender) = self.senders.get_mut(&conversation) else { return };
         sender.set_back();
         sender.step = Step::Ready;
+        sender.has_introduced = false;
         let has_located = sender.has_located;
         let Some(found) = self.people.get_mut(conversation) else { return };
-        found.route.pop_front();
+        // Not always the first: meanwhile they may have shown up elsewhere.
+        found.route.retain(|other| other != contact);
         if found.route.is_empty() && has_located {
             self.pause(conversation, now);
         }
     }
 
-    fn introduce(&mut self, conversation: ConversationId, now: Now) {
-        let Some(sender) = self.senders.get_mut(&conversation) else { return };
-        if sender.step != Step::Delivering {
-            return;
-        }
-        let to = self.people.get(conversation).and_then(|found| found.route.front().copied());
+    /// Tells a device of the recipient who writes, once; if that does not help, waits.
+    fn introduce(&mut self, conversation: ConversationId, to: Contact, now: Now) {
         let records = self.registration.records();
-        let Some((to, (claim, user))) = to.zip(records) else {
+        let sender = self.senders.get_mut(&conversation).filter(|sender| !sender.has_introduced);
+        let Some((sender, (claim, user))) = sender.zip(records) else {
             self.pause(conversation, now);
             return;
         };
         let request =
             ChatRequest::Introduce { claim: claim.as_bytes().to_vec(), user: user.as_bytes().to_vec() };
         sender.set_back();
-        sender.step = Step::Introducing;
-        self.start_call(conversation, to, request);
+        sender.has_introduced = true;
+        let tag = self.start_call(conversation, to, request);
+        if let Some(sender) = self.senders.get_mut(&conversation) {
+            sender.step = Step::Introducing(tag);
+        }
     }
 
     /// Takes the next steps of a conversation's sender, as far as they can be taken now.
     pub(super) fn advance(&mut self, id: ConversationId, now: Now) {
         let Some(sender) = self.senders.get_mut(&id) else { return };
         if sender.is_empty() {
-            self.senders.remove(&id);
+            self.remove_sender(id);
             return;
         }
         if !matches!(sender.step, Step::Ready | Step::Delivering) {
@@ -98,7 +100,7 @@ impl User {
         if user == self.id {
             // A note to oneself: this device is a device of the recipient.
             let notes = sender.take_all();
-            self.senders.remove(&id);
+            self.remove_sender(id);
             self.finish(id, notes, MessageState::Delivered, None);
             return;
         }

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, bounded_list};
 use crate::identity::{PublicKey, SecretKey, UserId, UserName};
-use crate::kademlia::{MAX_RECORD_LIFETIME, NodeKey, Record, RecordHeader, RecordKey, RecordKind};
+use crate::kademlia::{
+    MAX_RECORD_AHEAD, MAX_RECORD_LIFETIME, NodeKey, Record, RecordHeader, RecordKey, RecordKind,
+};
 use crate::time::Timestamp;
 
 /// Most devices in a user record.
@@ -69,7 +71,10 @@ fn header(
     previous: Option<&Record>,
     now: Timestamp,
 ) -> RecordHeader {
-    let after = previous.map_or(0, |record| record.header().sequence.saturating_add(1));
+    // A number that lies too far ahead is none that a holder has taken: it need not be passed.
+    let limit = now.saturating_add(MAX_RECORD_AHEAD).unix_ms();
+    let passed = previous.map(|record| record.header().sequence).filter(|sequence| *sequence < limit);
+    let after = passed.map_or(0, |sequence| sequence + 1);
     RecordHeader {
         kind,
         key: place,
@@ -179,7 +184,7 @@ mod tests {
     #[test]
     fn a_sequence_never_goes_back() {
         let first = sign_user(&SecretKey::from_bytes(&[1; 32]), vec![], None, NOW).unwrap();
-        let earlier = Timestamp::from_unix_ms(5);
+        let earlier = Timestamp::from_unix_ms(NOW.unix_ms() - 3_600_000);
         let second = sign_user(&SecretKey::from_bytes(&[1; 32]), vec![], Some(&first), earlier).unwrap();
         assert_eq!(second.header().sequence, first.header().sequence + 1);
     }

@@ -1,6 +1,6 @@
 //! [`User`]: the machine made of the directory, the people, what is owed and what arrives.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,8 @@ use super::people::People;
 use super::receiving::Introduction;
 use super::registration::{RENEWAL, Registration, Standing};
 use super::searching::Purpose;
-use super::sender::{Owed, Sender, Step};
+use super::sender::{Owed, Sender, Step, in_time};
+use super::timers::{Timer, Timers};
 use crate::error::ErrorCode;
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
@@ -29,8 +30,11 @@ pub const MAX_CONVERSATIONS: usize = 65_536;
 /// Most strangers whose names are looked up at once. One more is answered "busy".
 pub const MAX_INTRODUCTIONS: usize = 64;
 
-/// Pause before records are published again that reached nobody.
+/// First pause before records are published again that too few nodes took; each further one doubles it.
 const PUBLISH_RETRY: Duration = Duration::from_secs(5);
+
+/// Longest pause before such records are published again.
+const LONGEST_PUBLISH_RETRY: Duration = Duration::from_secs(300);
 
 /// Names a search in the directory.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -108,19 +112,17 @@ pub enum Effect {
         /// The answer.
         response: ChatResponse,
     },
-    /// A message of our own is on disk; [`User::handle_saved`] takes it too, and starts to deliver it.
+    /// A message of our own is on disk; [`Effect::Numbered`] comes with it if its recipient is known.
     Saved {
         /// The message.
         id: MessageId,
-        /// Its conversation.
-        conversation: ConversationId,
     },
-    /// Messages of our own have their numbers on disk; [`User::handle_saved`] takes it.
+    /// Messages of our own have their numbers on disk; [`User::handle_saved`] takes it, and starts to deliver them.
     Numbered {
         /// The conversation.
         conversation: ConversationId,
-        /// The position of the last of them.
-        position: u64,
+        /// The number of the last of them.
+        number: u64,
     },
     /// A lookup has ended.
     Found {
@@ -165,27 +167,6 @@ pub enum UserAction {
     Do(Effect),
 }
 
-/// What [`User::handle_timeout`] has to look at.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Timer {
-    /// The pause of a sender ends.
-    Retry(ConversationId),
-    /// A message expires.
-    Expiry(ConversationId),
-    /// The own records are due to be signed or published again.
-    Publish,
-}
-
-impl Timer {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Retry(_) => "retry of a delivery",
-            Self::Expiry(_) => "expiry of a message",
-            Self::Publish => "publication of the user",
-        }
-    }
-}
-
 /// One person on top of a node.
 ///
 /// After any `handle_*` call or command, drain [`Self::poll_action`] until it returns `None`, then ask
@@ -198,19 +179,24 @@ pub struct User {
     node_id: NodeId,
     pub(super) people: People,
     pub(super) senders: BTreeMap<ConversationId, Sender>,
-    pub(super) calls: BTreeMap<CallTag, ConversationId>,
+    /// Our calls without an answer yet: for which conversation, and to whom.
+    pub(super) calls: BTreeMap<CallTag, (ConversationId, Contact)>,
     pub(super) searches: BTreeMap<SearchId, Purpose>,
     pub(super) introductions: BTreeMap<UserId, Introduction>,
     pub(super) registration: Registration,
     addresses: Vec<SocketAddr>,
     is_online: bool,
     has_published: bool,
-    timers: BTreeSet<(Instant, Timer)>,
+    /// How many publications in a row too few nodes took.
+    failed_publications: u32,
+    timers: Timers,
     actions: VecDeque<UserAction>,
     last_search: u64,
     last_call: u64,
     last_position: u64,
     outbox_count: usize,
+    /// Messages of all streams that wait for an earlier one.
+    pub(super) held_count: usize,
     rng: ChaCha20Rng,
 }
 
@@ -250,12 +236,14 @@ impl User {
             addresses: Vec::new(),
             is_online: false,
             has_published: false,
-            timers: BTreeSet::new(),
+            failed_publications: 0,
+            timers: Timers::default(),
             actions: VecDeque::new(),
             last_search: 0,
             last_call: 0,
             last_position: saved.last_position,
             outbox_count: 0,
+            held_count: 0,
             rng,
         };
         for message in std::mem::take(&mut saved.outbox) {
@@ -286,16 +274,12 @@ impl User {
     /// Returns when [`Self::handle_timeout`] is next due, and what for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.timers.first().map(|(at, timer)| (*at, timer.name()))
+        self.timers.next()
     }
 
     /// Does what has become due.
     pub fn handle_timeout(&mut self, now: Now) {
-        while let Some((at, timer)) = self.timers.first().copied() {
-            if at > now.instant {
-                break;
-            }
-            self.timers.pop_first();
+        while let Some(timer) = self.timers.pop(now.instant) {
             match timer {
                 Timer::Retry(conversation) => self.handle_retry(conversation, now),
                 Timer::Expiry(conversation) => self.handle_expiry(conversation, now),
@@ -323,7 +307,7 @@ impl User {
             body: text.as_bytes().to_vec(),
             sent: now.wall,
             expires,
-            expires_at: now.instant + self.config.message_lifetime,
+            expires_at: in_time(now.instant, self.config.message_lifetime),
             is_saved: false,
         };
         let message = MessageId::new(&self.node_id, owed.position);
@@ -331,16 +315,18 @@ impl User {
         writes
             .extend(self.people.get(id).map(|conversation| Write::Conversation(conversation.saved.clone())));
         writes.push(Write::Message(owed.to_saved(id)));
-        self.save(writes, vec![Effect::Saved { id: message, conversation: id }]);
+        let mut then = vec![Effect::Saved { id: message }];
+        then.extend(owed.number.map(|number| Effect::Numbered { conversation: id, number }));
+        self.save(writes, then);
         self.owe(id, owed);
         self.advance(id, now);
         Ok(message)
     }
 
-    /// Takes that what is owed to a conversation, up to a position in history, is on disk with its numbers.
-    pub fn handle_saved(&mut self, conversation: ConversationId, position: u64, now: Now) {
+    /// Takes that what is owed to a conversation, up to a number, is on disk with its numbers.
+    pub fn handle_saved(&mut self, conversation: ConversationId, number: u64, now: Now) {
         if let Some(sender) = self.senders.get_mut(&conversation) {
-            sender.handle_saved(position);
+            sender.handle_saved(number);
             self.advance(conversation, now);
         }
     }
@@ -371,24 +357,27 @@ impl User {
         self.is_online = false;
     }
 
-    /// Takes how the publication of the record under `key` went: how many nodes keep it, and the records of
-    /// another owner that were kept instead.
+    /// Takes how the publication of the record under `key` went: how many nodes keep it, of how many that were
+    /// asked, and the records of another owner that were kept instead.
     pub fn handle_published(
         &mut self,
         key: RecordKey,
-        accepted_count: usize,
+        (accepted_count, asked_count): (usize, usize),
         incumbents: &[Record],
         now: Now,
     ) {
-        if accepted_count == 0 && incumbents.is_empty() {
-            self.set_timer(now.instant + PUBLISH_RETRY, Timer::Publish);
+        let is_claim = self.registration.is_claim(&key);
+        let is_held = if is_claim { 2 * accepted_count > asked_count } else { accepted_count > 0 };
+        if !is_held && incumbents.len() < accepted_count.max(1) {
+            self.publish_again_later(now);
             return;
         }
-        if !self.registration.is_claim(&key) {
+        self.failed_publications = 0;
+        if !is_claim {
             return;
         }
         let name = self.config.name.clone();
-        if accepted_count > incumbents.len() {
+        if is_held {
             if self.registration.standing != Standing::Registered {
                 self.registration.standing = Standing::Registered;
                 self.tell(Event::Registered { name, user: self.id });
@@ -405,6 +394,12 @@ impl User {
             );
             self.tell(Event::RegistrationFailed { name, holder, code: ErrorCode::NameTaken, detail });
         }
+    }
+
+    fn publish_again_later(&mut self, now: Now) {
+        let pause = PUBLISH_RETRY.saturating_mul(1 << self.failed_publications.min(16));
+        self.failed_publications = self.failed_publications.saturating_add(1);
+        self.set_timer(now.instant + pause.min(LONGEST_PUBLISH_RETRY), Timer::Publish);
     }
 
     /// Signs what is due and publishes it, if there is somebody to publish to and an address to tell.
@@ -433,13 +428,23 @@ impl User {
     /// Adds a message to what is owed to a conversation.
     fn owe(&mut self, conversation: ConversationId, owed: Owed) {
         self.outbox_count += 1;
-        let expires_at = owed.expires_at;
-        let sender = self.senders.entry(conversation).or_insert_with(Sender::new);
-        let is_first = sender.is_empty();
-        sender.push(owed);
-        if is_first {
-            self.set_timer(expires_at, Timer::Expiry(conversation));
+        self.senders.entry(conversation).or_insert_with(Sender::new).push(owed);
+        self.watch_expiry(conversation);
+    }
+
+    /// Sets the timer of the message of a conversation that is given up first.
+    pub(super) fn watch_expiry(&mut self, conversation: ConversationId) {
+        match self.senders.get(&conversation).and_then(Sender::first_expiry) {
+            Some(at) => self.set_timer(at, Timer::Expiry(conversation)),
+            None => self.timers.remove(Timer::Expiry(conversation)),
         }
+    }
+
+    /// Takes away the sender of a conversation that is owed nothing any more.
+    pub(super) fn remove_sender(&mut self, conversation: ConversationId) -> Option<Sender> {
+        self.timers.remove(Timer::Retry(conversation));
+        self.timers.remove(Timer::Expiry(conversation));
+        self.senders.remove(&conversation)
     }
 
     /// Gives out the next number of a conversation whose person is known.
@@ -464,12 +469,9 @@ impl User {
     fn handle_expiry(&mut self, conversation: ConversationId, now: Now) {
         let Some(sender) = self.senders.get_mut(&conversation) else { return };
         let expired = sender.expire(now.instant);
-        let next = sender.first_expiry();
         let detail = "the recipient could not be reached within the lifetime of the message";
         self.finish(conversation, expired, MessageState::Expired, Some((ErrorCode::Expired, detail)));
-        if let Some(at) = next {
-            self.set_timer(at, Timer::Expiry(conversation));
-        }
+        self.watch_expiry(conversation);
         self.advance(conversation, now);
     }
 
@@ -512,7 +514,7 @@ impl User {
     }
 
     pub(super) fn set_timer(&mut self, at: Instant, timer: Timer) {
-        self.timers.insert((at, timer));
+        self.timers.set(timer, at);
     }
 
     pub(super) fn save(&mut self, writes: Vec<Write>, then: Vec<Effect>) {
@@ -548,7 +550,7 @@ impl User {
     ) -> CallTag {
         self.last_call += 1;
         let tag = CallTag(self.last_call);
-        self.calls.insert(tag, conversation);
+        self.calls.insert(tag, (conversation, to));
         self.actions.push_back(UserAction::Call { tag, to, request });
         tag
     }

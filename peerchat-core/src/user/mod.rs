@@ -13,6 +13,9 @@ mod registration;
 mod searching;
 mod sender;
 mod streams;
+#[cfg(test)]
+mod tests;
+mod timers;
 
 pub use chat::{ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery};
 pub use directory::{Device, MAX_DEVICES, Verdict};

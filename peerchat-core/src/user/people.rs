@@ -82,6 +82,12 @@ impl People {
         self.streams.get_mut(&(conversation, device))
     }
 
+    /// Returns how many devices were ever introduced in a conversation.
+    pub(crate) fn stream_count(&self, conversation: ConversationId) -> usize {
+        let [first, last] = [[0; 32], [0xff; 32]].map(NodeId::from_bytes);
+        self.streams.range((conversation, first)..=(conversation, last)).count()
+    }
+
     pub(crate) fn get(&self, id: ConversationId) -> Option<&Conversation> {
         self.conversations.get(&id)
     }

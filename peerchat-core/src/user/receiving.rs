@@ -12,6 +12,15 @@ use crate::time::Now;
 /// Most requests that wait for the name of one stranger to be looked up.
 const MAX_WAITING: usize = 4;
 
+/// Most devices of one person that may deliver, in all the time that they are known. One more is answered "busy".
+pub(super) const MAX_DEVICES_MET: usize = 64;
+
+/// Most contacts of one person that are remembered.
+const MAX_ROUTE: usize = 8;
+
+/// Most messages of all streams that wait for an earlier one.
+const MAX_HELD_IN_ALL: usize = 16_384;
+
 /// Longest body of a message in bytes; the rest of a datagram is taken by what stands around it.
 const MAX_BODY_LEN: usize = crate::MAX_TEXT_LEN;
 
@@ -67,6 +76,11 @@ impl User {
         let Some(Introduction { name, contact, waiting }) = self.introductions.remove(&stranger) else {
             return;
         };
+        if let Some(known) = self.people.with_user(&stranger) {
+            // Found meanwhile, because something was owed to them.
+            self.admit(known, contact, waiting, now);
+            return;
+        }
         let verdict = judge(&outcome.records, |_| true);
         let is_holder = matches!(verdict, Verdict::Held(key) if UserId::of(&key) == stranger);
         let exact = Recipient::exactly(name.clone(), &stranger);
@@ -91,9 +105,16 @@ impl User {
 
     /// Lets a device of a known person deliver, and uses it to pay what is owed to them.
     fn admit(&mut self, conversation: ConversationId, device: Contact, tags: Vec<RequestTag>, now: Now) {
-        let stream = self.people.stream(conversation, device.id()).to_saved();
+        let mut writes = Vec::new();
+        if self.people.known_stream(conversation, device.id()).is_none() {
+            if self.people.stream_count(conversation) >= MAX_DEVICES_MET {
+                tags.into_iter().for_each(|tag| self.refuse(tag, DeliverRefusal::Busy));
+                return;
+            }
+            writes.push(Write::Stream(self.people.stream(conversation, device.id()).to_saved()));
+        }
         let reply = |to| Effect::Reply { to, response: ChatResponse::Introduced };
-        self.save(vec![Write::Stream(stream)], tags.into_iter().map(reply).collect());
+        self.save(writes, tags.into_iter().map(reply).collect());
         self.handle_shown_up(conversation, device, now);
     }
 
@@ -103,9 +124,10 @@ impl User {
         if found.route.front() != Some(&device) {
             found.route.retain(|contact| contact.id() != device.id());
             found.route.push_front(device);
+            found.route.truncate(MAX_ROUTE);
         }
         if let Some(sender) = self.senders.get_mut(&conversation) {
-            sender.wake();
+            sender.handle_met();
             self.advance(conversation, now);
         }
     }
@@ -117,12 +139,14 @@ impl User {
             return;
         }
         let conversation = self.people.with_user(&writer);
+        let can_hold = self.held_count < MAX_HELD_IN_ALL;
         let stream = conversation.and_then(|id| self.people.known_stream(id, from.id()));
         let Some((conversation, stream)) = conversation.zip(stream) else {
             self.refuse(tag, DeliverRefusal::UnknownSender);
             return;
         };
-        let is_well_formed = number > 0
+        // After the last number none could follow: it would be taken again and again.
+        let is_well_formed = (1..u64::MAX).contains(&number)
             && content.body.len() <= MAX_BODY_LEN
             && content.conversation == conversation_of(&self.id, &writer)
             && (content.kind != ContentKind::TEXT.0 || std::str::from_utf8(&content.body).is_ok());
@@ -130,7 +154,9 @@ impl User {
             self.refuse(tag, DeliverRefusal::BadIntroduction);
             return;
         }
-        let due = stream.accept(number, oldest, content);
+        let held_before = stream.held_count();
+        let due = stream.accept(number, oldest, content, can_hold);
+        self.held_count = (self.held_count + stream.held_count()).saturating_sub(held_before);
         let (next, saved) = (stream.next(), stream.to_saved());
         let (mut writes, mut then) = (Vec::new(), Vec::new());
         for (number, content) in due {

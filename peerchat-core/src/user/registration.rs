@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::directory::{Device, sign_claim, sign_user};
 use crate::identity::{SecretKey, UserName};
-use crate::kademlia::{NodeKey, Record, RecordKey, RecordKind};
+use crate::kademlia::{MAX_RECORD_AHEAD, NodeKey, Record, RecordKey, RecordKind};
 use crate::time::Timestamp;
 
 /// The records are signed anew at this age, so that their holders see that the owner lives.
@@ -56,8 +56,12 @@ impl Registration {
         addresses: &[SocketAddr],
         now: Timestamp,
     ) -> Vec<Record> {
+        // One that was signed under a clock far ahead is refused everywhere until that time comes.
+        let is_early = |record: &Record| record.header().issued.saturating_since(now) > MAX_RECORD_AHEAD;
         let is_old = |record: &Option<Record>| {
-            record.as_ref().is_none_or(|record| now.saturating_since(record.header().issued) >= RENEWAL)
+            record.as_ref().is_none_or(|record| {
+                is_early(record) || now.saturating_since(record.header().issued) >= RENEWAL
+            })
         };
         let mut renewed = Vec::new();
         if is_old(&self.claim) {
@@ -86,5 +90,28 @@ impl Registration {
     /// Returns the addresses that the user record announces.
     pub(crate) fn announced(&self) -> &[SocketAddr] {
         &self.announced
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
+
+    #[test]
+    fn records_signed_under_a_wrong_clock_are_replaced_once_it_is_right() {
+        let key = SecretKey::from_bytes(&[1; 32]);
+        let node = NodeKey::from(SecretKey::from_bytes(&[2; 32]).public());
+        let (name, addresses) = (UserName::parse("alice").unwrap(), ["1.2.3.4:5".parse().unwrap()]);
+        let mut registration = Registration::restore(&[]);
+        let mut renew = |now| registration.renew(&key, &name, node, &addresses, now);
+        let in_a_year = NOW.saturating_add(Duration::from_secs(365 * 24 * 3600));
+        assert_eq!(renew(in_a_year).len(), 2);
+        let renewed = renew(NOW);
+        assert_eq!(renewed.len(), 2);
+        let limit = NOW.saturating_add(MAX_RECORD_AHEAD).unix_ms();
+        assert!(renewed.iter().all(|record| record.header().sequence <= limit));
+        assert!(renew(NOW.saturating_add(Duration::from_secs(1))).is_empty());
     }
 }

@@ -1,8 +1,9 @@
 //! What [`User`] does with the answers of the directory.
 
 use super::directory::{CLAIM_WITNESSES, Device, USER_WITNESSES, Verdict, devices, judge, newest};
-use super::machine::{Effect, FoundUser, LookupError, SearchId, SearchOutcome, Timer, User};
+use super::machine::{Effect, FoundUser, LookupError, SearchId, SearchOutcome, User};
 use super::sender::Step;
+use super::timers::Timer;
 use crate::error::ErrorCode;
 use crate::event::{CommandId, MessageState};
 use crate::identity::{Recipient, UserId, UserName};
@@ -111,7 +112,7 @@ impl User {
 
     /// Gives up every message of a conversation.
     fn fail_all(&mut self, conversation: ConversationId, code: ErrorCode, detail: &str) {
-        let Some(mut sender) = self.senders.remove(&conversation) else { return };
+        let Some(mut sender) = self.remove_sender(conversation) else { return };
         self.finish(conversation, sender.take_all(), MessageState::Failed, Some((code, detail)));
     }
 
@@ -130,12 +131,10 @@ impl User {
         let target = self.people.with_user(&user).unwrap_or(conversation);
         if target == conversation {
             self.people.bind(conversation, user);
-        } else if let Some(mut sender) = self.senders.remove(&conversation) {
+        } else if let Some(mut sender) = self.remove_sender(conversation) {
             let to = self.senders.entry(target).or_insert_with(super::sender::Sender::new);
             sender.take_all().into_iter().for_each(|owed| to.push(owed));
-            if let Some(at) = to.first_expiry() {
-                self.set_timer(at, Timer::Expiry(target));
-            }
+            self.watch_expiry(target);
         }
         self.number_owed(target);
         self.advance(target, now);
@@ -148,8 +147,8 @@ impl User {
         let numbered = self.senders.get_mut(&id).map(|sender| sender.number_from(*next)).unwrap_or_default();
         *next += numbered.len() as u64;
         let mut writes = vec![Write::Conversation(conversation.saved.clone())];
-        let last = numbered.iter().map(|(position, _)| *position).max();
-        let then = last.map(|position| Effect::Numbered { conversation: id, position }).into_iter().collect();
+        let last = numbered.last().map(|(_, number)| *number);
+        let then = last.map(|number| Effect::Numbered { conversation: id, number }).into_iter().collect();
         writes.extend(numbered.into_iter().map(|(position, number)| Write::MessageNumber {
             position,
             conversation: id,

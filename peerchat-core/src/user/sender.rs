@@ -8,7 +8,8 @@ use crate::event::MessageState;
 use crate::save::{ConversationId, SavedMessage, StreamId};
 use crate::time::{Now, Timestamp};
 
-/// Most DELIVER requests of one conversation without an answer yet.
+/// Most messages of one conversation that were sent and not acknowledged: no more than the recipient keeps while it
+/// waits for an earlier one ([`super::MAX_HELD`]), or it would drop the rest.
 pub const MAX_IN_FLIGHT: usize = 32;
 
 /// First pause after a failed attempt; each further one doubles it.
@@ -16,6 +17,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// Longest time until a message expires: a hundred years.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A message of our own that is neither delivered nor given up.
 #[derive(Clone, Debug)]
@@ -44,7 +48,7 @@ impl Owed {
             body: saved.body,
             sent: saved.sent,
             expires: saved.expires,
-            expires_at: now.instant + saved.expires.saturating_since(now.wall),
+            expires_at: in_time(now.instant, saved.expires.saturating_since(now.wall)),
             is_saved: true,
         }
     }
@@ -66,17 +70,23 @@ impl Owed {
     }
 }
 
+/// Returns the moment `lifetime` from `now`, or one so far away that it never comes: a lifetime may be of any length,
+/// and the clock that it is measured by may have been set back.
+pub(crate) fn in_time(now: Instant, lifetime: Duration) -> Instant {
+    now + lifetime.min(LONGEST_LIFETIME)
+}
+
 /// Where the sender of one conversation stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Step {
     /// Free to take the next step; left at once.
     Ready,
-    /// The recipient's name is looked up. Left when the search ends.
+    /// The recipient's name is looked up. Left when the search ends, or when the recipient shows up.
     Resolving,
-    /// The recipient's devices are looked up. Left when the search ends.
+    /// The recipient's devices are looked up. Left when the search ends, or when the recipient shows up.
     Locating,
-    /// INTRODUCE is in flight. Left when it ends.
-    Introducing,
+    /// INTRODUCE is in flight with this call. Left when it ends.
+    Introducing(CallTag),
     /// DELIVER requests are in flight. Left when one fails or all is delivered.
     Delivering,
     /// An attempt failed. Left at this time, or when the recipient or the network shows up.
@@ -87,7 +97,7 @@ pub(crate) enum Step {
 #[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) step: Step,
-    /// In the order of writing.
+    /// In the order of numbers, those without one last.
     queue: VecDeque<Owed>,
     in_flight: BTreeMap<CallTag, u64>,
     /// How many messages at the front of the queue were sent since the last setback.
@@ -96,6 +106,8 @@ pub(crate) struct Sender {
     has_progressed: bool,
     /// Whether the recipient's devices were looked up in this attempt.
     pub(crate) has_located: bool,
+    /// Whether this node has introduced itself since anything was acknowledged: a second time would not help.
+    pub(crate) has_introduced: bool,
     /// How many times in a row the name was found to be nobody's.
     pub(crate) unknown_count: u32,
     failed_attempts: u32,
@@ -110,13 +122,18 @@ impl Sender {
             sent_count: 0,
             has_progressed: true,
             has_located: false,
+            has_introduced: false,
             unknown_count: 0,
             failed_attempts: 0,
         }
     }
 
+    /// Adds a message behind those with lower numbers. What once moved here from another conversation has a higher
+    /// number than its place in history says.
     pub(crate) fn push(&mut self, owed: Owed) {
-        self.queue.push_back(owed);
+        let order = |owed: &Owed| owed.number.unwrap_or(u64::MAX);
+        let index = self.queue.partition_point(|other| order(other) <= order(&owed));
+        self.queue.insert(index, owed);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -149,18 +166,18 @@ impl Sender {
     /// [`Self::handle_sent`].
     pub(crate) fn next_to_send(&self) -> Option<&Owed> {
         let next = self.queue.get(self.sent_count).filter(|owed| owed.is_saved);
-        if self.in_flight.len() >= MAX_IN_FLIGHT { None } else { next }
+        if self.sent_count >= MAX_IN_FLIGHT { None } else { next }
     }
 
-    /// Notes that every message up to `position` is on disk with its number.
-    pub(crate) fn handle_saved(&mut self, position: u64) {
-        let is_due = |owed: &&mut Owed| !owed.is_saved && owed.position <= position;
+    /// Notes that every message up to `number` is on disk with its number.
+    pub(crate) fn handle_saved(&mut self, number: u64) {
+        let is_later = |owed: &&mut Owed| owed.number.is_none_or(|other| other > number);
         // The latest messages are the ones that wait: look from the back.
         self.queue
             .iter_mut()
             .rev()
-            .skip_while(|owed| owed.position > position)
-            .take_while(is_due)
+            .skip_while(is_later)
+            .take_while(|owed| !owed.is_saved)
             .for_each(|owed| owed.is_saved = true);
     }
 
@@ -184,15 +201,16 @@ impl Sender {
         if done_count > 0 {
             self.sent_count -= done_count;
             self.has_progressed = true;
+            self.has_introduced = false;
             self.failed_attempts = 0;
         }
         self.queue.drain(..done_count).collect()
     }
 
     /// Starts again at the front of the queue once everything in flight has ended. Returns whether there is a
-    /// reason to: `false` if all of it was sent before and the recipient took none.
+    /// reason to: `false` if the front was sent before and the recipient took none of it.
     pub(crate) fn rewind(&mut self) -> bool {
-        if !self.in_flight.is_empty() || self.sent_count == 0 || self.sent_count < self.queue.len() {
+        if !self.in_flight.is_empty() || self.sent_count == 0 {
             return true;
         }
         self.sent_count = 0;
@@ -212,15 +230,24 @@ impl Sender {
         self.failed_attempts += 1;
         self.set_back();
         self.has_located = false;
+        self.has_introduced = false;
         let until = now + pause.mul_f64(0.75 + 0.5 * jitter);
         self.step = Step::Waiting(until);
         until
     }
 
-    /// Ends a pause early: the recipient or the network has shown up.
+    /// Ends a pause early: the network has shown up.
     pub(crate) fn wake(&mut self) {
         if matches!(self.step, Step::Waiting(_)) {
             self.failed_attempts = 0;
+            self.step = Step::Ready;
+        }
+    }
+
+    /// Ends a pause or a search early: the recipient has shown up.
+    pub(crate) fn handle_met(&mut self) {
+        self.wake();
+        if matches!(self.step, Step::Resolving | Step::Locating) {
             self.step = Step::Ready;
         }
     }
@@ -286,10 +313,75 @@ mod tests {
         sender.push(Owed { position: 9, number: None, is_saved: true, ..sender.queue[0].clone() });
         sender.number_from(3);
         assert_eq!(send_all(&mut sender, 0), 2);
-        sender.handle_saved(8);
+        sender.handle_saved(2);
         assert!(sender.next_to_send().is_none());
-        sender.handle_saved(9);
+        sender.handle_saved(3);
         assert_eq!(sender.next_to_send().unwrap().number, Some(3));
+    }
+
+    #[test]
+    fn a_number_is_not_on_disk_because_a_later_position_is() {
+        let mut sender = sender(0);
+        let owed = |position, number| Owed {
+            position,
+            number,
+            kind: 1,
+            body: vec![],
+            sent: Timestamp::default(),
+            expires: Timestamp::default(),
+            expires_at: Instant::now(),
+            is_saved: false,
+        };
+        sender.push(owed(9, Some(1)));
+        sender.push(owed(3, None));
+        sender.number_from(2);
+        sender.handle_saved(1);
+        assert_eq!(send_all(&mut sender, 0), 1, "only the message whose number is saved");
+        sender.handle_saved(2);
+        assert_eq!(sender.next_to_send().unwrap().position, 3);
+    }
+
+    #[test]
+    fn restored_messages_are_in_the_order_of_their_numbers() {
+        let mut saved = sender(4);
+        let mut restored = Sender::new();
+        let mut take = |position, number| {
+            let owed = saved.queue.pop_front().unwrap();
+            restored.push(Owed { position, number, ..owed });
+        };
+        take(3, Some(3));
+        take(5, Some(1));
+        take(6, Some(2));
+        take(7, None);
+        assert_eq!(restored.queue.iter().map(|owed| owed.position).collect::<Vec<_>>(), [5, 6, 3, 7]);
+        assert_eq!(restored.oldest(), 1, "nothing that is owed is declared given up");
+    }
+
+    #[test]
+    fn no_more_is_sent_ahead_of_a_lost_message_than_the_recipient_keeps() {
+        let mut sender = sender(500);
+        let end = send_all(&mut sender, 0);
+        // All but the first are answered: the recipient waits for that one.
+        (1..end).for_each(|tag| _ = sender.handle_answered(CallTag(tag)));
+        assert!(sender.acknowledge(1).is_empty());
+        assert!(sender.rewind());
+        assert!(sender.next_to_send().is_none());
+        const { assert!(MAX_IN_FLIGHT <= super::super::MAX_HELD) };
+    }
+
+    #[test]
+    fn a_full_window_that_was_answered_and_not_taken_is_sent_again() {
+        let mut sender = sender(500);
+        let end = send_all(&mut sender, 0);
+        (0..end).for_each(|tag| _ = sender.handle_answered(CallTag(tag)));
+        assert!(sender.rewind());
+        assert_eq!(sender.next_to_send().unwrap().number, Some(1));
+    }
+
+    #[test]
+    fn a_message_may_live_for_ever() {
+        let now = Instant::now();
+        assert!(in_time(now, Duration::MAX) > now);
     }
 
     #[test]

@@ -48,12 +48,24 @@ impl Stream {
         self.next
     }
 
+    /// Returns how many messages wait for an earlier one.
+    pub(crate) fn held_count(&self) -> usize {
+        self.held.len()
+    }
+
     /// Takes one message and returns those that are now due, in order. A known number yields nothing, and neither
-    /// does one that has to wait for an earlier one. The sender owes nothing below `oldest`: what is missing
-    /// there was given up.
-    pub(crate) fn accept(&mut self, number: u64, oldest: u64, content: Content) -> Vec<(u64, Content)> {
+    /// does one that has to wait for an earlier one, which it may only if `can_hold`. The sender owes nothing below
+    /// `oldest`: what is missing there was given up.
+    pub(crate) fn accept(
+        &mut self,
+        number: u64,
+        oldest: u64,
+        content: Content,
+        can_hold: bool,
+    ) -> Vec<(u64, Content)> {
         let mut due = Vec::new();
-        if number >= self.next && (self.held.len() < MAX_HELD || number == self.next) {
+        let expected = self.next.max(oldest.min(number));
+        if number >= self.next && (number <= expected || can_hold && self.held.len() < MAX_HELD) {
             self.held.insert(number, content);
         }
         while let Some(entry) = self.held.first_entry() {
@@ -89,7 +101,7 @@ mod tests {
     }
 
     fn accept(stream: &mut Stream, number: u64, oldest: u64) -> Vec<u64> {
-        stream.accept(number, oldest, content(number)).into_iter().map(|(number, _)| number).collect()
+        stream.accept(number, oldest, content(number), true).into_iter().map(|(number, _)| number).collect()
     }
 
     #[test]
@@ -132,6 +144,19 @@ mod tests {
         }
         assert_eq!(stream.held.len(), MAX_HELD);
         assert_eq!(accept(&mut stream, 1, 1).len(), MAX_HELD + 1);
+    }
+
+    #[test]
+    fn what_need_not_wait_is_taken_when_nothing_more_may() {
+        let mut stream = stream();
+        for number in 2..2 + MAX_HELD as u64 {
+            accept(&mut stream, number, 1);
+        }
+        // The sender has given up everything below 500.
+        let due = stream.accept(500, 500, content(500), false);
+        assert_eq!(due.last().map(|(number, _)| *number), Some(500));
+        assert!(stream.accept(502, 501, content(502), false).is_empty());
+        assert_eq!(stream.held_count(), 0);
     }
 
     proptest! {

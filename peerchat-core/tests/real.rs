@@ -1,0 +1,432 @@
+//! Clients as applications hold them: real sockets on loopback, real disks, real time.
+#![cfg(feature = "runtime")]
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use peerchat_core::identity::SecretKey;
+use peerchat_core::{
+    Client, CommandId, Config, ConfigBuilder, Error, ErrorCode, Event, FoundUser, MessageId, MessageState,
+    SHUTDOWN_TIMEOUT,
+};
+
+/// How long a test waits for an event before it fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const ANY_V4: &str = "127.0.0.1:0";
+const ANY_V6: &str = "[::1]:0";
+
+#[test]
+fn each_of_twenty_clients_finds_every_other_with_the_right_address() {
+    let names: Vec<String> = (0..20).map(|number| format!("user{number}")).collect();
+    let mut people: Vec<Person> = names.iter().map(|name| Person::in_memory(name)).collect();
+    let (first, others) = people.split_first_mut().unwrap();
+    others.iter_mut().for_each(|person| person.join(&first.client));
+    people.iter_mut().for_each(Person::wait_until_registered);
+    for asker in &people {
+        for (sought, name) in people.iter().zip(&names) {
+            let found = asker.find(name);
+            assert_eq!(found.addresses, [sought.client.local_address()]);
+            assert_eq!(Some(found.user), sought.client.user_id());
+            assert_eq!(found.node, sought.client.node_id());
+        }
+    }
+}
+
+#[test]
+fn a_conversation_survives_a_restart_of_both_from_other_ports() {
+    let directories = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let third = node(ANY_V4);
+    let open = |index: usize, name| Person::on_disk(directories[index].path(), name);
+    let (mut alice, mut bob) = (open(0, "alice"), open(1, "bob"));
+    for person in [&mut alice, &mut bob] {
+        person.join(&third);
+        person.wait_until_registered();
+    }
+    let (from_alice, from_bob) = (texts("alice", 100), texts("bob", 100));
+    let sent: Vec<MessageId> = from_alice
+        .iter()
+        .zip(&from_bob)
+        .flat_map(|(ours, theirs)| {
+            let ours = alice.client.send_blocking("bob", ours).unwrap();
+            bob.client.send_blocking("alice", theirs).unwrap();
+            [ours]
+        })
+        .collect();
+    assert_eq!(bob.receive(100), from_alice);
+    assert_eq!(alice.receive(100), from_bob);
+    alice.wait_until_delivered(&sent);
+    bob.wait_until_all_is_delivered();
+    let ports = [&alice, &bob].map(|person| person.client.local_address());
+    assert!(alice.client.shutdown() && bob.client.shutdown());
+
+    // Held, so that the system gives out other ports.
+    let _taken = ports.map(|address| UdpSocket::bind(address).unwrap());
+    let (mut alice, mut bob) = (open(0, "alice"), open(1, "bob"));
+    assert_eq!(alice.written_and_read("bob"), (from_alice.clone(), from_bob.clone()));
+    assert_eq!(bob.written_and_read("alice"), (from_bob, from_alice));
+    alice.client.send_blocking("bob", "still there?").unwrap();
+    assert_eq!(bob.receive(1), ["still there?"]);
+    bob.client.send_blocking("alice", "yes").unwrap();
+    assert_eq!(alice.receive(1), ["yes"], "nothing of before is told again");
+}
+
+#[test]
+fn people_talk_over_ipv6() {
+    if UdpSocket::bind(ANY_V6).is_err() {
+        eprintln!("SKIPPED people_talk_over_ipv6: this machine has no IPv6");
+        return;
+    }
+    let [mut alice, mut bob] = ["alice", "bob"].map(|name| Person::open(config(ANY_V6).user(name).unwrap()));
+    bob.join(&alice.client);
+    bob.wait_until_registered();
+    alice.client.send_blocking("bob", "over six").unwrap();
+    assert_eq!(bob.receive(1), ["over six"]);
+    bob.client.send_blocking("alice", "and back").unwrap();
+    assert_eq!(alice.receive(1), ["and back"]);
+    assert_eq!(alice.find("bob").addresses, [bob.client.local_address()]);
+}
+
+#[test]
+fn a_dual_stack_node_talks_with_one_that_has_only_ipv4() {
+    let mut alice = Person::open(Config::in_memory().port(0).user("alice").unwrap());
+    let mut bob = Person::in_memory("bob");
+    let through = SocketAddr::from(([127, 0, 0, 1], alice.client.local_address().port()));
+    bob.join_at(&through.to_string());
+    bob.wait_until_registered();
+    bob.client.send_blocking("alice", "from four").unwrap();
+    assert_eq!(alice.receive(1), ["from four"]);
+    alice.client.send_blocking("bob", "from both").unwrap();
+    assert_eq!(bob.receive(1), ["from both"]);
+}
+
+#[test]
+fn a_port_in_use_leaves_no_profile_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let taken = UdpSocket::bind(ANY_V4).unwrap();
+    let address = taken.local_addr().unwrap();
+    let config = Config::builder(&data).bind(address).user("alice").unwrap().build().unwrap();
+    let refusal = Client::open(config.clone()).unwrap_err();
+    assert!(matches!(refusal, Error::AddressInUse { address: of } if of == address), "{refusal:?}");
+    assert!(!data.exists());
+    drop(taken);
+    assert!(Client::open(config).unwrap().shutdown());
+}
+
+#[test]
+fn a_profile_is_open_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Person::on_disk(directory.path(), "alice");
+    let again = || Client::open(on_disk(directory.path(), "Alice").build().unwrap());
+    let refusal = again().unwrap_err();
+    assert!(matches!(refusal, Error::ProfileInUse { .. }), "{refusal:?}");
+    assert!(first.client.shutdown());
+    assert_eq!(again().unwrap().user_id(), first.client.user_id());
+}
+
+#[test]
+fn an_address_where_nobody_answers_fails_with_the_id_of_its_call() {
+    let silent = UdpSocket::bind(ANY_V4).unwrap();
+    let mut alice = Person::in_memory("alice");
+    let address = silent.local_addr().unwrap().to_string();
+    assert_eq!(alice.bootstrap_failure(&address), ErrorCode::Unreachable);
+    assert_eq!(alice.bootstrap_failure("nowhere.invalid:4000"), ErrorCode::Unreachable);
+}
+
+#[test]
+fn a_node_with_another_key_than_asked_for_is_told_from_none() {
+    let (seed, mut alice) = (node(ANY_V4), Person::in_memory("alice"));
+    let wrong = SecretKey::from_bytes(&[7; 32]).public();
+    let at = seed.local_address();
+    assert_eq!(alice.bootstrap_failure(&format!("{wrong}@{at}")), ErrorCode::WrongKey);
+    alice.join_at(&format!("{}@{at}", seed.node_key()));
+}
+
+#[test]
+fn networks_of_different_names_do_not_meet() {
+    let seed = node(ANY_V4);
+    let mut alice = Person::open(config(ANY_V4).network("another").user("alice").unwrap());
+    assert_eq!(alice.bootstrap_failure(&seed.local_address().to_string()), ErrorCode::Unreachable);
+}
+
+#[test]
+fn a_message_to_nobody_fails_and_says_why() {
+    let (seed, mut alice) = (node(ANY_V4), Person::in_memory("alice"));
+    alice.join(&seed);
+    let id = alice.client.send_blocking("nobody", "hello?").unwrap();
+    let (state, code) = alice.expect(|event| match event {
+        Event::MessageState { id: of, state, code, .. } if *of == id => Some((*state, *code)),
+        _ => None,
+    });
+    assert_eq!((state, code), (MessageState::Failed, Some(ErrorCode::UnknownRecipient)));
+    assert_eq!(alice.client.message_state(id).unwrap(), MessageState::Failed);
+    assert!(matches!(alice.client.lookup_wait("nobody"), Err(Error::UnknownRecipient)));
+}
+
+#[test]
+fn closing_wakes_whoever_waits_and_refuses_every_later_call() {
+    let alice = Person::in_memory("alice").client;
+    let id = alice.send_blocking("bob", "hello").unwrap();
+    std::thread::scope(|scope| {
+        let polling = scope.spawn(|| alice.poll(PATIENCE));
+        let asking = scope.spawn(|| block_on(alice.next_event()));
+        // A lookup on a node that knows nobody may end by itself.
+        let looking = scope.spawn(|| alice.lookup_wait("bob"));
+        alice.close();
+        assert!(matches!(polling.join().unwrap(), Err(Error::Closed)));
+        assert!(matches!(asking.join().unwrap(), Err(Error::Closed)));
+        assert!(matches!(looking.join().unwrap(), Err(Error::Closed | Error::TimedOut)));
+    });
+    let failures = [
+        alice.poll(PATIENCE).map(|_| ()),
+        alice.send_blocking("bob", "hello").map(|_| ()),
+        alice.lookup_wait("bob").map(|_| ()),
+        alice.bootstrap("127.0.0.1:1").map(|_| ()),
+        alice.history("bob", None, 1).map(|_| ()),
+        alice.message_state(id).map(|_| ()),
+        alice.statistics().map(|_| ()),
+        alice.event_fd().map(|_| ()),
+    ];
+    assert!(failures.iter().all(|failure| matches!(failure, Err(Error::Closed))), "{failures:?}");
+    alice.close();
+    assert!(alice.shutdown());
+}
+
+#[test]
+fn shutdown_is_done_in_time_while_messages_are_in_flight() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut alice, bob) = (Person::on_disk(directory.path(), "alice"), Person::in_memory("bob"));
+    alice.join(&bob.client);
+    let accepted: Vec<MessageId> = std::thread::scope(|scope| {
+        let send = || {
+            let send = |number| alice.client.send_blocking("bob", &format!("message {number}"));
+            (0..10_000).map_while(|number| send(number).ok()).collect::<Vec<_>>()
+        };
+        let senders = [(); 4].map(|()| scope.spawn(send));
+        alice.client.poll(Duration::from_millis(300)).ok();
+        assert!(alice.client.shutdown(), "not closed within {SHUTDOWN_TIMEOUT:?}");
+        senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect()
+    });
+    let again = Person::on_disk(directory.path(), "alice");
+    for id in accepted {
+        assert!(again.client.message_state(id).is_ok(), "a message that was accepted is not there");
+    }
+}
+
+#[test]
+fn what_was_not_taken_is_told_again_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut alice, mut bob) = (Person::in_memory("alice"), Person::on_disk(directory.path(), "bob"));
+    bob.join(&alice.client);
+    bob.wait_until_registered();
+    let sent: Vec<MessageId> =
+        texts("alice", 5).iter().map(|text| alice.client.send_blocking("bob", text).unwrap()).collect();
+    alice.wait_until_delivered(&sent);
+    assert_eq!(bob.receive(2), texts("alice", 5)[..2]);
+    assert!(bob.client.shutdown());
+    let mut bob = Person::on_disk(directory.path(), "bob");
+    assert_eq!(bob.receive(3), texts("alice", 5)[2..]);
+}
+
+#[test]
+fn a_slow_reader_gets_everything_in_order() {
+    const COUNT: usize = 3000;
+    let (mut alice, mut bob) = (Person::in_memory("alice"), Person::in_memory("bob"));
+    bob.join(&alice.client);
+    bob.wait_until_registered();
+    let expected = texts("alice", COUNT);
+    for text in &expected {
+        alice.client.send_blocking("bob", text).unwrap();
+    }
+    alice.wait_until_all_is_delivered();
+    assert_eq!(bob.receive(COUNT), expected);
+}
+
+#[test]
+fn statistics_count() {
+    let (mut alice, mut bob) = (Person::in_memory("alice"), Person::in_memory("bob"));
+    let before = alice.client.statistics().unwrap();
+    assert_eq!((before.contact_count, before.datagrams_sent, before.datagrams_received), (0, 0, 0));
+    bob.join(&alice.client);
+    bob.wait_until_registered();
+    bob.client.send_blocking("alice", "hello").unwrap();
+    alice.receive(1);
+    bob.wait_until_all_is_delivered();
+    UdpSocket::bind(ANY_V4).unwrap().send_to(b"?", alice.client.local_address()).unwrap();
+    alice.wait_until(|client| client.statistics().unwrap().dropped > 0);
+    let after = alice.client.statistics().unwrap();
+    assert_eq!((after.contact_count, after.link_count, after.outbox_count), (1, 1, 0));
+    assert!(after.record_count >= 2, "{after:?}");
+    assert!(after.datagrams_sent > 0 && after.datagrams_received > after.datagrams_sent / 2, "{after:?}");
+    assert!(after.bytes_sent > after.datagrams_sent && after.bytes_received > after.datagrams_received);
+}
+
+/// Nothing of a client may depend on the runtime that its caller happens to be in.
+#[tokio::test]
+async fn a_client_works_within_the_runtime_of_somebody_else() {
+    let (mut alice, mut bob) = (Person::in_memory("alice"), Person::in_memory("bob"));
+    bob.join(&alice.client);
+    bob.wait_until_registered();
+    let id = alice.client.send("bob", "hello").await.unwrap();
+    assert_eq!(bob.receive(1), ["hello"]);
+    alice.wait_until_delivered(&[id]);
+    assert_eq!(alice.client.lookup("bob").await.unwrap().addresses, [bob.client.local_address()]);
+    assert!(alice.client.shutdown());
+    assert!(matches!(alice.client.next_event().await, Err(Error::Closed)));
+}
+
+#[test]
+fn dropping_the_last_clone_frees_port_and_profile() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Person::on_disk(directory.path(), "alice").client;
+    drop(first.clone());
+    assert!(first.statistics().is_ok(), "one clone is left");
+    drop(first);
+    let mut watcher = Person::in_memory("watcher");
+    watcher.wait_until(|_| Client::open(on_disk(directory.path(), "alice").build().unwrap()).is_ok());
+}
+
+/// A person at their client, with the events that nobody has asked for yet.
+struct Person {
+    client: Client,
+    events: Vec<Event>,
+}
+
+impl Person {
+    fn open(builder: ConfigBuilder) -> Self {
+        Self { client: Client::open(builder.build().unwrap()).unwrap(), events: Vec::new() }
+    }
+
+    fn in_memory(name: &str) -> Self {
+        Self::open(config(ANY_V4).user(name).unwrap())
+    }
+
+    fn on_disk(directory: &Path, name: &str) -> Self {
+        Self::open(on_disk(directory, name))
+    }
+
+    fn join(&mut self, seed: &Client) {
+        self.join_at(&seed.local_address().to_string());
+    }
+
+    fn join_at(&mut self, address: &str) {
+        let command = self.client.bootstrap(address).unwrap();
+        let failure = self.outcome_of(command);
+        assert_eq!(failure, None, "cannot join through {address}");
+    }
+
+    fn bootstrap_failure(&mut self, address: &str) -> ErrorCode {
+        let command = self.client.bootstrap(address).unwrap();
+        self.outcome_of(command).expect("it should have failed")
+    }
+
+    /// Waits until a bootstrap call has ended; returns why it failed, if it did.
+    fn outcome_of(&mut self, call: CommandId) -> Option<ErrorCode> {
+        self.expect(|event| match event {
+            Event::Bootstrapped { command, .. } if *command == call => Some(None),
+            Event::BootstrapFailed { command, code, .. } if *command == call => Some(Some(*code)),
+            _ => None,
+        })
+    }
+
+    fn wait_until_registered(&mut self) {
+        self.expect(|event| matches!(event, Event::Registered { .. }).then_some(()));
+    }
+
+    /// Returns the texts of the next messages that arrive.
+    fn receive(&mut self, count: usize) -> Vec<String> {
+        let text = |event: &Event| match event {
+            Event::Message(message) => Some(message.text.clone()),
+            _ => None,
+        };
+        (0..count).map(|_| self.expect(text)).collect()
+    }
+
+    fn wait_until_delivered(&mut self, messages: &[MessageId]) {
+        for message in messages {
+            self.expect(|event| match event {
+                Event::MessageState { id, state: MessageState::Delivered, .. } => {
+                    (id == message).then_some(())
+                }
+                _ => None,
+            });
+        }
+    }
+
+    fn wait_until_all_is_delivered(&mut self) {
+        self.wait_until(|client| client.statistics().unwrap().outbox_count == 0);
+    }
+
+    /// Looks somebody up whose records may still be on their way.
+    fn find(&self, name: &str) -> FoundUser {
+        let mut attempts = (0..50).map(|_| self.client.lookup_wait(name));
+        attempts.find_map(Result::ok).unwrap_or_else(|| panic!("{name} is not found"))
+    }
+
+    /// Waits for something that no event tells.
+    fn wait_until(&mut self, is_done: impl Fn(&Client) -> bool) {
+        let pause = Duration::from_millis(20);
+        let mut quiet = Duration::ZERO;
+        while !is_done(&self.client) {
+            assert!(quiet < PATIENCE, "not done after {PATIENCE:?}");
+            match self.client.poll(pause).unwrap() {
+                Some(event) => self.events.push(event),
+                None => quiet += pause,
+            }
+        }
+    }
+
+    /// Takes the first event that `pick` picks; the others stay for later.
+    fn expect<T>(&mut self, pick: impl Fn(&Event) -> Option<T>) -> T {
+        if let Some((index, picked)) =
+            self.events.iter().enumerate().find_map(|(index, event)| Some((index, pick(event)?)))
+        {
+            self.events.remove(index);
+            return picked;
+        }
+        loop {
+            let event = self.client.poll(PATIENCE).unwrap();
+            let event =
+                event.unwrap_or_else(|| panic!("not told within {PATIENCE:?}; was {:?}", self.events));
+            if let Some(picked) = pick(&event) {
+                return picked;
+            }
+            self.events.push(event);
+        }
+    }
+
+    /// Returns the texts of a conversation as history has them, our own and the other's, oldest first.
+    fn written_and_read(&self, peer: &str) -> (Vec<String>, Vec<String>) {
+        let mut entries = self.client.history(peer, None, 1000).unwrap();
+        entries.reverse();
+        let (own, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.is_own);
+        assert!(own.iter().all(|entry| entry.state == Some(MessageState::Delivered)));
+        let texts = |entries: Vec<peerchat_core::HistoryEntry>| {
+            entries.into_iter().map(|entry| entry.text).collect::<Vec<_>>()
+        };
+        (texts(own), texts(others))
+    }
+}
+
+fn config(bind: &str) -> ConfigBuilder {
+    Config::in_memory().bind(bind.parse().unwrap())
+}
+
+fn on_disk(directory: &Path, name: &str) -> ConfigBuilder {
+    Config::builder(directory).bind(ANY_V4.parse().unwrap()).user(name).unwrap()
+}
+
+/// Opens a node without a user.
+fn node(bind: &str) -> Client {
+    Client::open(config(bind).build().unwrap()).unwrap()
+}
+
+fn texts(writer: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{writer} says {number}")).collect()
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
