@@ -1,9 +1,9 @@
 //! What [`User`] does with the answers of the directory.
 
 use super::directory::{CLAIM_WITNESSES, Device, USER_WITNESSES, Verdict, devices, judge, newest};
+use super::machine::{Effect, FoundUser, LookupError, SearchId, SearchOutcome, User};
 use super::sender::Step;
 use super::timers::Timer;
-use super::user::{Effect, FoundUser, LookupError, SearchId, SearchOutcome, User};
 use crate::error::ErrorCode;
 use crate::event::{CommandId, MessageState};
 use crate::identity::{Recipient, UserId, UserName};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::user::CallTag;
+use super::machine::CallTag;
 use crate::event::MessageState;
 use crate::save::{ConversationId, SavedMessage, StreamId};
 use crate::time::{Now, Timestamp};
@@ -366,7 +366,7 @@ mod tests {
         assert!(sender.acknowledge(1).is_empty());
         assert!(sender.rewind());
         assert!(sender.next_to_send().is_none());
-        assert!(MAX_IN_FLIGHT <= super::super::MAX_HELD);
+        const { assert!(MAX_IN_FLIGHT <= super::super::MAX_HELD) };
     }
 
     #[test]
