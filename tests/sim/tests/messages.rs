@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use peerchat_core::ErrorCode;
 use peerchat_core::event::{Event, MessageState};
+use peerchat_core::identity::Recipient;
 use peerchat_sim::{Host, Network};
 
 const SETTLE: Duration = Duration::from_secs(20);
@@ -180,4 +181,52 @@ fn twenty_people_all_write_to_one_another() {
         expected.sort();
         assert_eq!(texts, expected);
     }
+}
+
+/// Sending on past a lost message, which the recipient cannot keep, would send nearly everything many times.
+#[test]
+fn a_lost_packet_does_not_make_a_long_queue_be_sent_again() {
+    const COUNT: usize = 2000;
+    let (mut net, hosts) = network(12, 0.02, &["alice", "bob", "carol"]);
+    net.stop(hosts[1]);
+    for number in 0..COUNT {
+        net.send(hosts[0], "bob", &format!("message {number}"));
+    }
+    net.start(hosts[1]);
+    let before = net.request_count();
+    net.run_for(Duration::from_secs(900));
+    assert_eq!(net.texts(hosts[1]).len(), COUNT);
+    let requests = usize::try_from(net.request_count() - before).unwrap();
+    assert!(requests < 3 * COUNT, "{requests} requests for {COUNT} messages");
+}
+
+#[test]
+fn one_person_under_two_names_gets_everything_once_whatever_crashes() {
+    let (mut net, hosts) = network(13, 0.05, &["alice", "bob", "carol", "dave"]);
+    net.run_for(Duration::from_secs(60));
+    let bob = net.lookup(hosts[0], "bob").unwrap();
+    let exact = Recipient::exactly(bob.name, &bob.user).to_string();
+    let mut expected = Vec::new();
+    for round in 0..40_u64 {
+        let to = if round % 2 == 0 { "bob" } else { &exact };
+        let text = format!("message {round}");
+        net.send(hosts[0], to, &text);
+        expected.push(text);
+        if round == 1 {
+            net.send(hosts[1], "alice", "you first?");
+        }
+        net.run_for(Duration::from_millis(37 * round % 500));
+        if round % 3 == 0 {
+            net.kill(hosts[0]);
+            net.start(hosts[0]);
+        }
+    }
+    net.run_for(Duration::from_secs(900));
+    let texts = net.disk(hosts[1]).messages().iter().filter(|message| message.state.is_none());
+    let mut arrived: Vec<_> = texts.map(|message| String::from_utf8(message.body.clone()).unwrap()).collect();
+    arrived.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(arrived, expected);
+    let own = net.disk(hosts[0]).messages().iter().filter_map(|message| message.state);
+    assert!(own.into_iter().all(|state| state == MessageState::Delivered));
 }
