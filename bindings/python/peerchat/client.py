@@ -218,19 +218,23 @@ class Client:
 
     async def next_event(self) -> Event:
         """Waits for the next event. Asking for the next one confirms the last; cancelling the call loses none."""
-        loop = asyncio.get_running_loop()
         while True:
-            pending = self._pending
-            if pending is None or pending.cancelled() or pending.get_loop() is not loop:
-                pending = self._pending = asyncio.ensure_future(self._native.next_event())
-                # If nobody asks again, nobody needs to hear that the client was closed.
-                pending.add_done_callback(lambda done: done.cancelled() or done.exception())
+            pending = self._pending_event()
             await asyncio.wait([pending])
             if self._pending is pending:
                 self._pending = None
                 with translated():
                     return from_native(pending.result())
             # Another coroutine waited for the same event and has taken it.
+
+    def _pending_event(self) -> asyncio.Future[Any]:
+        pending = self._pending
+        if pending is None or pending.cancelled() or pending.get_loop() is not asyncio.get_running_loop():
+            pending = asyncio.ensure_future(self._native.next_event())
+            # If nobody asks again, nobody needs to hear that the client was closed.
+            pending.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._pending = pending
+        return pending
 
     def poll(self, timeout: float | None = 0) -> Event | None:
         """Waits up to `timeout` seconds (None: for ever) for the next event, outside of asyncio.
