@@ -625,11 +625,11 @@ peerchat_status_t peerchat_bootstrap(const peerchat_t *client,
  *
  * It is made on first use, stays the same, and belongs to the client until peerchat_destroy: neither read nor
  * close it; peerchat_poll with a timeout of 0 until PEERCHAT_NO_EVENT makes it unreadable again. Level-triggered.
- * Never blocks. Thread-safe. Not on Windows.
+ * A closed client leaves it readable. Never blocks. Thread-safe. Not on Windows.
  * @param client  The client.
  * @param out_fd  Receives the descriptor.
- * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NETWORK or PEERCHAT_ERR_STORAGE (the system has no
- *         descriptor left), PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL (on Windows, too).
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL (also if the system
+ *         has no descriptor left, or is Windows).
  */
 peerchat_status_t peerchat_fd(const peerchat_t *client,
                               int *out_fd);

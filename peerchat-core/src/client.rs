@@ -2,14 +2,33 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+use tokio::sync::{mpsc, oneshot};
+
 use crate::config::Config;
-use crate::error::Error;
+use crate::engine::{Engine, EngineConfig};
+use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId, MessageState};
-use crate::identity::{UserId, UserName};
+use crate::identity::{Recipient, SecretKey, UserId, UserName};
 use crate::kademlia::{NodeId, NodeKey};
+use crate::runtime::{Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime};
+use crate::save::{ProfileKeys, SavedConversation, SavedMessage, StreamId};
+use crate::storage::{self, Opened, Store};
 use crate::time::Timestamp;
+use crate::transport::{Transport, TransportConfig};
+use crate::user::{ContentKind, FoundUser, LookupError};
+
+/// Most commands that wait for the driver. Whoever gives one more waits until there is room.
+const MAX_COMMANDS: usize = 1024;
+
+/// Most messages that [`Client::history`] returns at once.
+pub const MAX_HISTORY_PAGE: usize = 1000;
 
 /// How long [`Client::shutdown`] waits at most for what is in flight to be saved.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(1500);
@@ -19,20 +38,55 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(1500);
 /// Every method may be called from any thread. Dropping the last clone closes the client.
 #[derive(Clone, Debug)]
 pub struct Client {
-    _inner: std::sync::Arc<()>,
+    handle: Arc<Handle>,
 }
 
-/// What a lookup of a name found.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct FoundUser {
-    /// The normalized name.
-    pub name: UserName,
-    /// The person behind it.
-    pub user: UserId,
-    /// The node that their device last announced.
-    pub node: NodeId,
-    /// Where that node was last announced to be, one per address family at most.
-    pub addresses: Vec<SocketAddr>,
+/// Closes the client when the last clone goes.
+#[derive(Debug)]
+struct Handle {
+    commands: mpsc::Sender<Command>,
+    events: Arc<EventQueue>,
+    store: Store,
+    last_command: AtomicU64,
+    user: Option<(UserName, UserId)>,
+    node_key: NodeKey,
+    node_id: NodeId,
+    local_address: SocketAddr,
+    /// Becomes true when the driver has saved everything and is gone.
+    ended: Arc<Ended>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.events.close();
+        // Without room in the channel the driver notices that the channel is closed instead.
+        let _ = self.commands.try_send(Command::Close);
+    }
+}
+
+/// Whether the driver is gone, for those who wait for it.
+#[derive(Debug, Default)]
+struct Ended {
+    is_ended: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Ended {
+    fn set(&self) {
+        *self.is_ended.lock() = true;
+        self.changed.notify_all();
+    }
+
+    fn wait(&self, timeout: Duration) -> bool {
+        let mut is_ended = self.is_ended.lock();
+        let deadline = crate::runtime::now().instant + timeout;
+        while !*is_ended {
+            if self.changed.wait_until(&mut is_ended, deadline).timed_out() {
+                break;
+            }
+        }
+        *is_ended
+    }
 }
 
 /// One message of [`Client::history`].
@@ -90,43 +144,84 @@ impl Client {
     ///
     /// The profile is open elsewhere, damaged, too new or cannot be written; the port is taken.
     pub fn open(config: Config) -> Result<Self, Error> {
-        unimplemented!()
+        let runtime = runtime()?;
+        let _guard = runtime.enter();
+        let keys = draw_keys(config.user().is_some())?;
+        // Before the profile: a taken port must not leave a new profile behind.
+        let socket = Socket::bind(config.bind())?;
+        let Opened { store, saved } = storage::open(config.location(), config.user(), || keys)?;
+        let mut seeds = [[0; 32]; 2];
+        for seed in &mut seeds {
+            fill_random(seed)?;
+        }
+        let [engine_seed, transport_seed] = seeds;
+        let transport = Transport::new(
+            TransportConfig { network: config.network().to_owned(), ..TransportConfig::default() },
+            &saved.keys.node,
+            ChaCha20Rng::from_seed(transport_seed),
+        );
+        let (node_key, local_address) = (NodeKey::from(saved.keys.node.public()), socket.local_address());
+        let events = Arc::new(EventQueue::new(saved.confirmed_position, saved.last_position));
+        let engine_config = EngineConfig {
+            k: config.k(),
+            alpha: config.alpha(),
+            family: socket.family(),
+            user: config.user().cloned(),
+            message_lifetime: config.message_lifetime(),
+        };
+        let engine = Engine::new(engine_config, saved, engine_seed, crate::runtime::now());
+        let (node_id, user) = (engine.node_id(), config.user().cloned().zip(engine.user_id()));
+        let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
+        let ended = Arc::new(Ended::default());
+        let parts = DriverParts {
+            engine,
+            transport,
+            socket,
+            store: store.clone(),
+            events: events.clone(),
+            commands: receiver,
+        };
+        spawn(Driver::new(parts), events.clone(), store.clone(), ended.clone());
+        let last_command = AtomicU64::new(0);
+        let handle =
+            Handle { commands, events, store, last_command, user, node_key, node_id, local_address, ended };
+        Ok(Self { handle: Arc::new(handle) })
     }
 
     /// Tells whether `data_dir` holds a profile of this user, without opening it.
     #[must_use]
     pub fn profile_exists(data_dir: &Path, user: &UserName) -> bool {
-        unimplemented!()
+        storage::profile_exists(data_dir, user)
     }
 
     /// Returns the user's name, `None` for a node without a user.
     #[must_use]
     pub fn user_name(&self) -> Option<&UserName> {
-        unimplemented!()
+        self.handle.user.as_ref().map(|(name, _)| name)
     }
 
     /// Returns the user's id, `None` for a node without a user.
     #[must_use]
     pub fn user_id(&self) -> Option<UserId> {
-        unimplemented!()
+        self.handle.user.as_ref().map(|(_, id)| *id)
     }
 
     /// Returns the node's id.
     #[must_use]
     pub fn node_id(&self) -> NodeId {
-        unimplemented!()
+        self.handle.node_id
     }
 
     /// Returns the node's key, the part before `@` in `key@host:port`.
     #[must_use]
     pub fn node_key(&self) -> NodeKey {
-        unimplemented!()
+        self.handle.node_key
     }
 
     /// Returns the UDP address that the node is bound to, with the port that the system chose.
     #[must_use]
     pub fn local_address(&self) -> SocketAddr {
-        unimplemented!()
+        self.handle.local_address
     }
 
     /// Joins the network through the node at `address`: `host:port`, `[ipv6]:port` or `key@host:port`.
@@ -138,7 +233,21 @@ impl Client {
     ///
     /// The address does not parse, or the client is closed.
     pub fn bootstrap(&self, address: &str) -> Result<CommandId, Error> {
-        unimplemented!()
+        let (key, host) = parse_address(address)?;
+        self.open_store()?;
+        let id = self.next_command();
+        let (text, commands) = (address.to_owned(), self.handle.commands.clone());
+        runtime()?.spawn(async move {
+            let addresses = match host.parse::<SocketAddr>() {
+                Ok(address) => Ok(vec![address]),
+                Err(_) => {
+                    tokio::net::lookup_host(host).await.map(Iterator::collect).map_err(|why| why.to_string())
+                }
+            };
+            // If the client has been closed meanwhile, nobody waits for the outcome.
+            let _ = commands.send(Command::Bootstrap { id, text, addresses, key }).await;
+        });
+        Ok(id)
     }
 
     /// Saves a text for sending and returns once it is on disk; [`Event::MessageState`] tells what becomes of it.
@@ -150,7 +259,13 @@ impl Client {
     /// The recipient's name or the text breaks the rules, the outbox is full, the disk refused, there is no user,
     /// or the client is closed. Nothing was queued then.
     pub async fn send(&self, to: &str, text: &str) -> Result<MessageId, Error> {
-        unimplemented!()
+        let (to, text) = (Recipient::parse(to)?, check_text(text)?);
+        if self.handle.user.is_none() {
+            return Err(Error::NoUser);
+        }
+        let (done, saved) = oneshot::channel();
+        self.command(Command::Send { to, text, done }).await?;
+        saved.await.map_err(|_| Error::Closed)?
     }
 
     /// Does what [`Client::send`] does on a thread that may block. It waits for the disk, never for the network.
@@ -159,7 +274,7 @@ impl Client {
     ///
     /// Those of [`Client::send`].
     pub fn send_blocking(&self, to: &str, text: &str) -> Result<MessageId, Error> {
-        unimplemented!()
+        block_on(self.send(to, text))
     }
 
     /// Waits for the next event. Asking for the next one confirms the last.
@@ -170,7 +285,7 @@ impl Client {
     ///
     /// [`Error::Closed`] once the client is closed.
     pub async fn next_event(&self) -> Result<Event, Error> {
-        unimplemented!()
+        self.handle.events.next().await
     }
 
     /// Waits up to `timeout` for the next event on a thread that may block; `Ok(None)` if there was none in time.
@@ -181,7 +296,7 @@ impl Client {
     ///
     /// [`Error::Closed`] once the client is closed.
     pub fn poll(&self, timeout: Duration) -> Result<Option<Event>, Error> {
-        unimplemented!()
+        self.handle.events.wait(Some(timeout))
     }
 
     /// Returns a descriptor that is readable while an event waits. It is made on first use, belongs to the
@@ -192,7 +307,7 @@ impl Client {
     /// The system has no descriptor left, or the client is closed.
     #[cfg(unix)]
     pub fn event_fd(&self) -> Result<std::os::fd::RawFd, Error> {
-        unimplemented!()
+        self.handle.events.descriptor()
     }
 
     /// Returns how far a message of our own has come.
@@ -201,7 +316,9 @@ impl Client {
     ///
     /// No message of ours has this id, the disk refused, or the client is closed.
     pub fn message_state(&self, id: MessageId) -> Result<MessageState, Error> {
-        unimplemented!()
+        let position = id.position(&self.handle.node_id).ok_or(Error::NotFound)?;
+        let message = self.open_store()?.message(position)?.ok_or(Error::NotFound)?;
+        message.state.ok_or(Error::NotFound)
     }
 
     /// Returns up to `limit` messages of the conversation with `peer`, the latest first, before history position
@@ -211,7 +328,14 @@ impl Client {
     ///
     /// The name breaks the rules, the disk refused, there is no user, or the client is closed.
     pub fn history(&self, peer: &str, before: Option<u64>, limit: usize) -> Result<Vec<HistoryEntry>, Error> {
-        unimplemented!()
+        let peer = Recipient::parse(peer)?;
+        if self.handle.user.is_none() {
+            return Err(Error::NoUser);
+        }
+        let Some(conversation) = self.conversation(&peer)? else { return Ok(Vec::new()) };
+        let messages = self.open_store()?.history(conversation.id, before, limit.min(MAX_HISTORY_PAGE))?;
+        let entry = |message| self.history_entry(&conversation, message);
+        Ok(messages.into_iter().filter_map(entry).collect())
     }
 
     /// Looks a name up in the directory.
@@ -221,7 +345,19 @@ impl Client {
     /// [`Error::UnknownRecipient`], [`Error::NameContested`], [`Error::TimedOut`] if no other node answers, or
     /// the client is closed.
     pub async fn lookup(&self, name: &str) -> Result<FoundUser, Error> {
-        unimplemented!()
+        let name = Recipient::parse(name)?;
+        if self.handle.user.is_none() {
+            return Err(Error::NoUser);
+        }
+        let (done, found) = oneshot::channel();
+        self.command(Command::Lookup { id: self.next_command(), name, done }).await?;
+        found.await.map_err(|_| Error::Closed)?.map_err(|error| match error {
+            LookupError::Offline => Error::TimedOut,
+            LookupError::Unknown => Error::UnknownRecipient,
+            LookupError::Contested(holders) => {
+                Error::NameContested { fingerprints: holders.iter().map(UserId::fingerprint).collect() }
+            }
+        })
     }
 
     /// Does what [`Client::lookup`] does on a thread that may block.
@@ -230,7 +366,7 @@ impl Client {
     ///
     /// Those of [`Client::lookup`].
     pub fn lookup_wait(&self, name: &str) -> Result<FoundUser, Error> {
-        unimplemented!()
+        block_on(self.lookup(name))
     }
 
     /// Returns counts and gauges.
@@ -239,18 +375,159 @@ impl Client {
     ///
     /// The client is closed.
     pub fn statistics(&self) -> Result<Statistics, Error> {
-        unimplemented!()
+        let (done, counted) = oneshot::channel();
+        block_on(async {
+            self.command(Command::Statistics { done }).await?;
+            counted.await.map_err(|_| Error::Closed)
+        })
     }
 
     /// Closes the client: every waiting call returns [`Error::Closed`], and so does every later one. Returns at
     /// once; the node saves its state in the background. May be called twice.
     pub fn close(&self) {
-        unimplemented!()
+        self.handle.events.close();
+        let commands = self.handle.commands.clone();
+        if let Err(mpsc::error::TrySendError::Full(close)) = commands.try_send(Command::Close)
+            && let Ok(runtime) = runtime()
+        {
+            runtime.spawn(async move { commands.send(close).await });
+        }
     }
 
     /// Closes the client and waits until its state is saved and its port and profile are free again, at most
     /// [`SHUTDOWN_TIMEOUT`]. Returns whether that was achieved in time.
     pub fn shutdown(&self) -> bool {
-        unimplemented!()
+        self.close();
+        self.handle.ended.wait(SHUTDOWN_TIMEOUT)
+    }
+
+    fn next_command(&self) -> CommandId {
+        CommandId(self.handle.last_command.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    async fn command(&self, command: Command) -> Result<(), Error> {
+        self.open_store()?;
+        self.handle.commands.send(command).await.map_err(|_| Error::Closed)
+    }
+
+    /// Returns the store unless the client is closed.
+    fn open_store(&self) -> Result<&Store, Error> {
+        if self.handle.events.is_closed() { Err(Error::Closed) } else { Ok(&self.handle.store) }
+    }
+
+    /// Returns the conversation that an address means, as [`Client::send`] would take it.
+    fn conversation(&self, peer: &Recipient) -> Result<Option<SavedConversation>, Error> {
+        let store = self.open_store()?;
+        if let Some(found) = store.conversation_named(&peer.to_string())? {
+            return Ok(Some(found));
+        }
+        let plain = match peer.fingerprint() {
+            Some(_) => store.conversation_named(peer.name().as_str())?,
+            None => None,
+        };
+        Ok(plain.filter(|found| found.user.is_some_and(|user| peer.admits(&user))))
+    }
+
+    /// Returns what the application sees of a message: nothing, unless it is text.
+    fn history_entry(&self, conversation: &SavedConversation, message: SavedMessage) -> Option<HistoryEntry> {
+        if message.kind != ContentKind::TEXT.0 {
+            return None;
+        }
+        Some(HistoryEntry {
+            id: MessageId::new(&self.handle.node_id, message.position),
+            position: message.position,
+            peer: conversation.peer.clone(),
+            is_own: message.stream == StreamId::OWN,
+            text: String::from_utf8(message.body).ok()?,
+            sent: message.sent,
+            received: message.received,
+            state: message.state,
+        })
+    }
+}
+
+/// Runs a driver, and tells the application if it dies of a bug.
+fn spawn(driver: Driver, events: Arc<EventQueue>, store: Store, ended: Arc<Ended>) {
+    tokio::spawn(async move {
+        if let Err(error) = tokio::spawn(driver.run()).await {
+            tracing::error!(%error, "the node died");
+            let detail =
+                "the node stopped because of a bug; open the profile again, and please report it".to_owned();
+            events.close_after(Some(Event::Closed { code: ErrorCode::Internal, detail }));
+            // Closing waits for the writer thread; what it answers is of no use any more.
+            let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        }
+        ended.set();
+    });
+}
+
+/// Draws the keys that a new profile would get.
+fn draw_keys(has_user: bool) -> Result<ProfileKeys, Error> {
+    let draw = || {
+        let mut secret = zeroize::Zeroizing::new([0; 32]);
+        fill_random(secret.as_mut_slice()).map(|()| SecretKey::from_bytes(&secret))
+    };
+    Ok(ProfileKeys { node: draw()?, user: if has_user { Some(draw()?) } else { None } })
+}
+
+/// Splits `key@host:port` or `host:port`.
+fn parse_address(address: &str) -> Result<(Option<NodeKey>, String), Error> {
+    let wrong = || Error::Address { address: address.to_owned() };
+    let (key, host) = match address.split_once('@') {
+        Some((key, host)) => {
+            let key: crate::identity::PublicKey = key.parse().map_err(|_| wrong())?;
+            (Some(NodeKey::from(key)), host)
+        }
+        None => (None, address),
+    };
+    let (name, port) = host.rsplit_once(':').ok_or_else(wrong)?;
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    let is_bare_ipv6 = name.contains(':') && !(name.starts_with('[') && name.ends_with(']'));
+    let is_host =
+        !name.is_empty() && name.len() <= 255 && !name.contains(char::is_whitespace) && !is_bare_ipv6;
+    if is_port && is_host { Ok((key, host.to_owned())) } else { Err(wrong()) }
+}
+
+fn check_text(text: &str) -> Result<String, Error> {
+    match text.len() {
+        0 => Err(Error::EmptyText),
+        len if len > crate::MAX_TEXT_LEN => Err(Error::TextTooLong { len }),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_checked_before_anything_is_asked() {
+        let key = SecretKey::from_bytes(&[1; 32]).public();
+        for good in ["localhost:1", "127.0.0.1:65535", "[::1]:4000", "a.example:4000"] {
+            assert_eq!(parse_address(good).unwrap(), (None, good.to_owned()));
+        }
+        let pinned = format!("{key}@[::1]:4000");
+        assert_eq!(parse_address(&pinned).unwrap(), (Some(NodeKey::from(key)), "[::1]:4000".to_owned()));
+        let bad = [
+            "",
+            "localhost",
+            ":4000",
+            "localhost:",
+            "localhost:0",
+            "localhost:65536",
+            "::1:4000",
+            "a b:1",
+            "x@h:1",
+        ];
+        for address in bad {
+            assert!(matches!(parse_address(address), Err(Error::Address { .. })), "{address}");
+        }
+    }
+
+    #[test]
+    fn texts_have_a_shortest_and_a_longest_form() {
+        assert!(matches!(check_text(""), Err(Error::EmptyText)));
+        assert!(check_text(&"x".repeat(crate::MAX_TEXT_LEN)).is_ok());
+        assert!(matches!(check_text(&"x".repeat(crate::MAX_TEXT_LEN + 1)), Err(Error::TextTooLong { .. })));
     }
 }

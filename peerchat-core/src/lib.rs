@@ -6,22 +6,32 @@
 
 #[cfg(feature = "runtime")]
 mod client;
+mod codec;
 pub mod config;
+pub mod engine;
 pub mod error;
 pub mod event;
 pub mod identity;
 pub mod kademlia;
+#[cfg(feature = "runtime")]
+mod runtime;
 pub mod save;
+#[cfg(feature = "storage")]
+pub mod storage;
 pub mod time;
+pub mod transport;
+pub mod user;
+pub mod wire;
 
 #[cfg(feature = "runtime")]
-pub use client::{Client, FoundUser, HistoryEntry, SHUTDOWN_TIMEOUT, Statistics};
+pub use client::{Client, HistoryEntry, MAX_HISTORY_PAGE, SHUTDOWN_TIMEOUT, Statistics};
 pub use config::{Config, ConfigBuilder, ConfigError};
 pub use error::{Error, ErrorCode};
 pub use event::{CommandId, Event, MessageId, MessageState, ReceivedMessage};
 pub use identity::{NameError, Recipient, UserId, UserName};
 pub use kademlia::{NodeId, NodeKey};
 pub use time::Timestamp;
+pub use user::FoundUser;
 
 /// Longest text of a message in bytes of UTF-8: what fits one datagram with everything around it.
 pub const MAX_TEXT_LEN: usize = 1000;

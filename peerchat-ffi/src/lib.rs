@@ -12,5 +12,7 @@ pub mod bindings;
 pub mod capi;
 #[cfg(feature = "tools")]
 pub mod header;
+#[cfg(feature = "tools")]
+pub mod python;
 
 uniffi::setup_scaffolding!();

@@ -124,6 +124,28 @@ impl Scope {
     }
 }
 
+/// The part of the internet that one operator is likely to hold: an IPv4 /24 or an IPv6 /56.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Subnet {
+    /// The upper 24 bits.
+    V4(u32),
+    /// The upper 56 bits.
+    V6(u128),
+}
+
+impl Subnet {
+    /// Returns the subnet of an address, `None` if the address is loopback or private: there, many nodes share one.
+    pub(super) fn of(address: &SocketAddr) -> Option<Self> {
+        if Scope::of(address) != Some(Scope::Global) {
+            return None;
+        }
+        Some(match address.ip() {
+            IpAddr::V4(ip) => Self::V4(ip.to_bits() >> 8),
+            IpAddr::V6(ip) => Self::V6(ip.to_bits() >> 72),
+        })
+    }
+}
+
 /// A node: its key, the id that follows from it, and one address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Contact {

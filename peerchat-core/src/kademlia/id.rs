@@ -36,6 +36,26 @@ impl NodeId {
         }
         Distance(xor)
     }
+
+    /// Returns the id in k-bucket `index` of this node whose bits below the bucket's own are those of `random`.
+    #[must_use]
+    pub(super) fn in_bucket(&self, index: usize, random: [u8; ID_LEN]) -> Self {
+        let mut id = self.0;
+        for (place, (byte, random)) in id.iter_mut().zip(random).enumerate() {
+            let low_bit = NodeId::BITS - 8 * (place + 1);
+            // Which bits of this byte lie below the bucket's bit.
+            let below = match index.saturating_sub(low_bit) {
+                0 => 0,
+                count @ 1..8 => (1_u8 << count) - 1,
+                _ => 0xff,
+            };
+            *byte = (*byte & !below) | (random & below);
+            if (low_bit..low_bit + 8).contains(&index) {
+                *byte ^= 1 << (index - low_bit);
+            }
+        }
+        Self(id)
+    }
 }
 
 impl fmt::Display for NodeId {
@@ -61,6 +81,14 @@ impl Distance {
     pub fn bucket_index(&self) -> Option<usize> {
         let (zeros, byte) = self.0.iter().enumerate().find(|(_, byte)| **byte != 0)?;
         Some(NodeId::BITS - 1 - 8 * zeros - byte.leading_zeros() as usize)
+    }
+}
+
+impl Distance {
+    /// Tells whether bit `index` is set, counted from the least significant.
+    pub(super) fn has_bit(&self, index: usize) -> bool {
+        let byte = self.0.iter().rev().nth(index / 8).copied().unwrap_or_default();
+        byte >> (index % 8) & 1 == 1
     }
 }
 
@@ -100,6 +128,15 @@ mod tests {
             let mut other = a;
             other.0[ID_LEN - 1 - bit / 8] ^= 1 << (bit % 8);
             prop_assert_eq!(a.distance(&other).bucket_index(), Some(bit));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_id_made_for_a_bucket_lies_in_it(own in id(), random: [u8; ID_LEN], index in 0..NodeId::BITS) {
+            let made = own.in_bucket(index, random);
+            prop_assert_eq!(own.distance(&made).bucket_index(), Some(index));
+            prop_assert!(own.distance(&made).has_bit(index));
         }
     }
 

@@ -201,6 +201,12 @@ impl Record {
         Ok(Self { header, bytes: bytes.into() })
     }
 
+    /// Returns the key that the bytes of a record name, unchecked.
+    pub(super) fn key_of(bytes: &[u8]) -> Option<RecordKey> {
+        let (_, rest) = bytes.split_at_checked(2)?;
+        rest.first_chunk().map(|key| RecordKey::from_bytes(*key))
+    }
+
     /// Returns the header.
     #[must_use]
     pub const fn header(&self) -> &RecordHeader {

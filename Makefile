@@ -1,0 +1,37 @@
+# Every task of the project. `make help` lists them.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test build header python-bindings fmt clippy doc clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
+
+demo: ## Run a C program, a Python script and the terminal client against each other
+	@tests/prepare gcc python3
+	@python3 tests/demo
+
+test: ## Run everything that is tested
+	@tests/run
+
+build: ## Build every library, program, example and test
+	$(CARGO) build --workspace --all-targets
+
+header: ## Regenerate include/peerchat.h
+	$(CARGO) run -p peerchat-ffi --features tools --bin peerchat-header
+
+python-bindings: ## Regenerate the Python module
+	bindings/python/generate
+
+fmt: ## Format the Rust code
+	$(CARGO) fmt --all
+
+clippy: ## Run clippy with warnings denied
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc: ## Build the documentation of the Rust crates
+	$(CARGO) doc --workspace --no-deps --document-private-items
+
+clean: ## Remove everything that was built
+	$(CARGO) clean

@@ -1,0 +1,166 @@
+//! The command line: every command, option and default.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use peerchat_core::UserName;
+use peerchat_core::kademlia::{ALPHA, K};
+
+/// How long `send` waits for the delivery unless told otherwise, in seconds.
+const SEND_TIMEOUT_SECONDS: u64 = 30;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  delivered: a device of the recipient has it on disk
+  1  failed; one line on stderr says why and what to do
+  2  wrong usage
+  3  out of time: the message is saved and goes out the next time this name is online";
+
+const EVENTS: &str = "\
+Output: one JSON object per line. \"event\" says which kind it is; programs ignore kinds and keys they do not know.
+  listening            address, key, name, user      (always first)
+  message              id, from, user, text, number, sent_unix_ms, received_unix_ms
+  message_state        id, to, state (queued, delivered, expired, failed), code, detail
+  online               contact_count
+  offline
+  bootstrapped         command, node, address
+  bootstrap_failed     command, address, code, detail
+  registered           name, user
+  registration_failed  name, holder, code, detail
+  closed               code, detail
+\"code\" is a number of peerchat.h, or null.";
+
+/// Chat without servers: people find one another by name and write to one another, with nobody in the middle.
+#[derive(Debug, Parser)]
+#[command(name = "peerchat", version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Talk to people, line by line.
+    Chat(ChatArgs),
+    /// Serve the network without a user, until SIGINT or SIGTERM.
+    Node(NodeArgs),
+    /// Send a message and wait until it is delivered.
+    #[command(after_help = EXIT_CODES)]
+    Send(SendArgs),
+    /// Print everything that happens as JSON lines.
+    #[command(after_help = EVENTS)]
+    Listen(ListenArgs),
+}
+
+/// Whose profile to open and how to reach the network.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ProfileArgs {
+    /// Directory of the profiles [default: $XDG_DATA_HOME/peerchat or ~/.local/share/peerchat].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Join the network through this node: host:port, [ipv6]:port or key@host:port.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bootstrap: Option<String>,
+    /// UDP port to listen on [default: any].
+    #[arg(long, value_name = "P")]
+    pub(crate) port: Option<u16>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ChatArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+    /// Your name [default: ask].
+    #[arg(long)]
+    pub(crate) name: Option<UserName>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NodeArgs {
+    /// Directory of the node's identity and records [default: $XDG_DATA_HOME/peerchat or ~/.local/share/peerchat].
+    #[arg(long, value_name = "DIR", conflicts_with = "memory")]
+    pub(crate) data: Option<PathBuf>,
+    /// Keep everything in memory: a new identity each time, nothing on disk.
+    #[arg(long)]
+    pub(crate) memory: bool,
+    /// UDP address to listen on, with port 0 for any [default: any port on every address].
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bind: Option<SocketAddr>,
+    /// Join the network through this node: host:port, [ipv6]:port or key@host:port. May be repeated.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bootstrap: Vec<String>,
+    /// Kademlia's k: the size of a bucket, and how many nodes keep a record.
+    #[arg(long, default_value_t = K)]
+    pub(crate) k: usize,
+    /// Kademlia's alpha: how many requests a lookup keeps in flight.
+    #[arg(long, default_value_t = ALPHA)]
+    pub(crate) alpha: usize,
+    /// Write the first JSON line to this file once the node listens; it is removed when the node stops.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) ready_file: Option<PathBuf>,
+    /// Print JSON lines: {"event":"listening","address":...,"key":...} first, then every event as `listen` does.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SendArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+    /// Your name.
+    #[arg(long)]
+    pub(crate) name: UserName,
+    /// How long to wait for the delivery; 0 to save the message and leave.
+    #[arg(long, value_name = "SECONDS", default_value_t = SEND_TIMEOUT_SECONDS)]
+    pub(crate) timeout: u64,
+    /// Whom to write to: bob, or bob#7kq2m4xd.
+    pub(crate) to: String,
+    /// What to write; `-` sends each line of the standard input as a message.
+    #[arg(required = true)]
+    pub(crate) text: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListenArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+    /// Your name.
+    #[arg(long)]
+    pub(crate) name: UserName,
+    /// Stop after this many messages [default: never].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// Print JSON lines. There is no other form; the option says so to whoever reads the script.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn names_are_normalized_and_checked_before_anything_starts() {
+        let args =
+            Args::try_parse_from(["peerchat", "send", "--name", "Alice", "bob", "hi", "there"]).unwrap();
+        let Command::Send(args) = args.command else { panic!("not send: {args:?}") };
+        assert_eq!((args.name.as_str(), args.text.join(" ").as_str()), ("alice", "hi there"));
+
+        let refused = Args::try_parse_from(["peerchat", "chat", "--name", "a b"]).unwrap_err();
+        assert_eq!(refused.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_node_in_memory_has_no_data_directory() {
+        let refused = Args::try_parse_from(["peerchat", "node", "--memory", "--data", "d"]).unwrap_err();
+        assert_eq!(refused.exit_code(), 2);
+    }
+}

@@ -1,0 +1,143 @@
+//! [`Input`]: what one typed line means.
+
+/// One line of the person at the keyboard, understood.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Input<'a> {
+    /// Nothing but white space.
+    Nothing,
+    /// Text for whomever the conversation is with.
+    Text(&'a str),
+    /// Text for somebody, with whom the conversation then is; or only the latter.
+    To { name: &'a str, text: Option<&'a str> },
+    /// What can be typed.
+    Help,
+    /// Who is there: the network in numbers.
+    Who,
+    /// What was said, with somebody or with whomever the conversation is with.
+    History(Option<&'a str>),
+    /// Join through a node.
+    Bootstrap(&'a str),
+    /// Leave.
+    Quit,
+    /// Not understood, and what was expected.
+    Wrong(&'static str),
+}
+
+impl<'a> Input<'a> {
+    /// Understands a line. `//` at its start is a text that starts with one `/`.
+    pub(crate) fn parse(line: &'a str) -> Self {
+        if line.trim().is_empty() {
+            return Self::Nothing;
+        }
+        match line.strip_prefix('@') {
+            Some(rest) => Self::parse_addressed(rest),
+            None if line.starts_with("//") => Self::Text(&line[1..]),
+            None => line.strip_prefix('/').map_or(Self::Text(line), Self::parse_command),
+        }
+    }
+
+    fn parse_addressed(rest: &'a str) -> Self {
+        let (name, text) = split_word(rest);
+        if name.is_empty() { Self::Wrong("write @name and then the text") } else { Self::To { name, text } }
+    }
+
+    fn parse_command(rest: &'a str) -> Self {
+        match split_word(rest.trim_end()) {
+            ("help", None) => Self::Help,
+            ("who", None) => Self::Who,
+            ("history", name) => Self::History(name.map(|name| name.trim_start_matches('@'))),
+            ("bootstrap", Some(address)) => Self::Bootstrap(address),
+            ("bootstrap", None) => Self::Wrong("write /bootstrap and an address, host:port or key@host:port"),
+            ("quit", None) => Self::Quit,
+            _ => Self::Wrong(
+                "there is no such command; /help lists them, and //text sends a text that starts with /",
+            ),
+        }
+    }
+}
+
+/// Splits off the first word; what follows it has its leading white space removed, and is `None` if it is blank.
+fn split_word(text: &str) -> (&str, Option<&str>) {
+    match text.split_once(char::is_whitespace) {
+        Some((word, rest)) => (word, Some(rest.trim_start()).filter(|rest| !rest.is_empty())),
+        None => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_line_is_text_as_it_was_typed() {
+        assert_eq!(Input::parse("hello, bob "), Input::Text("hello, bob "));
+        assert_eq!(Input::parse("  indented"), Input::Text("  indented"));
+        assert_eq!(Input::parse(" \t"), Input::Nothing);
+        assert_eq!(Input::parse(""), Input::Nothing);
+    }
+
+    #[test]
+    fn an_addressed_line_names_somebody() {
+        assert_eq!(Input::parse("@bob hello there"), Input::To { name: "bob", text: Some("hello there") });
+        assert_eq!(
+            Input::parse("@bob#7kq2m4xd @all"),
+            Input::To { name: "bob#7kq2m4xd", text: Some("@all") }
+        );
+        assert_eq!(Input::parse("@bob"), Input::To { name: "bob", text: None });
+        assert_eq!(Input::parse("@bob  "), Input::To { name: "bob", text: None });
+        assert!(matches!(Input::parse("@ hello"), Input::Wrong(_)));
+    }
+
+    #[test]
+    fn commands_are_words_after_a_slash() {
+        let lines = [
+            "/help",
+            "/who ",
+            "/history",
+            "/history @bob",
+            "/bootstrap [::1]:4242",
+            "/bootstrap",
+            "/quit",
+            "/quit now",
+            "/frobnicate",
+            "/",
+        ];
+        let understood: Vec<_> = lines.iter().map(|line| Input::parse(line)).collect();
+        insta::assert_debug_snapshot!(understood, @r#"
+        [
+            Help,
+            Who,
+            History(
+                None,
+            ),
+            History(
+                Some(
+                    "bob",
+                ),
+            ),
+            Bootstrap(
+                "[::1]:4242",
+            ),
+            Wrong(
+                "write /bootstrap and an address, host:port or key@host:port",
+            ),
+            Quit,
+            Wrong(
+                "there is no such command; /help lists them, and //text sends a text that starts with /",
+            ),
+            Wrong(
+                "there is no such command; /help lists them, and //text sends a text that starts with /",
+            ),
+            Wrong(
+                "there is no such command; /help lists them, and //text sends a text that starts with /",
+            ),
+        ]
+        "#);
+    }
+
+    #[test]
+    fn a_text_may_start_with_a_slash() {
+        assert_eq!(Input::parse("//quit is a command"), Input::Text("/quit is a command"));
+        assert_eq!(Input::parse("@bob /quit"), Input::To { name: "bob", text: Some("/quit") });
+    }
+}

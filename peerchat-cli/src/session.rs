@@ -1,0 +1,98 @@
+//! What every command does before its own work: find the profile, open the client, stop on a signal.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use peerchat_core::{Client, Config, Event, UserName};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::args::ProfileArgs;
+use crate::fault::Fault;
+
+/// How long one wait for events lasts where nothing else is due. The length does not matter: a wait ends early
+/// with an event or when the client closes.
+pub(crate) const LONG_WAIT: Duration = Duration::from_secs(3600);
+
+/// Returns the directory that was asked for, or the default of the system.
+pub(crate) fn data_dir(asked: Option<&Path>) -> Result<PathBuf, Fault> {
+    let default = || default_data_dir(std::env::var_os("XDG_DATA_HOME"), std::env::var_os("HOME"));
+    asked.map(Path::to_owned).or_else(default).ok_or_else(|| {
+        Fault::new(
+            "neither XDG_DATA_HOME nor HOME says where to keep data",
+            "name a directory with --data DIR",
+        )
+    })
+}
+
+/// Follows the XDG base directory specification, by which a relative `XDG_DATA_HOME` is ignored.
+fn default_data_dir(xdg_data_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
+    let xdg = xdg_data_home.map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = xdg
+        .or_else(|| home.filter(|home| !home.is_empty()).map(|home| Path::new(&home).join(".local/share")));
+    Some(base?.join("peerchat"))
+}
+
+/// Logs `name` in, or registers it if this data directory does not know it, and joins through the node that was
+/// asked for. Whether that worked is told by events.
+pub(crate) fn open(name: &UserName, profile: &ProfileArgs) -> Result<Client, Fault> {
+    let mut config = Config::builder(data_dir(profile.data.as_deref())?).user(name.as_str())?;
+    if let Some(port) = profile.port {
+        config = config.port(port);
+    }
+    let client = Client::open(config.build()?)?;
+    if let Some(address) = &profile.bootstrap {
+        client.bootstrap(address)?;
+    }
+    Ok(client)
+}
+
+/// Closes the client on SIGINT or SIGTERM, which ends the wait of whoever polls it.
+pub(crate) fn close_on_signal(client: &Client) -> Result<(), Fault> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(no_signals)?;
+    let client = client.clone();
+    std::thread::spawn(move || signals.forever().for_each(|_| client.close()));
+    Ok(())
+}
+
+pub(crate) fn no_signals(error: std::io::Error) -> Fault {
+    Fault::new(format!("cannot listen for signals: {error}"), "check the limits of the process")
+}
+
+/// Closes the client, waits until its state is saved, and says so if that took too long.
+pub(crate) fn shut_down(client: &Client) {
+    if !client.shutdown() {
+        eprintln!(
+            "peerchat: the node did not stop in time; messages are safe, its contacts may be a little old"
+        );
+    }
+}
+
+/// Turns the events that a person at the terminal must act on into a line; the others give `None`.
+pub(crate) fn warning(event: &Event) -> Option<String> {
+    match event {
+        Event::BootstrapFailed { address, detail, .. } => {
+            Some(format!("cannot join through {address}: {detail}"))
+        }
+        Event::RegistrationFailed { name, detail, .. } => Some(format!("cannot register {name}: {detail}")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_directory_follows_the_xdg_specification() {
+        let dir = |xdg: Option<&str>, home: Option<&str>| {
+            default_data_dir(xdg.map(Into::into), home.map(Into::into))
+        };
+        assert_eq!(dir(Some("/x"), Some("/h")), Some("/x/peerchat".into()));
+        assert_eq!(dir(None, Some("/h")), Some("/h/.local/share/peerchat".into()));
+        assert_eq!(dir(Some("relative"), Some("/h")), Some("/h/.local/share/peerchat".into()));
+        assert_eq!(dir(Some(""), Some("/h")), Some("/h/.local/share/peerchat".into()));
+        assert_eq!(dir(None, None), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! [`Saving`]: collects writes into batches, and keeps back what must not happen before they are on disk.
+
+use crate::save::{BatchId, Write, WriteBatch};
+use crate::user::Effect;
+
+/// Writes on their way to the disk: one batch is being written while the next one is collected.
+#[derive(Debug, Default)]
+pub(crate) struct Saving {
+    open: Vec<Write>,
+    open_effects: Vec<Effect>,
+    in_flight: Option<(BatchId, Vec<Effect>)>,
+    last_batch: u64,
+}
+
+impl Saving {
+    /// Adds writes that stay together, and what depends on them. Effects without writes of their own depend on
+    /// everything that was asked for before. Returns the effects that need not wait.
+    #[must_use]
+    pub(crate) fn add(&mut self, writes: Vec<Write>, effects: Vec<Effect>) -> Vec<Effect> {
+        self.open.extend(writes);
+        if !self.open.is_empty() {
+            self.open_effects.extend(effects);
+        } else if let Some((_, waiting)) = &mut self.in_flight {
+            waiting.extend(effects);
+        } else {
+            return effects;
+        }
+        Vec::new()
+    }
+
+    /// Returns the next batch, unless one is being written.
+    pub(crate) fn poll_batch(&mut self) -> Option<WriteBatch> {
+        if self.in_flight.is_some() || self.open.is_empty() {
+            return None;
+        }
+        self.last_batch += 1;
+        let id = BatchId(self.last_batch);
+        self.in_flight = Some((id, std::mem::take(&mut self.open_effects)));
+        Some(WriteBatch { id, writes: std::mem::take(&mut self.open) })
+    }
+
+    /// Takes that a batch is on disk and returns what depended on it.
+    pub(crate) fn handle_written(&mut self, id: BatchId) -> Vec<Effect> {
+        match self.in_flight.take() {
+            Some((written, effects)) if written == id => effects,
+            other => {
+                self.in_flight = other;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Tells whether nothing waits for the disk.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.is_none() && self.open.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::user::RequestTag;
+
+    fn write() -> Write {
+        Write::Confirmed { position: 1 }
+    }
+
+    fn effect(tag: u64) -> Effect {
+        Effect::Reply { to: RequestTag(tag), response: crate::user::ChatResponse::Introduced }
+    }
+
+    fn tags(effects: &[Effect]) -> Vec<u64> {
+        let tag = |effect: &Effect| match effect {
+            Effect::Reply { to, .. } => to.0,
+            other => panic!("unexpected {other:?}"),
+        };
+        effects.iter().map(tag).collect()
+    }
+
+    #[test]
+    fn an_effect_waits_for_its_batch() {
+        let mut saving = Saving::default();
+        assert!(saving.add(vec![write()], vec![effect(1)]).is_empty());
+        let batch = saving.poll_batch().unwrap();
+        assert!(saving.add(vec![write()], vec![effect(2)]).is_empty());
+        assert!(saving.poll_batch().is_none(), "one batch at a time");
+        assert_eq!(tags(&saving.handle_written(batch.id)), [1]);
+        let batch = saving.poll_batch().unwrap();
+        assert_eq!(tags(&saving.handle_written(batch.id)), [2]);
+        assert!(saving.is_idle());
+    }
+
+    #[test]
+    fn an_effect_without_writes_waits_for_what_came_before() {
+        let mut saving = Saving::default();
+        assert_eq!(tags(&saving.add(vec![], vec![effect(1)])), [1]);
+        let _ = saving.add(vec![write()], vec![]);
+        let batch = saving.poll_batch().unwrap();
+        assert!(saving.add(vec![], vec![effect(2)]).is_empty());
+        assert_eq!(tags(&saving.handle_written(batch.id)), [2]);
+    }
+}

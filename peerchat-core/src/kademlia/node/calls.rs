@@ -1,0 +1,143 @@
+//! [`Calls`]: the requests on their way, and why each was sent.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::super::contact::Contact;
+use super::super::id::NodeId;
+use super::super::record::RecordKey;
+use super::super::rpc::Rpc;
+use super::{LookupId, Outgoing, PublishId, RpcId};
+
+/// How long after its soft timeout a lookup still waits for a request, at least. The transport repeats a lost
+/// request within that time.
+const LOOKUP_GRACE: Duration = Duration::from_millis(400);
+
+/// When a request that was neither answered nor reported as failed counts as failed: long after the transport has
+/// given up, so that nothing here depends on its report.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(15);
+
+/// Why a request was sent, and so who takes the answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Why {
+    /// PING of a contact in the table.
+    Check,
+    /// PING of a contact that may bring us back online.
+    Rejoin,
+    /// FIND_NODE or FIND_VALUE.
+    Lookup(LookupId),
+    /// STORE of a record of our own.
+    Publish(PublishId),
+    /// STORE of a record kept for others.
+    Replicate(RecordKey),
+}
+
+/// How long a request has been on its way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    /// Its soft timeout is still to come.
+    Fresh,
+    /// The soft timeout has passed.
+    Slow,
+    /// The grace has passed as well.
+    Overdue,
+}
+
+/// A request without an answer yet.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) to: Contact,
+    pub(super) why: Why,
+    stage: Stage,
+    sent: Instant,
+    soft_timeout: Duration,
+    /// When the stage ends.
+    deadline: Instant,
+}
+
+/// A stage of a call that has just ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passed {
+    pub(super) id: RpcId,
+    pub(super) to: NodeId,
+    pub(super) why: Why,
+    pub(super) stage: Stage,
+}
+
+/// The requests on their way. Every one ends: by [`Self::take`], or by [`Self::pass_deadline`] telling that its last
+/// stage is over.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    next_id: u64,
+    pending: BTreeMap<RpcId, Call>,
+    deadlines: BTreeSet<(Instant, RpcId)>,
+    outgoing: VecDeque<Outgoing>,
+    /// Nodes with a PING on its way.
+    pinged: BTreeSet<NodeId>,
+    stores: usize,
+}
+
+impl Calls {
+    /// Sends a request.
+    pub(super) fn send(&mut self, to: Contact, rpc: Rpc, why: Why, soft_timeout: Duration, now: Instant) {
+        let id = RpcId(self.next_id);
+        self.next_id += 1;
+        let deadline = now + if matches!(why, Why::Lookup(_)) { soft_timeout } else { GIVE_UP_AFTER };
+        let stage = if matches!(why, Why::Lookup(_)) { Stage::Fresh } else { Stage::Overdue };
+        match why {
+            Why::Check | Why::Rejoin => _ = self.pinged.insert(to.id()),
+            Why::Publish(_) | Why::Replicate(_) => self.stores += 1,
+            Why::Lookup(_) => {}
+        }
+        self.pending.insert(id, Call { to, why, stage, sent: now, soft_timeout, deadline });
+        self.deadlines.insert((deadline, id));
+        self.outgoing.push_back(Outgoing { id, to, rpc });
+    }
+
+    /// Ends a request.
+    pub(super) fn take(&mut self, id: RpcId) -> Option<Call> {
+        let call = self.pending.remove(&id)?;
+        self.deadlines.remove(&(call.deadline, id));
+        match call.why {
+            Why::Check | Why::Rejoin => _ = self.pinged.remove(&call.to.id()),
+            Why::Publish(_) | Why::Replicate(_) => self.stores = self.stores.saturating_sub(1),
+            Why::Lookup(_) => {}
+        }
+        Some(call)
+    }
+
+    /// Returns a call one of whose stages has ended by `now`, if there is one, and begins the next stage.
+    pub(super) fn pass_deadline(&mut self, now: Instant) -> Option<Passed> {
+        let (at, id) = *self.deadlines.first().filter(|(at, _)| *at <= now)?;
+        self.deadlines.remove(&(at, id));
+        let call = self.pending.get_mut(&id)?;
+        let passed = Passed { id, to: call.to.id(), why: call.why, stage: call.stage };
+        (call.stage, call.deadline) = match call.stage {
+            Stage::Fresh => (Stage::Slow, now + call.soft_timeout.max(LOOKUP_GRACE)),
+            // Never in the past, or a caller that passes deadlines in a loop would not end.
+            Stage::Slow | Stage::Overdue => {
+                (Stage::Overdue, (call.sent + GIVE_UP_AFTER).max(now + GIVE_UP_AFTER / 2))
+            }
+        };
+        self.deadlines.insert((call.deadline, id));
+        Some(passed)
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    pub(super) fn poll_outgoing(&mut self) -> Option<Outgoing> {
+        self.outgoing.pop_front()
+    }
+
+    /// Tells whether a PING to this node is on its way.
+    pub(super) fn is_pinging(&self, id: NodeId) -> bool {
+        self.pinged.contains(&id)
+    }
+
+    /// Returns how many STOREs are on their way.
+    pub(super) const fn store_count(&self) -> usize {
+        self.stores
+    }
+}

@@ -1,0 +1,205 @@
+//! Records of our own: stored at the k closest nodes, and again every hour.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::super::contact::Contact;
+use super::super::record::{Record, RecordKey};
+use super::super::rpc::{Rpc, RpcReply};
+use super::super::store::{self, Put};
+use super::calls::Why;
+use super::replication::HANDOVER_STEP;
+use super::searches::Purpose;
+use super::{Node, NodeEvent, NodeId, PublishId, PublishOutcome};
+use crate::time::Now;
+
+/// How often a record of our own is stored again; less by up to [`REPUBLISH_JITTER`]. Holders replicate what nobody
+/// stored for longer than this, so that an owner who is there spares them the work.
+pub(super) const REPUBLISH_EVERY: Duration = Duration::from_secs(3600);
+
+/// How much earlier a record of our own may be stored again.
+const REPUBLISH_JITTER: Duration = Duration::from_secs(300);
+
+/// How many STOREs are on their way at a time; more wait.
+pub(super) const MAX_STORES_IN_FLIGHT: usize = 64;
+
+#[derive(Debug)]
+struct OwnRecord {
+    record: Record,
+    republish_at: Instant,
+}
+
+#[derive(Debug)]
+struct Publication {
+    record: Record,
+    outcome: PublishOutcome,
+    /// Nodes that have neither answered nor failed.
+    unfinished: usize,
+    /// A command waits for the outcome.
+    is_command: bool,
+}
+
+/// The records of our own, and the publications that run.
+#[derive(Debug, Default)]
+pub(super) struct Publishing {
+    next_id: u64,
+    own: BTreeMap<RecordKey, OwnRecord>,
+    running: BTreeMap<PublishId, Publication>,
+    /// STOREs that wait for others to end. As long as our own publications and [`super::replication`] make it.
+    queue: VecDeque<(Contact, Why)>,
+}
+
+impl Publishing {
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.own.values().map(|own| own.republish_at).min()
+    }
+
+    /// Tells whether so many STOREs wait that replication had better wait as well.
+    pub(super) fn is_queue_long(&self) -> bool {
+        self.queue.len() >= 8 * MAX_STORES_IN_FLIGHT
+    }
+
+    pub(super) fn enqueue(&mut self, to: Contact, why: Why) {
+        self.queue.push_back((to, why));
+    }
+}
+
+impl Node {
+    /// Stores a record at the k nodes closest to its key, ourselves included if we are one of them, now, whenever we
+    /// have joined, and every hour until another record of the same key is published, it is withdrawn or it expires.
+    pub fn publish(&mut self, record: Record, now: Now) -> PublishId {
+        let republish_at = self.republish_turn(now);
+        self.publishing.own.insert(record.header().key, OwnRecord { record: record.clone(), republish_at });
+        self.begin_publication(record, true, now)
+    }
+
+    /// Stops storing a record of our own again. Those who keep it drop it when it expires.
+    pub fn withdraw(&mut self, key: RecordKey) {
+        self.publishing.own.remove(&key);
+    }
+
+    /// Stores every record of our own again.
+    pub(super) fn republish_all(&mut self, now: Now) {
+        for own in self.publishing.own.values_mut() {
+            own.republish_at = now.instant;
+        }
+        self.handle_publishing_timeout(now);
+    }
+
+    /// Stores again what is due.
+    pub(super) fn handle_publishing_timeout(&mut self, now: Now) {
+        let is_due = |own: &&OwnRecord| own.republish_at <= now.instant;
+        let due: Vec<_> = self.publishing.own.values().filter(is_due).map(|own| own.record.clone()).collect();
+        for record in due {
+            let (key, time) = (record.header().key, self.wall_time(now));
+            if !store::is_alive(&record, time) {
+                self.publishing.own.remove(&key);
+                continue;
+            }
+            let republish_at = self.republish_turn(now);
+            if let Some(own) = self.publishing.own.get_mut(&key) {
+                own.republish_at = republish_at;
+            }
+            self.begin_publication(record, false, now);
+        }
+    }
+
+    /// Stores a record at the closest nodes that its lookup found.
+    pub(super) fn publish_to(&mut self, id: PublishId, closest: Vec<Contact>, now: Now) {
+        let Some(publication) = self.publishing.running.get(&id) else { return };
+        let record = publication.record.clone();
+        let place = record.header().key.place();
+        let (targets, is_own) = self.with_ourselves(&place, closest);
+        let own_put = is_own.then(|| self.keep(&record, now));
+        let Some(publication) = self.publishing.running.get_mut(&id) else { return };
+        match own_put {
+            Some(Put::Refused { reason, incumbent }) => publication.outcome.refused.push((reason, incumbent)),
+            Some(Put::Kept { .. } | Put::Unchanged) => publication.outcome.accepted += 1,
+            None => {}
+        }
+        publication.unfinished = targets.len();
+        for contact in targets {
+            self.publishing.enqueue(contact, Why::Publish(id));
+        }
+        self.end_publication(id);
+        self.pump_stores(now);
+    }
+
+    /// Takes the answer to a STORE of a publication.
+    pub(super) fn publication_answered(&mut self, id: PublishId, reply: RpcReply) {
+        let Some(publication) = self.publishing.running.get_mut(&id) else { return };
+        publication.unfinished = publication.unfinished.saturating_sub(1);
+        if let RpcReply::Refused { reason, incumbent } = reply {
+            let key = publication.record.header().key;
+            let incumbent = incumbent.and_then(|bytes| Record::parse(&bytes).ok());
+            let incumbent = incumbent.filter(|incumbent| incumbent.header().key == key);
+            publication.outcome.refused.push((reason, incumbent));
+        } else {
+            publication.outcome.accepted += 1;
+        }
+        self.end_publication(id);
+    }
+
+    /// Notes that a STORE of a publication was not answered.
+    pub(super) fn publication_unanswered(&mut self, id: PublishId) {
+        let Some(publication) = self.publishing.running.get_mut(&id) else { return };
+        publication.unfinished = publication.unfinished.saturating_sub(1);
+        publication.outcome.unanswered += 1;
+        self.end_publication(id);
+    }
+
+    /// Sends STOREs that wait, as many as may be on their way: our own first, then hand-overs.
+    pub(super) fn pump_stores(&mut self, now: Now) {
+        let mut budget = HANDOVER_STEP;
+        while self.calls.store_count() < MAX_STORES_IN_FLIGHT {
+            let queued = self.publishing.queue.pop_front();
+            let Some((to, why)) = queued.or_else(|| self.next_handover(&mut budget, now)) else { return };
+            if let Some(record) = self.bytes_to_store(why, now) {
+                self.call(to, Rpc::Store { record }, why, now);
+            }
+        }
+    }
+
+    /// Returns the first k of the closest nodes and ourselves, and whether we are among them.
+    pub(super) fn with_ourselves(&self, place: &NodeId, mut closest: Vec<Contact>) -> (Vec<Contact>, bool) {
+        let own = self.own.distance(place);
+        let rank = closest.partition_point(|contact| contact.id().distance(place) < own);
+        let is_among = rank < self.config.k;
+        closest.truncate(self.config.k - usize::from(is_among));
+        (closest, is_among)
+    }
+
+    fn begin_publication(&mut self, record: Record, is_command: bool, now: Now) -> PublishId {
+        let id = PublishId(self.publishing.next_id);
+        self.publishing.next_id += 1;
+        let place = record.header().key.place();
+        let publication =
+            Publication { record, outcome: PublishOutcome::default(), unfinished: 0, is_command };
+        self.publishing.running.insert(id, publication);
+        self.search(place, Purpose::Publish(id), now);
+        id
+    }
+
+    fn end_publication(&mut self, id: PublishId) {
+        if self.publishing.running.get(&id).is_none_or(|publication| publication.unfinished > 0) {
+            return;
+        }
+        if let Some(Publication { outcome, is_command: true, .. }) = self.publishing.running.remove(&id) {
+            self.events.push_back(NodeEvent::PublishDone { id, outcome });
+        }
+    }
+
+    fn bytes_to_store(&mut self, why: Why, now: Now) -> Option<Vec<u8>> {
+        let time = self.wall_time(now);
+        let record = match why {
+            Why::Publish(id) => Some(&self.publishing.running.get(&id)?.record),
+            Why::Replicate(key) => self.store.get(&key, time),
+            Why::Check | Why::Rejoin | Why::Lookup(_) => None,
+        };
+        record.map(|record| record.as_bytes().to_vec())
+    }
+
+    fn republish_turn(&mut self, now: Now) -> Instant {
+        now.instant + REPUBLISH_EVERY - self.jittered(REPUBLISH_JITTER * 2 / 3)
+    }
+}

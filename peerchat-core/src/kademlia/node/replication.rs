@@ -1,0 +1,186 @@
+//! Records kept for others: handed to newcomers, and stored again when nobody has for an hour.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::super::contact::Contact;
+use super::super::id::{Distance, NodeId};
+use super::super::record::RecordKey;
+use super::calls::Why;
+use super::publishing::REPUBLISH_EVERY;
+use super::searches::Purpose;
+use super::{Node, NodeWrite};
+use crate::time::Now;
+
+/// How much longer than [`REPUBLISH_EVERY`] a holder waits, on average, before it replicates. Whoever draws the shortest
+/// time does it for all (Kademlia paper, 2.5).
+const REPLICATION_SPREAD: Duration = Duration::from_secs(600);
+
+/// How soon, on average, the holder nearest to a record replicates it after another holder is found gone.
+const REPLACE_HOLDER_AFTER: Duration = Duration::from_secs(60);
+
+/// How many records are replicated at a time; more wait for the next turn.
+const MAX_REPLICATIONS: usize = 16;
+
+/// How long replication waits when [`MAX_REPLICATIONS`] run.
+const REPLICATION_RETRY: Duration = Duration::from_secs(1);
+
+/// How many newcomers wait to be handed their records; the one that waited longest makes room.
+const MAX_HANDOVERS: usize = 256;
+
+/// How many records are considered for newcomers before other work has its turn.
+pub(super) const HANDOVER_STEP: usize = 512;
+
+/// How many of the nodes nearest to a newcomer hand it a record: one may be as new itself.
+const HANDOVER_GIVERS: usize = 2;
+
+/// How often expired records are dropped. Nobody is ever answered with one.
+const EXPIRE_EVERY: Duration = Duration::from_secs(600);
+
+/// A newcomer, and how far our records have been considered for it.
+#[derive(Clone, Copy, Debug)]
+struct Handover {
+    to: Contact,
+    considered: Option<Distance>,
+}
+
+/// What is to be handed over, replicated and expired.
+#[derive(Debug, Default)]
+pub(super) struct Replication {
+    handovers: VecDeque<Handover>,
+    /// When handing over goes on, if it stopped to give other work its turn.
+    resume_at: Option<Instant>,
+    expire_at: Option<Instant>,
+    /// Replication waits until then.
+    paused_until: Option<Instant>,
+}
+
+impl Node {
+    /// Remembers to hand a contact that is new, or back, the records that it should keep.
+    pub(super) fn hand_over_to(&mut self, to: Contact) {
+        if self.store.is_empty() {
+            return;
+        }
+        let handovers = &mut self.replication.handovers;
+        handovers.retain(|handover| handover.to.id() != to.id());
+        if handovers.len() >= MAX_HANDOVERS {
+            handovers.pop_front();
+            self.stats.dropped_handovers += 1;
+        }
+        handovers.push_back(Handover { to, considered: None });
+    }
+
+    /// Returns the next STORE of a hand-over, considering at most `budget` records.
+    pub(super) fn next_handover(&mut self, budget: &mut usize, now: Now) -> Option<(Contact, Why)> {
+        self.replication.resume_at = None;
+        while let Some(handover) = self.replication.handovers.front_mut() {
+            let Some((place, record)) = self.store.next_after(handover.considered) else {
+                self.replication.handovers.pop_front();
+                continue;
+            };
+            if *budget == 0 {
+                self.replication.resume_at = Some(now.instant);
+                return None;
+            }
+            *budget -= 1;
+            handover.considered = Some(place);
+            let (to, key) = (handover.to, record.header().key);
+            if self.is_ours_to_hand_over(&key.place(), to.id()) {
+                return Some((to, Why::Replicate(key)));
+            }
+        }
+        None
+    }
+
+    /// Begins to replicate and drops what is due.
+    pub(super) fn handle_replication_timeout(&mut self, now: Now) {
+        if self.replication.expire_at.is_none_or(|at| at <= now.instant) && !self.store.is_empty() {
+            self.replication.expire_at = Some(now.instant + EXPIRE_EVERY);
+            let time = self.wall_time(now);
+            for key in self.store.expire(time) {
+                self.writes.push_back(NodeWrite::RecordGone { key });
+            }
+        }
+        if self.replication.paused_until.is_some_and(|at| now.instant < at) {
+            return;
+        }
+        self.replication.paused_until = None;
+        while self.store.next_replication().is_some_and(|at| at <= now.instant) {
+            if self.searches.replication_count() >= MAX_REPLICATIONS || self.publishing.is_queue_long() {
+                self.replication.paused_until = Some(now.instant + REPLICATION_RETRY);
+                return;
+            }
+            self.replicate_next(now);
+        }
+    }
+
+    pub(super) fn replication_timeout(&self) -> Option<(Instant, &'static str)> {
+        let paused = self.replication.paused_until;
+        let replicate = self.store.next_replication().map(|at| paused.map_or(at, |paused| at.max(paused)));
+        let expire = self.replication.expire_at.filter(|_| !self.store.is_empty());
+        [
+            replicate.map(|at| (at, "replication")),
+            expire.map(|at| (at, "record expiry")),
+            self.replication.resume_at.map(|at| (at, "hand-over")),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Stores a record that we keep at the closest nodes that its lookup found.
+    pub(super) fn replicate_to(&mut self, key: RecordKey, closest: Vec<Contact>, now: Now) {
+        let (targets, _) = self.with_ourselves(&key.place(), closest);
+        for contact in targets {
+            self.publishing.enqueue(contact, Why::Replicate(key));
+        }
+        self.pump_stores(now);
+    }
+
+    /// Draws when a record is to be replicated that was stored just now.
+    pub(super) fn replication_turn(&mut self, now: Now) -> Instant {
+        now.instant + REPUBLISH_EVERY + self.jittered(REPLICATION_SPREAD)
+    }
+
+    /// Sees to it that the records which a lost contact kept are soon kept by as many nodes again. Only the holder
+    /// nearest to each record does.
+    pub(super) fn replace_holder(&mut self, lost: NodeId, now: Now) {
+        let mut considered = None;
+        while let Some((place, record)) = self.store.next_after(considered) {
+            considered = Some(place);
+            let key = record.header().key;
+            if self.table.is_nearest(&key.place(), None) && self.is_among_closest_known(&key.place(), lost) {
+                let at = now.instant + self.jittered(REPLACE_HOLDER_AFTER);
+                self.store.hasten_replication(&key, at);
+            }
+        }
+    }
+
+    fn replicate_next(&mut self, now: Now) {
+        let next_at = self.replication_turn(now);
+        let Some(key) = self.store.take_replication(now.instant, next_at) else { return };
+        if self.is_online() && self.is_among_closest(&key.place()) {
+            self.search(key.place(), Purpose::Replicate(key), now);
+        }
+    }
+
+    /// Tells whether `to` should keep the record at `place` and we are to see to it: both of us are among the k
+    /// closest known to it, and of the others fewer than [`HANDOVER_GIVERS`] are nearer to `to` than we are. The
+    /// nearest surely know it: it asked them when it joined.
+    fn is_ours_to_hand_over(&self, place: &NodeId, to: NodeId) -> bool {
+        let (closest, is_ours) = self.with_ourselves(place, self.table.closest(place, self.config.k));
+        if !is_ours || !closest.iter().any(|contact| contact.id() == to) {
+            return false;
+        }
+        let own = self.own.distance(&to);
+        let others = closest.iter().filter(|contact| contact.id() != to);
+        others.filter(|contact| contact.id().distance(&to) < own).count() < HANDOVER_GIVERS
+    }
+
+    /// Tells whether fewer than k known live nodes are closer to `place` than `id`.
+    pub(super) fn is_among_closest_known(&self, place: &NodeId, id: NodeId) -> bool {
+        let distance = id.distance(place);
+        let kth = self.table.closest(place, self.config.k).get(self.config.k - 1).copied();
+        kth.is_none_or(|kth| distance < kth.id().distance(place))
+    }
+}

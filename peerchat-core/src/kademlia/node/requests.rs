@@ -1,0 +1,96 @@
+//! The requests of others.
+
+use super::super::bucket::KnownContact;
+use super::super::contact::{AddressFamily, Contact};
+use super::super::id::NodeId;
+use super::super::record::{Record, RecordKey};
+use super::super::rpc::{Rpc, RpcReply, StoreRefusal};
+use super::super::store::Put;
+use super::{Node, NodeWrite, is_in_scope};
+use crate::time::Now;
+
+impl Node {
+    /// Answers a request. The asker enters the routing table if it `is_proven`: if it sent authenticated traffic
+    /// that answers something we sent to that address.
+    pub fn handle_request(&mut self, from: Contact, is_proven: bool, rpc: Rpc, now: Now) -> RpcReply {
+        if is_proven {
+            self.handle_alive(from, now);
+        }
+        match rpc {
+            Rpc::Ping => RpcReply::Pong,
+            Rpc::FindNode { target, family } => RpcReply::Nodes(self.nodes_for(&from, &target, family)),
+            Rpc::FindValue { key, family } => {
+                let time = self.wall_time(now);
+                match self.store.get(&key, time) {
+                    Some(record) => RpcReply::Value(record.as_bytes().to_vec()),
+                    None => RpcReply::Nodes(self.nodes_for(&from, &key.place(), family)),
+                }
+            }
+            Rpc::Store { record } => self.store_for_others(&record, now),
+        }
+    }
+
+    /// Keeps a record in our own store and asks for it to be saved.
+    pub(super) fn keep(&mut self, record: &Record, now: Now) -> Put {
+        let time = self.wall_time(now);
+        let replicate_at = self.replication_turn(now);
+        let put = self.store.put(record.clone(), time, replicate_at);
+        self.note_put(record, &put);
+        put
+    }
+
+    pub(super) fn restore_record(&mut self, bytes: &[u8], now: Now) {
+        let time = self.wall_time(now);
+        let replicate_at = self.replication_turn(now);
+        let key = Record::key_of(bytes);
+        let is_kept = Record::parse(bytes).is_ok_and(|record| {
+            !matches!(self.store.restore(record, time, replicate_at), Put::Refused { .. })
+        });
+        if let Some(key) = key
+            && !is_kept
+        {
+            self.writes.push_back(NodeWrite::RecordGone { key });
+        }
+    }
+
+    pub(super) fn forget_saved(&mut self, key: RecordKey) {
+        self.writes.push_back(NodeWrite::RecordGone { key });
+    }
+
+    fn note_put(&mut self, record: &Record, put: &Put) {
+        if let Put::Kept { dropped } = put {
+            if let Some(key) = dropped {
+                self.forget_saved(*key);
+            }
+            let bytes = record.as_bytes().to_vec();
+            self.writes.push_back(NodeWrite::Record { key: record.header().key, bytes });
+        }
+    }
+
+    fn store_for_others(&mut self, bytes: &[u8], now: Now) -> RpcReply {
+        let time = self.wall_time(now);
+        let replicate_at = self.replication_turn(now);
+        // Most STOREs repeat what is kept: the signature was checked when it came first.
+        if self.store.confirm(bytes, time, replicate_at) {
+            return RpcReply::Stored;
+        }
+        let put = match Record::parse(bytes) {
+            Ok(record) => self.keep(&record, now),
+            Err(_) => Put::Refused { reason: StoreRefusal::Invalid, incumbent: None },
+        };
+        let Put::Refused { reason, incumbent } = put else { return RpcReply::Stored };
+        self.stats.refused_records += 1;
+        RpcReply::Refused { reason, incumbent: incumbent.map(|record| record.as_bytes().to_vec()) }
+    }
+
+    /// Returns what FIND_NODE answers: the k closest contacts that the asker can use, never itself.
+    fn nodes_for(&self, asker: &Contact, target: &NodeId, family: AddressFamily) -> Vec<Contact> {
+        self.table.closest_where(target, self.config.k, |known: &KnownContact| {
+            let contact = known.contact();
+            known.is_live()
+                && contact.id() != asker.id()
+                && family.admits(&contact.address())
+                && is_in_scope(contact, asker)
+        })
+    }
+}

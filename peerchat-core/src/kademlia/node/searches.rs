@@ -1,0 +1,270 @@
+//! Lookups: begun by commands, by publications, by replication and by upkeep.
+
+use std::collections::BTreeMap;
+
+use super::super::contact::Contact;
+use super::super::id::NodeId;
+use super::super::lookup::{Lookup, LookupConfig};
+use super::super::record::{Record, RecordKey};
+use super::super::rpc::{Rpc, RpcReply};
+use super::super::store;
+use super::calls::{Stage, Why};
+use super::{LookupId, Node, NodeEvent, PublishId, is_in_scope};
+use crate::time::Now;
+
+/// What a lookup is for, and so what happens when it is done.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// A command: its event is told.
+    Command,
+    /// [`Node::join`]: like a command, and like [`Self::Own`].
+    Join,
+    /// The own id, after coming online: then our records are published again.
+    Own,
+    /// A bucket that was not heard from: whoever answers enters the table.
+    Refresh,
+    /// The nodes to store a record of our own at.
+    Publish(PublishId),
+    /// The nodes to store a record at that we keep for others.
+    Replicate(RecordKey),
+}
+
+#[derive(Debug)]
+struct Search {
+    lookup: Lookup,
+    purpose: Purpose,
+    /// FIND_VALUE for this key instead of FIND_NODE.
+    key: Option<RecordKey>,
+}
+
+/// The lookups that run.
+#[derive(Debug, Default)]
+pub(super) struct Searches {
+    next_id: u64,
+    running: BTreeMap<LookupId, Search>,
+    own_lookups: usize,
+    replications: usize,
+}
+
+impl Searches {
+    pub(super) fn takes_values(&self, id: LookupId) -> bool {
+        // A lookup that has ended no longer knows what it asked for: its late answers harm nobody.
+        self.running.get(&id).is_none_or(|search| search.key.is_some())
+    }
+
+    /// Tells whether the own id is being looked up.
+    pub(super) const fn is_finding_itself(&self) -> bool {
+        self.own_lookups > 0
+    }
+
+    /// Returns how many lookups run for replication.
+    pub(super) const fn replication_count(&self) -> usize {
+        self.replications
+    }
+
+    fn count(&mut self, purpose: Purpose, by: isize) {
+        let counter = match purpose {
+            Purpose::Join | Purpose::Own => &mut self.own_lookups,
+            Purpose::Replicate(_) => &mut self.replications,
+            Purpose::Command | Purpose::Refresh | Purpose::Publish(_) => return,
+        };
+        *counter = counter.saturating_add_signed(by);
+    }
+}
+
+impl Node {
+    /// Joins the network of `seed`: looks up the own id, starting from it and from whoever is known already. The
+    /// seed is remembered and asked again while nobody answers.
+    pub fn join(&mut self, seed: Contact, now: Now) -> LookupId {
+        self.remember([seed]);
+        self.begin(self.own, None, Purpose::Join, Some(seed), now)
+    }
+
+    /// Looks up the k nodes closest to `target`.
+    pub fn find_nodes(&mut self, target: NodeId, now: Now) -> LookupId {
+        self.begin(target, None, Purpose::Command, None, now)
+    }
+
+    /// Looks up the records that the nodes closest to `key` keep under it, and ends as soon as `wanted` nodes have
+    /// answered with one, or when the k closest nodes have answered.
+    ///
+    /// Our own store answers too, if we are among the k closest nodes we know.
+    pub fn find_value(&mut self, key: RecordKey, wanted: usize, now: Now) -> LookupId {
+        let config = self.lookup_config(Some(wanted));
+        let mut lookup = Lookup::new(key.place(), config);
+        let time = self.wall_time(now);
+        if self.is_among_closest(&key.place())
+            && let Some(record) = self.store.get(&key, time)
+        {
+            lookup.add_own_value(self.own, record.clone());
+        }
+        self.begin_lookup(Search { lookup, purpose: Purpose::Command, key: Some(key) }, None, now)
+    }
+
+    /// Begins a FIND_NODE lookup for a purpose of our own.
+    pub(super) fn search(&mut self, target: NodeId, purpose: Purpose, now: Now) {
+        self.begin(target, None, purpose, None, now);
+    }
+
+    /// Takes the answer to a lookup's request.
+    pub(super) fn search_answered(&mut self, id: LookupId, from: &Contact, reply: RpcReply, now: Now) {
+        match reply {
+            RpcReply::Nodes(contacts) => {
+                let candidates = self.candidates(from, contacts);
+                if let Some(search) = self.searches.running.get_mut(&id) {
+                    search.lookup.handle_nodes(from, &candidates);
+                }
+            }
+            RpcReply::Value(bytes) => self.search_found(id, from, &bytes, now),
+            _ => {}
+        }
+        self.pump_search(id, now);
+    }
+
+    /// Notes that a lookup's request was not answered.
+    pub(super) fn search_failed(&mut self, id: LookupId, to: NodeId, now: Now) {
+        if let Some(search) = self.searches.running.get_mut(&id) {
+            search.lookup.handle_failure(to);
+            self.pump_search(id, now);
+        }
+    }
+
+    /// Notes that a stage of a lookup's request is over.
+    pub(super) fn search_delayed(&mut self, id: LookupId, to: NodeId, stage: Stage, now: Now) {
+        let Some(search) = self.searches.running.get_mut(&id) else { return };
+        match stage {
+            Stage::Fresh => search.lookup.handle_slow(to),
+            Stage::Slow | Stage::Overdue => search.lookup.handle_overdue(to),
+        }
+        self.pump_search(id, now);
+    }
+
+    /// Tells whether fewer than k known live nodes are closer to `target` than we are.
+    pub(super) fn is_among_closest(&self, target: &NodeId) -> bool {
+        self.is_among_closest_known(target, self.own)
+    }
+
+    fn search_found(&mut self, id: LookupId, from: &Contact, bytes: &[u8], now: Now) {
+        let Some(search) = self.searches.running.get_mut(&id) else { return };
+        let key = search.key;
+        let time = self.wall.read(now);
+        match Record::parse(bytes) {
+            Ok(record) if Some(record.header().key) == key => {
+                if store::is_alive(&record, time) {
+                    search.lookup.handle_value(from, record);
+                } else {
+                    // Its clock is behind ours; that is no lie, but no value either.
+                    search.lookup.handle_nodes(from, &[]);
+                }
+            }
+            _ => {
+                self.stats.invalid_records += 1;
+                search.lookup.handle_failure(from.id());
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        target: NodeId,
+        key: Option<RecordKey>,
+        purpose: Purpose,
+        seed: Option<Contact>,
+        now: Now,
+    ) -> LookupId {
+        let lookup = Lookup::new(target, self.lookup_config(None));
+        self.begin_lookup(Search { lookup, purpose, key }, seed, now)
+    }
+
+    fn begin_lookup(&mut self, mut search: Search, seed: Option<Contact>, now: Now) -> LookupId {
+        let id = LookupId(self.searches.next_id);
+        self.searches.next_id += 1;
+        self.stats.lookups += 1;
+        search.lookup.add(self.starting_points(&search.lookup.target()));
+        search.lookup.add(seed.filter(|seed| seed.id() != self.own));
+        self.searches.count(search.purpose, 1);
+        self.searches.running.insert(id, search);
+        self.pump_search(id, now);
+        id
+    }
+
+    fn lookup_config(&self, wanted: Option<usize>) -> LookupConfig {
+        LookupConfig { k: self.config.k, alpha: self.config.alpha, wanted }
+    }
+
+    /// Returns the k closest live contacts, and stale ones where those are fewer than alpha (Kademlia paper, 4.1).
+    fn starting_points(&self, target: &NodeId) -> Vec<Contact> {
+        let mut points = self.table.closest(target, self.config.k);
+        if points.len() < self.config.alpha {
+            points.extend(self.table.closest_where(target, self.config.alpha, |known| !known.is_live()));
+        }
+        points
+    }
+
+    /// Returns those of the reported contacts that a lookup may ask.
+    fn candidates(&mut self, reporter: &Contact, reported: Vec<Contact>) -> Vec<Contact> {
+        let surplus = reported.len().saturating_sub(self.config.k);
+        self.stats.refused_surplus += surplus as u64;
+        let mut candidates = Vec::with_capacity(reported.len() - surplus);
+        for contact in reported.into_iter().take(self.config.k) {
+            if !self.config.family.admits(&contact.address()) {
+                self.stats.refused_family += 1;
+            } else if !is_in_scope(&contact, reporter) {
+                self.stats.refused_scope += 1;
+            } else if contact.id() != self.own {
+                candidates.extend(self.preferred(contact));
+            }
+        }
+        candidates
+    }
+
+    /// Returns the address that a contact proved to us rather than the one that somebody named; `None` if we know
+    /// at that address that it does not answer.
+    fn preferred(&self, named: Contact) -> Option<Contact> {
+        match self.table.get(named.id()) {
+            Some(known) if known.is_live() => Some(*known.contact()),
+            Some(known) if *known.contact() == named => None,
+            Some(_) | None => Some(named),
+        }
+    }
+
+    /// Sends what a lookup wants to ask, and ends it when it is done.
+    fn pump_search(&mut self, id: LookupId, now: Now) {
+        let Some(search) = self.searches.running.get_mut(&id) else { return };
+        let mut asked = Vec::new();
+        while let Some(contact) = search.lookup.poll_request() {
+            asked.push(contact);
+        }
+        let (target, key, is_done) = (search.lookup.target(), search.key, search.lookup.is_done());
+        let family = self.config.family;
+        for contact in asked {
+            let rpc = match key {
+                Some(key) => Rpc::FindValue { key, family },
+                None => Rpc::FindNode { target, family },
+            };
+            self.call(contact, rpc, Why::Lookup(id), now);
+        }
+        if is_done {
+            self.end_search(id, now);
+        }
+    }
+
+    fn end_search(&mut self, id: LookupId, now: Now) {
+        let Some(search) = self.searches.running.remove(&id) else { return };
+        self.searches.count(search.purpose, -1);
+        let outcome = search.lookup.into_outcome();
+        let has_answers = !outcome.closest.is_empty();
+        match search.purpose {
+            Purpose::Refresh => {}
+            Purpose::Own => self.found_itself(has_answers, now),
+            Purpose::Publish(publish) => self.publish_to(publish, outcome.closest, now),
+            Purpose::Replicate(key) => self.replicate_to(key, outcome.closest, now),
+            Purpose::Command => self.events.push_back(NodeEvent::LookupDone { id, outcome }),
+            Purpose::Join => {
+                self.events.push_back(NodeEvent::LookupDone { id, outcome });
+                self.fill_missing_buckets(now);
+                self.found_itself(has_answers, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! [`Command`]: what a client asks of its driver.
+
+use std::net::SocketAddr;
+
+use tokio::sync::oneshot;
+
+use crate::client::Statistics;
+use crate::error::Error;
+use crate::event::{CommandId, MessageId};
+use crate::identity::Recipient;
+use crate::kademlia::NodeKey;
+use crate::user::{FoundUser, LookupError};
+
+/// Where the answer to a sent message goes.
+pub(crate) type SendDone = oneshot::Sender<Result<MessageId, Error>>;
+
+/// Something asked of the driver.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Join the network.
+    Bootstrap {
+        id: CommandId,
+        text: String,
+        /// The addresses that `text` stands for, or why there are none.
+        addresses: Result<Vec<SocketAddr>, String>,
+        key: Option<NodeKey>,
+    },
+    /// Save a text for sending.
+    Send { to: Recipient, text: String, done: SendDone },
+    /// Look a name up.
+    Lookup { id: CommandId, name: Recipient, done: oneshot::Sender<Result<FoundUser, LookupError>> },
+    /// Count.
+    Statistics { done: oneshot::Sender<Statistics> },
+    /// Save what is in flight and stop.
+    Close,
+}

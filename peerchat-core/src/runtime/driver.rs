@@ -1,0 +1,425 @@
+//! [`Driver`]: the loop that feeds the engine and the transport with what happens, and does what they say.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::command::{Command, SendDone};
+use super::events::{EventQueue, MAX_MESSAGES};
+use super::socket::Socket;
+use crate::client::Statistics;
+use crate::engine::{Engine, Outcome};
+use crate::error::{Error, ErrorCode};
+use crate::event::{CommandId, Event, MessageId};
+use crate::kademlia::NodeId;
+use crate::save::BatchId;
+use crate::storage::Store;
+use crate::time::Now;
+use crate::transport::{Call, Transmit, Transport, TransportEvent};
+use crate::user::{FoundUser, LookupError, received_event};
+use crate::wire::{Request, Response, WireError};
+
+/// Most datagrams taken from the socket before what they caused is sent.
+const RECEIVE_BURST: usize = 64;
+
+/// Most datagrams that wait because the kernel has no room. More are dropped, as UDP may.
+const MAX_UNSENT: usize = 4096;
+
+/// How long what the application confirmed may wait for a batch that is written anyway.
+const CONFIRM_DELAY: Duration = Duration::from_millis(100);
+
+/// How long closing waits for the disk.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(1200);
+
+/// Longest sleep: a deadline beyond it is looked at again then.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// What a driver is made of.
+#[derive(Debug)]
+pub(crate) struct DriverParts {
+    pub(crate) engine: Engine,
+    pub(crate) transport: Transport,
+    pub(crate) socket: Socket,
+    pub(crate) store: Store,
+    pub(crate) events: Arc<EventQueue>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+}
+
+/// What another thread has done for the driver.
+#[derive(Debug)]
+enum Done {
+    Written(BatchId, Result<(), Error>),
+    Refilled(Result<(u64, Vec<(u64, Event)>), Error>),
+}
+
+/// Runs one node.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    parts: DriverParts,
+    done: mpsc::UnboundedReceiver<Done>,
+    done_sender: mpsc::UnboundedSender<Done>,
+    sends: BTreeMap<MessageId, SendDone>,
+    lookups: BTreeMap<CommandId, oneshot::Sender<Result<FoundUser, LookupError>>>,
+    unsent: VecDeque<Transmit>,
+    node: NodeId,
+    /// Requests and responses that did not parse.
+    dropped: u64,
+    confirmed: u64,
+    confirm_at: Option<Instant>,
+    is_writing: bool,
+}
+
+/// Why the loop ends.
+enum Stop {
+    Closed,
+    Failed(Error),
+}
+
+impl Driver {
+    pub(crate) fn new(parts: DriverParts) -> Self {
+        // Unbounded, but at most one batch and one refill are under way.
+        let (done_sender, done) = mpsc::unbounded_channel();
+        let (node, confirmed) = (parts.engine.node_id(), parts.events.confirmed());
+        Self {
+            parts,
+            done,
+            done_sender,
+            sends: BTreeMap::new(),
+            lookups: BTreeMap::new(),
+            unsent: VecDeque::new(),
+            node,
+            dropped: 0,
+            confirmed,
+            confirm_at: None,
+            is_writing: false,
+        }
+    }
+
+    /// Runs until the client closes or the disk fails; then saves what can be saved.
+    pub(crate) async fn run(mut self) {
+        let stop = self.run_until_stopped().await;
+        self.parts.events.close_after(match stop {
+            Stop::Closed => None,
+            Stop::Failed(error) => {
+                tracing::warn!(%error, "the node stops");
+                Some(Event::Closed { code: error.code(), detail: error.to_string() })
+            }
+        });
+        self.save_the_rest().await;
+        let store = self.parts.store.clone();
+        // Closing waits for the writer thread; what it answers is of no use any more.
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    }
+
+    async fn run_until_stopped(&mut self) -> Stop {
+        let sleep = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(sleep);
+        loop {
+            let now = super::now();
+            self.handle_due(now);
+            self.drain(now);
+            let deadline = self.next_deadline().unwrap_or(now.instant + LONGEST_SLEEP);
+            sleep.as_mut().reset(deadline.min(now.instant + LONGEST_SLEEP).into());
+            let stop = tokio::select! {
+                biased;
+                Some(done) = self.done.recv() => self.handle_done(done),
+                command = self.parts.commands.recv() => self.handle_command(command.unwrap_or(Command::Close)),
+                () = self.parts.events.taken() => self.handle_taken(now),
+                _ = self.parts.socket.writable(), if !self.unsent.is_empty() => None,
+                _ = self.parts.socket.readable() => self.receive(),
+                () = &mut sleep => None,
+            };
+            if let Some(stop) = stop {
+                return stop;
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let engine = self.parts.engine.poll_timeout().map(|(at, _)| at);
+        let transport = self.parts.transport.poll_timeout().map(|(at, _)| at);
+        [engine, transport, self.confirm_at].into_iter().flatten().min()
+    }
+
+    fn handle_due(&mut self, now: Now) {
+        let is_due = |deadline: Option<(Instant, &str)>| deadline.is_some_and(|(at, _)| at <= now.instant);
+        if is_due(self.parts.transport.poll_timeout()) {
+            self.parts.transport.handle_timeout(now);
+        }
+        if is_due(self.parts.engine.poll_timeout()) {
+            self.parts.engine.handle_timeout(now);
+        }
+        if self.confirm_at.is_some_and(|at| at <= now.instant) {
+            self.confirm();
+        }
+    }
+
+    fn receive(&mut self) -> Option<Stop> {
+        let mut buffer = [0; 2048];
+        let now = super::now();
+        for _ in 0..RECEIVE_BURST {
+            let (len, from) = self.parts.socket.try_receive(&mut buffer)?;
+            self.parts.transport.handle_datagram(from, buffer.get(..len).unwrap_or_default(), now);
+            self.drain_transport(now);
+        }
+        None
+    }
+
+    fn handle_done(&mut self, done: Done) -> Option<Stop> {
+        match done {
+            Done::Written(_, Err(error)) | Done::Refilled(Err(error)) => return Some(Stop::Failed(error)),
+            Done::Written(id, Ok(())) => {
+                self.is_writing = false;
+                self.parts.engine.handle_written(id, super::now());
+            }
+            Done::Refilled(Ok((read_to, messages))) => {
+                self.parts.events.finish_refill(read_to, messages);
+                self.refill();
+            }
+        }
+        None
+    }
+
+    fn handle_command(&mut self, command: Command) -> Option<Stop> {
+        let now = super::now();
+        match command {
+            Command::Close => return Some(Stop::Closed),
+            Command::Bootstrap { id, text, addresses, key } => match addresses {
+                Ok(addresses) => self.parts.engine.bootstrap(id, text, addresses, key, now),
+                Err(why) => {
+                    let detail = format!("the host cannot be resolved ({why}); check the spelling");
+                    let code = ErrorCode::Unreachable;
+                    self.parts.events.push(Event::BootstrapFailed {
+                        command: id,
+                        address: text,
+                        code,
+                        detail,
+                    });
+                }
+            },
+            Command::Send { to, text, done } => match self.parts.engine.send_text(&to, &text, now) {
+                None => answer(done, Err(Error::NoUser)),
+                Some(Err(_)) => answer(done, Err(Error::OutboxFull { limit: crate::user::MAX_OUTBOX })),
+                Some(Ok(id)) => {
+                    self.sends.insert(id, done);
+                }
+            },
+            Command::Lookup { id, name, done } => {
+                self.lookups.insert(id, done);
+                self.parts.engine.lookup(id, name, now);
+            }
+            Command::Statistics { done } => answer(done, self.statistics()),
+        }
+        None
+    }
+
+    fn statistics(&self) -> Statistics {
+        let (node, transport) = (self.parts.engine.node(), self.parts.transport.stats());
+        Statistics {
+            contact_count: node.contact_count(),
+            record_count: node.record_count(),
+            outbox_count: self.parts.engine.outbox_count(),
+            link_count: self.parts.transport.link_count(),
+            datagrams_sent: transport.datagrams_out,
+            datagrams_received: transport.datagrams_in,
+            bytes_sent: transport.bytes_out,
+            bytes_received: transport.bytes_in,
+            dropped: self.dropped + transport.dropped(),
+        }
+    }
+
+    /// The application has taken an event: there may be something to confirm, or room for more.
+    fn handle_taken(&mut self, now: Now) -> Option<Stop> {
+        if self.parts.events.confirmed() > self.confirmed {
+            self.confirm_at.get_or_insert(now.instant + CONFIRM_DELAY);
+        }
+        self.refill();
+        None
+    }
+
+    fn confirm(&mut self) {
+        self.confirm_at = None;
+        let confirmed = self.parts.events.confirmed();
+        if confirmed > self.confirmed {
+            self.confirmed = confirmed;
+            self.parts.engine.confirm(confirmed);
+        }
+    }
+
+    /// Reads messages from disk for which there was no room in memory.
+    fn refill(&mut self) {
+        let Some(from) = self.parts.events.start_refill() else { return };
+        let (store, events, node) = (self.parts.store.clone(), self.parts.events.clone(), self.node);
+        let done = self.done_sender.clone();
+        tokio::task::spawn_blocking(move || {
+            // If the driver is gone, nobody waits for this.
+            let _ = done.send(Done::Refilled(read_messages(&store, events.latest(), from, node)));
+        });
+    }
+
+    /// Does everything that the machines ask for.
+    fn drain(&mut self, now: Now) {
+        self.drain_transport(now);
+        self.drain_engine(now);
+        if !self.is_writing
+            && let Some(at) = self.confirm_at
+            && !self.parts.engine.is_saved()
+        {
+            // A batch is about to be written: let it take along what would need one of its own a little later.
+            self.confirm_at = Some(at.min(now.instant));
+            self.confirm();
+        }
+        if let Some(batch) = self.parts.engine.poll_write() {
+            self.is_writing = true;
+            let done = self.done_sender.clone();
+            self.parts.store.write(batch, move |id, result| {
+                // If the driver is gone, nobody waits for this.
+                let _ = done.send(Done::Written(id, result));
+            });
+        }
+        self.refill();
+        self.flush();
+    }
+
+    fn drain_transport(&mut self, now: Now) {
+        while let Some(event) = self.parts.transport.poll_event() {
+            match event {
+                TransportEvent::Request { token, from, is_proven, kind, body } => {
+                    match Request::decode(kind, &body) {
+                        Ok(request) => self.parts.engine.handle_request(from, is_proven, token, request, now),
+                        Err(WireError::UnknownKind) => self.reply(token, &Response::Unsupported, now),
+                        Err(WireError::Malformed) => self.dropped += 1,
+                    }
+                }
+                TransportEvent::Response { call, from, observed, kind, body, round_trip } => {
+                    if let Ok(response) = Response::decode(kind, &body) {
+                        self.parts.engine.handle_response(call, from, observed, response, round_trip, now);
+                    } else {
+                        self.dropped += 1;
+                        self.parts.engine.handle_call_failed(call, now);
+                    }
+                }
+                TransportEvent::CallFailed { call, .. } => self.parts.engine.handle_call_failed(call, now),
+                TransportEvent::PeerProven { peer } => self.parts.engine.handle_proven(peer, now),
+                TransportEvent::KeyFound { probe, key, .. } => {
+                    self.parts.engine.handle_probed(probe, Some(key), now);
+                }
+                TransportEvent::ProbeFailed { probe } => self.parts.engine.handle_probed(probe, None, now),
+            }
+            self.drain_engine(now);
+        }
+    }
+
+    fn reply(&mut self, to: crate::transport::ReplyToken, response: &Response, now: Now) {
+        let encoded = response.encode();
+        self.parts.transport.reply(to, encoded.kind, encoded.body, now);
+    }
+
+    fn drain_engine(&mut self, now: Now) {
+        while let Some(call) = self.parts.engine.poll_call() {
+            let encoded = call.request.encode();
+            let is_early = call.request.is_early();
+            let call = Call { id: call.id, to: call.to, kind: encoded.kind, body: encoded.body, is_early };
+            self.parts.transport.call(call, now);
+        }
+        while let Some(reply) = self.parts.engine.poll_reply() {
+            self.reply(reply.to, &reply.response, now);
+        }
+        while let Some((probe, address)) = self.parts.engine.poll_probe() {
+            self.parts.transport.probe(probe, address, now);
+        }
+        while let Some(event) = self.parts.engine.poll_event() {
+            match &event {
+                Event::Message(message) => {
+                    let position = message.id.position(&self.node).unwrap_or_default();
+                    self.parts.events.push_message(position, event);
+                }
+                _ => self.parts.events.push(event),
+            }
+        }
+        while let Some(outcome) = self.parts.engine.poll_outcome() {
+            match outcome {
+                Outcome::Saved(id) => {
+                    if let Some(done) = self.sends.remove(&id) {
+                        answer(done, Ok(id));
+                    }
+                }
+                Outcome::Found { command, result } => {
+                    if let Some(done) = self.lookups.remove(&command) {
+                        answer(done, result);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends what waits, as far as the kernel has room.
+    fn flush(&mut self) {
+        while let Some(transmit) = self.parts.transport.poll_transmit() {
+            if self.unsent.is_empty() && self.parts.socket.try_send(transmit.to, &transmit.bytes) {
+                continue;
+            }
+            if self.unsent.len() == MAX_UNSENT {
+                self.unsent.pop_front();
+            }
+            self.unsent.push_back(transmit);
+        }
+        while let Some(transmit) = self.unsent.front() {
+            if !self.parts.socket.try_send(transmit.to, &transmit.bytes) {
+                break;
+            }
+            self.unsent.pop_front();
+        }
+    }
+
+    /// Saves the routing table and what was confirmed, and waits a bounded time for the disk.
+    async fn save_the_rest(&mut self) {
+        self.parts.engine.save_routing();
+        self.confirm();
+        let deadline = tokio::time::sleep(CLOSE_TIMEOUT);
+        tokio::pin!(deadline);
+        loop {
+            let now = super::now();
+            self.drain(now);
+            if self.parts.engine.is_saved() {
+                return;
+            }
+            tokio::select! {
+                () = &mut deadline => return,
+                done = self.done.recv() => match done {
+                    Some(done) => {
+                        if self.handle_done(done).is_some() {
+                            return;
+                        }
+                    }
+                    None => return,
+                }
+            }
+        }
+    }
+}
+
+/// Hands a result to whoever asked; if they have gone, nobody needs it.
+fn answer<T>(to: oneshot::Sender<T>, result: T) {
+    let _ = to.send(result);
+}
+
+fn read_messages(
+    store: &Store,
+    latest: u64,
+    from: u64,
+    node: NodeId,
+) -> Result<(u64, Vec<(u64, Event)>), Error> {
+    let rows = store.received_after(from, MAX_MESSAGES)?;
+    let is_all = rows.len() < MAX_MESSAGES;
+    let read_to = rows.last().map_or(from, |(message, _)| message.position);
+    let mut messages = Vec::with_capacity(rows.len());
+    for (message, conversation) in rows {
+        let id = MessageId::new(&node, message.position);
+        let event = conversation.user.and_then(|user| received_event(id, conversation.peer, user, &message));
+        messages.extend(event.map(|event| (message.position, event)));
+    }
+    Ok((if is_all { read_to.max(latest) } else { read_to }, messages))
+}

@@ -1,0 +1,454 @@
+//! [`EventQueue`]: the one ordered queue between a node and its application.
+//!
+//! Memory is bounded without losing anything. Message events are a cursor over history: a limited number waits in
+//! memory, the rest is read from disk when there is room. State events coalesce per message. Asking for the next event
+//! confirms the last; what was confirmed is saved, and everything after it is told again when the profile is
+//! opened next.
+
+use std::collections::BTreeMap;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Notify;
+
+use crate::error::Error;
+use crate::event::{Event, MessageId};
+
+/// Most message events in memory; the rest waits on disk.
+pub(crate) const MAX_MESSAGES: usize = 1024;
+
+/// More are read from disk when fewer than this many are left in memory.
+const REFILL_BELOW: usize = MAX_MESSAGES / 2;
+
+/// Most other events in memory. Beyond it the oldest state event is dropped; the state can still be asked for.
+const MAX_OTHERS: usize = 65_536;
+
+/// Where an event stands in the queue: numbers never repeat.
+type Sequence = u64;
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: BTreeMap<Sequence, Entry>,
+    last_sequence: Sequence,
+    message_count: usize,
+    states: BTreeMap<MessageId, Sequence>,
+    /// The event that says whether the node is online, at most one.
+    network: Option<Sequence>,
+    /// Every received message up to this position is or was in memory.
+    loaded_to: u64,
+    /// The latest received message.
+    latest: u64,
+    is_refilling: bool,
+    /// The position of the last message event that was handed out.
+    handed_out: u64,
+    confirmed: u64,
+    is_closed: bool,
+    /// The last event is in the queue.
+    is_ending: bool,
+    pipe: Option<Pipe>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    event: Event,
+    /// The position in history of a message event.
+    position: Option<u64>,
+}
+
+/// Readable while an event waits: one byte is in it then, and none otherwise.
+#[derive(Debug)]
+struct Pipe {
+    reader: PipeReader,
+    writer: PipeWriter,
+    is_full: bool,
+}
+
+impl Pipe {
+    fn show(&mut self, is_readable: bool) {
+        let moved = match (self.is_full, is_readable) {
+            (false, true) => self.writer.write_all(&[1]),
+            (true, false) => self.reader.read_exact(&mut [0]),
+            _ => return,
+        };
+        if moved.is_ok() {
+            self.is_full = is_readable;
+        }
+    }
+}
+
+/// The events of one client.
+#[derive(Debug)]
+pub(crate) struct EventQueue {
+    inner: Mutex<Inner>,
+    arrived: Condvar,
+    arrived_async: Notify,
+    /// Wakes the driver: something was confirmed, or there is room for more.
+    taken: Notify,
+}
+
+impl EventQueue {
+    /// Makes the queue of a profile whose application has confirmed every received message up to `confirmed`, and
+    /// whose history ends at `latest`.
+    pub(crate) fn new(confirmed: u64, latest: u64) -> Self {
+        let inner =
+            Inner { loaded_to: confirmed, confirmed, handed_out: confirmed, latest, ..Inner::default() };
+        Self {
+            inner: Mutex::new(inner),
+            arrived: Condvar::new(),
+            arrived_async: Notify::new(),
+            taken: Notify::new(),
+        }
+    }
+
+    /// Adds an event that is not a message.
+    pub(crate) fn push(&self, event: Event) {
+        let mut inner = self.inner.lock();
+        inner.push_other(event);
+        self.wake(inner);
+    }
+
+    /// Adds a message that is on disk at `position`; if too many wait already, it is read from there later.
+    pub(crate) fn push_message(&self, position: u64, event: Event) {
+        let mut inner = self.inner.lock();
+        let is_next = inner.loaded_to >= inner.latest && !inner.is_refilling;
+        inner.latest = inner.latest.max(position);
+        if is_next && inner.message_count < MAX_MESSAGES {
+            inner.push_message(position, event);
+            self.wake(inner);
+        }
+    }
+
+    /// Returns after which position messages should be read from disk, `None` if there is no need or no room.
+    pub(crate) fn start_refill(&self) -> Option<u64> {
+        let mut inner = self.inner.lock();
+        let is_due = inner.loaded_to < inner.latest && inner.message_count < REFILL_BELOW;
+        if !is_due || inner.is_refilling || inner.is_closed {
+            return None;
+        }
+        inner.is_refilling = true;
+        Some(inner.loaded_to)
+    }
+
+    /// Takes what was read for [`Self::start_refill`]: the messages up to `read_to`, which is the end of history at
+    /// the time of reading if there were few.
+    pub(crate) fn finish_refill(&self, read_to: u64, messages: Vec<(u64, Event)>) {
+        let mut inner = self.inner.lock();
+        inner.is_refilling = false;
+        for (position, event) in messages {
+            inner.push_message(position, event);
+        }
+        inner.loaded_to = inner.loaded_to.max(read_to);
+        self.wake(inner);
+    }
+
+    /// Returns the latest position that a refill has to reach.
+    pub(crate) fn latest(&self) -> u64 {
+        self.inner.lock().latest
+    }
+
+    /// Waits up to `timeout` for an event, `None` for ever.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<Option<Event>, Error> {
+        let deadline = timeout.and_then(|timeout| super::now().instant.checked_add(timeout));
+        let mut inner = self.inner.lock();
+        loop {
+            if let Some(event) = self.take(&mut inner)? {
+                return Ok(Some(event));
+            }
+            match deadline {
+                None => self.arrived.wait(&mut inner),
+                Some(at) if self.arrived.wait_until(&mut inner, at).timed_out() => {
+                    return self.take(&mut inner);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Waits for an event. Dropping the future loses none.
+    pub(crate) async fn next(&self) -> Result<Event, Error> {
+        loop {
+            let mut arrived = std::pin::pin!(self.arrived_async.notified());
+            // From here on no arrival is missed, even one before the first poll.
+            arrived.as_mut().enable();
+            if let Some(event) = self.take(&mut self.inner.lock())? {
+                return Ok(event);
+            }
+            arrived.await;
+        }
+    }
+
+    /// Returns the descriptor that is readable while an event waits.
+    pub(crate) fn descriptor(&self) -> Result<RawFd, Error> {
+        let mut inner = self.inner.lock();
+        if inner.is_closed {
+            return Err(Error::Closed);
+        }
+        if inner.pipe.is_none() {
+            let (reader, writer) = std::io::pipe()
+                .map_err(|error| Error::Internal { detail: format!("no descriptor for events: {error}") })?;
+            inner.pipe = Some(Pipe { reader, writer, is_full: false });
+        }
+        inner.show();
+        inner.pipe.as_ref().map(|pipe| pipe.reader.as_raw_fd()).ok_or(Error::Closed)
+    }
+
+    /// Tells whether the queue is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner.lock().is_closed
+    }
+
+    /// Returns up to which position the application has confirmed.
+    pub(crate) fn confirmed(&self) -> u64 {
+        self.inner.lock().confirmed
+    }
+
+    /// Waits until the application has taken an event.
+    pub(crate) async fn taken(&self) {
+        self.taken.notified().await;
+    }
+
+    /// Closes the queue once the application has taken what waits and then this last event; at once if there is none.
+    pub(crate) fn close_after(&self, last: Option<Event>) {
+        match last {
+            None => self.close(),
+            Some(event) => {
+                let mut inner = self.inner.lock();
+                inner.insert(event, None);
+                inner.is_ending = true;
+                self.wake(inner);
+            }
+        }
+    }
+
+    /// Closes the queue: whoever waits is told, and the descriptor stays readable. An application that closes has
+    /// dealt with what it took, so that is confirmed.
+    pub(crate) fn close(&self) {
+        let mut inner = self.inner.lock();
+        inner.is_closed = true;
+        inner.confirmed = inner.handed_out;
+        self.wake(inner);
+    }
+
+    fn take(&self, inner: &mut Inner) -> Result<Option<Event>, Error> {
+        if inner.is_closed {
+            return Err(Error::Closed);
+        }
+        let had_confirmed = std::mem::replace(&mut inner.confirmed, inner.handed_out);
+        let taken = inner.pop();
+        if taken.is_none() && inner.is_ending {
+            inner.is_closed = true;
+            return Err(Error::Closed);
+        }
+        inner.show();
+        let wants_more = inner.loaded_to < inner.latest && inner.message_count < REFILL_BELOW;
+        if had_confirmed != inner.confirmed || wants_more {
+            self.taken.notify_one();
+        }
+        Ok(taken)
+    }
+
+    fn wake(&self, mut inner: parking_lot::MutexGuard<'_, Inner>) {
+        inner.show();
+        drop(inner);
+        self.arrived.notify_all();
+        self.arrived_async.notify_waiters();
+    }
+}
+
+impl Inner {
+    fn insert(&mut self, event: Event, position: Option<u64>) -> Sequence {
+        self.last_sequence += 1;
+        self.waiting.insert(self.last_sequence, Entry { event, position });
+        self.last_sequence
+    }
+
+    fn push_message(&mut self, position: u64, event: Event) {
+        self.insert(event, Some(position));
+        self.message_count += 1;
+        self.loaded_to = position;
+    }
+
+    /// Adds an event, or lets it take the place of the one that it makes out of date.
+    fn push_other(&mut self, event: Event) {
+        match &event {
+            Event::MessageState { id, .. } => {
+                let id = *id;
+                if let Some(entry) = self.states.get(&id).and_then(|earlier| self.waiting.get_mut(earlier)) {
+                    entry.event = event;
+                    return;
+                }
+                self.make_room();
+                let sequence = self.insert(event, None);
+                self.states.insert(id, sequence);
+            }
+            Event::Online { .. } | Event::Offline => {
+                if let Some(earlier) = self.network.take() {
+                    self.waiting.remove(&earlier);
+                }
+                self.network = Some(self.insert(event, None));
+            }
+            _ => {
+                self.insert(event, None);
+            }
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.waiting.len() - self.message_count < MAX_OTHERS {
+            return;
+        }
+        let oldest =
+            self.states.iter().min_by_key(|(_, sequence)| **sequence).map(|(id, sequence)| (*id, *sequence));
+        if let Some((id, sequence)) = oldest {
+            self.states.remove(&id);
+            self.waiting.remove(&sequence);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        let (sequence, entry) = self.waiting.pop_first()?;
+        if let Event::MessageState { id, .. } = &entry.event {
+            self.states.remove(id);
+        }
+        if self.network == Some(sequence) {
+            self.network = None;
+        }
+        if let Some(position) = entry.position {
+            self.message_count -= 1;
+            self.handed_out = position;
+        }
+        Some(entry.event)
+    }
+
+    fn show(&mut self) {
+        let is_readable = self.is_closed || self.is_ending || !self.waiting.is_empty();
+        if let Some(pipe) = &mut self.pipe {
+            pipe.show(is_readable);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::MessageState;
+    use crate::kademlia::NodeId;
+
+    fn message(number: u64) -> Event {
+        // Any event will do: the queue looks at positions only.
+        Event::Online { contact_count: usize::try_from(number).unwrap() }
+    }
+
+    fn state(position: u64, state: MessageState) -> Event {
+        let id = MessageId::new(&NodeId::from_bytes([0; 32]), position);
+        Event::MessageState { id, to: String::new(), state, code: None, detail: String::new() }
+    }
+
+    fn take(queue: &EventQueue) -> Option<Event> {
+        queue.wait(Some(Duration::ZERO)).unwrap()
+    }
+
+    #[test]
+    fn asking_for_the_next_message_confirms_the_last() {
+        let queue = EventQueue::new(0, 0);
+        queue.push_message(5, message(5));
+        assert_eq!(take(&queue), Some(message(5)));
+        assert_eq!(queue.confirmed(), 0);
+        assert_eq!(take(&queue), None);
+        assert_eq!(queue.confirmed(), 5);
+    }
+
+    #[test]
+    fn closing_confirms_what_was_taken_and_wakes_the_reader() {
+        let queue = EventQueue::new(0, 0);
+        queue.push_message(5, message(5));
+        take(&queue);
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| queue.wait(None));
+            queue.close();
+            // The waiter may have come first and confirmed, or not; either way it is told.
+            assert!(matches!(waiter.join().unwrap(), Err(Error::Closed)));
+        });
+        assert_eq!(queue.confirmed(), 5);
+    }
+
+    #[test]
+    fn states_of_one_message_coalesce_in_the_first_ones_place() {
+        let queue = EventQueue::new(0, 0);
+        queue.push(state(1, MessageState::Queued));
+        queue.push(state(2, MessageState::Queued));
+        queue.push(state(1, MessageState::Delivered));
+        assert_eq!(take(&queue), Some(state(1, MessageState::Delivered)));
+        assert_eq!(take(&queue), Some(state(2, MessageState::Queued)));
+        assert_eq!(take(&queue), None);
+    }
+
+    #[test]
+    fn only_the_latest_word_on_being_online_is_told() {
+        let queue = EventQueue::new(0, 0);
+        queue.push(Event::Online { contact_count: 1 });
+        queue.push(Event::Offline);
+        assert_eq!(take(&queue), Some(Event::Offline));
+        assert_eq!(take(&queue), None);
+    }
+
+    #[test]
+    fn a_slow_reader_gets_everything_from_disk() {
+        let queue = EventQueue::new(0, 0);
+        let count = 5 * MAX_MESSAGES as u64;
+        for position in 1..=count {
+            queue.push_message(position, message(position));
+        }
+        let mut seen = Vec::new();
+        while (seen.len() as u64) < count {
+            if let Some(from) = queue.start_refill() {
+                let to = (from + MAX_MESSAGES as u64).min(count);
+                queue.finish_refill(
+                    to,
+                    (from + 1..=to).map(|position| (position, message(position))).collect(),
+                );
+            }
+            assert!(queue.inner.lock().waiting.len() <= MAX_MESSAGES + REFILL_BELOW);
+            seen.extend(take(&queue));
+        }
+        assert_eq!(seen, (1..=count).map(message).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn messages_that_arrive_during_a_refill_are_read_by_the_next_one() {
+        let queue = EventQueue::new(0, 3);
+        assert_eq!(queue.start_refill(), Some(0));
+        queue.push_message(4, message(4));
+        queue.finish_refill(3, vec![(2, message(2))]);
+        assert_eq!(queue.start_refill(), Some(3));
+        queue.finish_refill(4, vec![(4, message(4))]);
+        assert_eq!(queue.start_refill(), None);
+        assert_eq!([take(&queue), take(&queue)], [Some(message(2)), Some(message(4))]);
+    }
+
+    #[test]
+    fn a_node_that_dies_says_so_last() {
+        let queue = EventQueue::new(0, 0);
+        queue.push_message(1, message(1));
+        queue.close_after(Some(Event::Closed { code: crate::ErrorCode::Storage, detail: String::new() }));
+        assert_eq!(take(&queue), Some(message(1)));
+        assert!(matches!(take(&queue), Some(Event::Closed { .. })));
+        assert!(matches!(queue.wait(None), Err(Error::Closed)));
+    }
+
+    #[test]
+    fn the_descriptor_is_readable_while_an_event_waits() {
+        let is_readable = |queue: &EventQueue| queue.inner.lock().pipe.as_ref().unwrap().is_full;
+        let queue = EventQueue::new(0, 0);
+        queue.push(Event::Offline);
+        queue.descriptor().unwrap();
+        assert!(is_readable(&queue));
+        take(&queue);
+        assert!(!is_readable(&queue));
+        queue.close();
+        assert!(is_readable(&queue));
+        assert!(queue.descriptor().is_err());
+    }
+}

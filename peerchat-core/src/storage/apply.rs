@@ -1,0 +1,145 @@
+//! Types to rows: what each [`Write`] does to a profile's file.
+
+use rusqlite::{Connection, Params, params};
+
+use super::failure::Failure;
+use super::rows::CONFIRMED_POSITION;
+use crate::event::MessageState;
+use crate::identity::UserName;
+use crate::kademlia::{Contact, Record};
+use crate::save::{ConversationId, ProfileKeys, SavedConversation, SavedMessage, SavedStream, Write};
+
+/// Writes the keys of a new profile.
+pub(super) fn insert_keys(
+    db: &Connection,
+    user: Option<&UserName>,
+    keys: &ProfileKeys,
+) -> Result<(), Failure> {
+    let node = keys.node.to_bytes();
+    let user_key = keys.user.as_ref().map(crate::identity::SecretKey::to_bytes);
+    let sql = "INSERT INTO keys (id, node, user, user_name) VALUES (1, ?, ?, ?)";
+    let user_key = user_key.as_ref().map(|key| key.as_slice());
+    db.execute(sql, params![node.as_slice(), user_key, user.map(UserName::as_str)])?;
+    Ok(())
+}
+
+/// Applies one write within the open transaction. After a failure the transaction must be rolled back.
+pub(super) fn apply(db: &Connection, write: &Write) -> Result<(), Failure> {
+    match write {
+        Write::Record { key, bytes } => {
+            let sql = "INSERT INTO records (key, bytes) VALUES (?, ?)
+                ON CONFLICT (key) DO UPDATE SET bytes = excluded.bytes";
+            execute(db, sql, params![key.place().as_bytes(), bytes])?;
+            Ok(())
+        }
+        Write::RecordGone { key } => {
+            execute(db, "DELETE FROM records WHERE key = ?", [key.place().as_bytes()])?;
+            Ok(())
+        }
+        Write::Routing { contacts } => replace_routing(db, contacts),
+        Write::OwnRecord { bytes } => put_own_record(db, bytes),
+        Write::Conversation(conversation) => put_conversation(db, conversation),
+        Write::Stream(stream) => put_stream(db, stream),
+        Write::Message(message) => insert_message(db, message),
+        Write::MessageState { position, state } => set_state(db, *position, *state),
+        Write::MessageNumber { position, conversation, number } => {
+            set_number(db, *position, *conversation, *number)
+        }
+        Write::Confirmed { position } => {
+            let sql = "INSERT INTO meta (name, value) VALUES (?, ?)
+                ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)";
+            execute(db, sql, params![CONFIRMED_POSITION, in_history(*position)?])?;
+            Ok(())
+        }
+    }
+}
+
+fn replace_routing(db: &Connection, contacts: &[Contact]) -> Result<(), Failure> {
+    execute(db, "DELETE FROM routing", [])?;
+    for contact in contacts {
+        let sql = "INSERT INTO routing (key, address) VALUES (?, ?)";
+        execute(db, sql, params![contact.key().as_bytes(), contact.address().to_string()])?;
+    }
+    Ok(())
+}
+
+fn put_own_record(db: &Connection, bytes: &[u8]) -> Result<(), Failure> {
+    let record = Record::parse(bytes)
+        .map_err(|error| Failure::Internal(format!("an own record cannot be saved: {error}")))?;
+    let sql = "INSERT INTO own_records (key, bytes) VALUES (?, ?)
+        ON CONFLICT (key) DO UPDATE SET bytes = excluded.bytes";
+    execute(db, sql, params![record.header().key.place().as_bytes(), bytes])?;
+    Ok(())
+}
+
+fn put_conversation(db: &Connection, conversation: &SavedConversation) -> Result<(), Failure> {
+    let SavedConversation { id, peer, user, next_number } = conversation;
+    let sql = "INSERT INTO conversations (id, peer, user, next_number) VALUES (?, ?, ?, ?)
+        ON CONFLICT (id) DO UPDATE
+        SET peer = excluded.peer, user = excluded.user, next_number = excluded.next_number";
+    let user = user.as_ref().map(|user| user.as_bytes().as_slice());
+    execute(db, sql, params![id.0, peer, user, next_number.cast_signed()])?;
+    Ok(())
+}
+
+fn put_stream(db: &Connection, stream: &SavedStream) -> Result<(), Failure> {
+    let SavedStream { id, conversation, device, next_number } = stream;
+    let sql = "INSERT INTO streams (id, conversation, device, next_number) VALUES (?, ?, ?, ?)
+        ON CONFLICT (id) DO UPDATE SET conversation = excluded.conversation, device = excluded.device,
+        next_number = excluded.next_number";
+    execute(db, sql, params![id.0, conversation.0, device.as_bytes(), next_number.cast_signed()])?;
+    Ok(())
+}
+
+fn insert_message(db: &Connection, message: &SavedMessage) -> Result<(), Failure> {
+    let sql = "INSERT INTO messages
+        (position, conversation, stream, number, kind, body, sent, received, state, expires)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let row = params![
+        in_history(message.position)?,
+        message.conversation.0,
+        message.stream.0,
+        message.number.map(u64::cast_signed),
+        message.kind,
+        message.body,
+        message.sent.unix_ms().cast_signed(),
+        message.received.unix_ms().cast_signed(),
+        message.state.map(|state| state as i32),
+        message.expires.unix_ms().cast_signed(),
+    ];
+    execute(db, sql, row)?;
+    Ok(())
+}
+
+fn set_state(db: &Connection, position: u64, state: MessageState) -> Result<(), Failure> {
+    let sql = "UPDATE messages SET state = ? WHERE position = ? AND stream = 0";
+    one(execute(db, sql, params![state as i32, in_history(position)?])?)
+}
+
+fn set_number(
+    db: &Connection,
+    position: u64,
+    conversation: ConversationId,
+    number: u64,
+) -> Result<(), Failure> {
+    let sql = "UPDATE messages SET conversation = ?, number = ? WHERE position = ? AND stream = 0";
+    one(execute(db, sql, params![conversation.0, number.cast_signed(), in_history(position)?])?)
+}
+
+/// Checks that a change found its message.
+fn one(changed: usize) -> Result<(), Failure> {
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(Failure::Internal("a change to a message of our own that is not in history".to_owned()))
+    }
+}
+
+/// Positions are ordered, so they must fit SQLite's signed numbers.
+fn in_history(position: u64) -> Result<i64, Failure> {
+    i64::try_from(position).map_err(|_| Failure::Internal("a position beyond all history".to_owned()))
+}
+
+fn execute(db: &Connection, sql: &str, params: impl Params) -> Result<usize, Failure> {
+    Ok(db.prepare_cached(sql)?.execute(params)?)
+}

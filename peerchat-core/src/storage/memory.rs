@@ -1,0 +1,252 @@
+//! [`Memory`]: a profile that ends with its client, without SQLite and without a thread.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use parking_lot::Mutex;
+
+use super::failure::Failure;
+use crate::error::Error;
+use crate::event::MessageState;
+use crate::save::{ConversationId, SavedConversation, SavedMessage, StreamId, Write};
+
+/// A profile in memory.
+///
+/// It keeps what can be asked for: conversations and messages. Records, contacts and streams are in the engine's
+/// memory already, and a profile in memory is never opened again.
+#[derive(Default)]
+pub(super) struct Memory(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    tables: Tables,
+    /// Why every further call fails.
+    failure: Option<Failure>,
+}
+
+#[derive(Default)]
+struct Tables {
+    conversations: BTreeMap<ConversationId, SavedConversation>,
+    /// By position.
+    messages: Vec<SavedMessage>,
+    /// The messages that have a number, by (conversation, stream, number).
+    numbered: BTreeSet<(ConversationId, StreamId, u64)>,
+}
+
+/// Takes back one write of a batch that failed.
+enum Undo {
+    Conversation(ConversationId, Option<SavedConversation>),
+    Inserted { position: u64 },
+    Changed(SavedMessageHead),
+}
+
+/// What may change in a saved message.
+struct SavedMessageHead {
+    position: u64,
+    conversation: ConversationId,
+    number: Option<u64>,
+    state: Option<MessageState>,
+}
+
+impl Memory {
+    /// Applies all of a batch or nothing.
+    pub(super) fn write(&self, writes: Vec<Write>) -> Result<(), Error> {
+        let mut state = self.0.lock();
+        if state.failure.is_none() {
+            state.failure = state.tables.apply_all(writes).err();
+        }
+        state.failure.clone().map_or(Ok(()), |failure| Err(failure.into_error(Path::new(":memory:"))))
+    }
+
+    pub(super) fn history(
+        &self,
+        conversation: ConversationId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<SavedMessage>, Error> {
+        self.read(|tables| {
+            let end = before.map_or(tables.messages.len(), |before| tables.first_from(before));
+            let latest_first = tables.messages[..end].iter().rev();
+            latest_first.filter(|message| message.conversation == conversation).take(limit).cloned().collect()
+        })
+    }
+
+    pub(super) fn conversations(&self) -> Result<Vec<SavedConversation>, Error> {
+        self.read(|tables| tables.conversations.values().cloned().collect())
+    }
+
+    pub(super) fn conversation_named(&self, peer: &str) -> Result<Option<SavedConversation>, Error> {
+        self.read(|tables| tables.conversations.values().find(|saved| saved.peer == peer).cloned())
+    }
+
+    pub(super) fn received_after(
+        &self,
+        position: u64,
+        limit: usize,
+    ) -> Result<Vec<(SavedMessage, SavedConversation)>, Error> {
+        self.read(|tables| {
+            let start = tables.first_from(position.saturating_add(1));
+            let received = tables.messages[start..].iter().filter(|message| message.stream != StreamId::OWN);
+            let with_conversation = |message: &SavedMessage| {
+                Some((message.clone(), tables.conversations.get(&message.conversation)?.clone()))
+            };
+            received.take(limit).filter_map(with_conversation).collect()
+        })
+    }
+
+    pub(super) fn message(&self, position: u64) -> Result<Option<SavedMessage>, Error> {
+        self.read(|tables| tables.index_of(position).map(|index| tables.messages[index].clone()))
+    }
+
+    /// Frees everything; later calls fail.
+    pub(super) fn close(&self) {
+        *self.0.lock() = State { tables: Tables::default(), failure: Some(Failure::Closed) };
+    }
+
+    fn read<T>(&self, query: impl FnOnce(&Tables) -> T) -> Result<T, Error> {
+        let state = self.0.lock();
+        if state.failure == Some(Failure::Closed) { Err(Error::Closed) } else { Ok(query(&state.tables)) }
+    }
+}
+
+impl Tables {
+    fn apply_all(&mut self, writes: Vec<Write>) -> Result<(), Failure> {
+        let mut applied = Vec::new();
+        for write in writes {
+            match self.apply(write) {
+                Ok(undo) => applied.extend(undo),
+                Err(broken) => {
+                    applied.into_iter().rev().for_each(|undo| self.undo(undo));
+                    return Err(Failure::Internal(broken.to_owned()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, write: Write) -> Result<Option<Undo>, &'static str> {
+        match write {
+            Write::Record { .. }
+            | Write::RecordGone { .. }
+            | Write::Routing { .. }
+            | Write::OwnRecord { .. }
+            | Write::Confirmed { .. } => Ok(None),
+            Write::Stream(stream) => self.known(stream.conversation).map(|()| None),
+            Write::Conversation(conversation) => self.put_conversation(conversation).map(Some),
+            Write::Message(message) => self.insert(message).map(Some),
+            Write::MessageState { position, state } => {
+                let before = self.head_of_own(position)?;
+                self.change(SavedMessageHead { state: Some(state), ..before }).map(Some)
+            }
+            Write::MessageNumber { position, conversation, number } => {
+                let before = self.head_of_own(position)?;
+                let number = Some(number);
+                self.change(SavedMessageHead { conversation, number, ..before }).map(Some)
+            }
+        }
+    }
+
+    fn put_conversation(&mut self, conversation: SavedConversation) -> Result<Undo, &'static str> {
+        let id = conversation.id;
+        if self.conversations.values().any(|other| other.id != id && other.peer == conversation.peer) {
+            return Err("two conversations with one peer");
+        }
+        Ok(Undo::Conversation(id, self.conversations.insert(id, conversation)))
+    }
+
+    fn insert(&mut self, message: SavedMessage) -> Result<Undo, &'static str> {
+        let position = message.position;
+        if position == 0 || i64::try_from(position).is_err() {
+            return Err("a message at no position in history");
+        }
+        self.known(message.conversation)?;
+        let Err(index) = self.messages.binary_search_by_key(&position, |saved| saved.position) else {
+            return Err("two messages at one position in history");
+        };
+        self.take_number(message.conversation, message.stream, message.number)?;
+        self.messages.insert(index, message);
+        Ok(Undo::Inserted { position })
+    }
+
+    /// Changes a message of our own; what it was before undoes that.
+    fn change(&mut self, head: SavedMessageHead) -> Result<Undo, &'static str> {
+        let before = self.head_of_own(head.position)?;
+        self.known(head.conversation)?;
+        if (before.conversation, before.number) != (head.conversation, head.number) {
+            self.take_number(head.conversation, StreamId::OWN, head.number)?;
+            self.free_number(before.conversation, StreamId::OWN, before.number);
+        }
+        self.set_head(&head);
+        Ok(Undo::Changed(before))
+    }
+
+    fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::Conversation(_, Some(before)) => drop(self.conversations.insert(before.id, before)),
+            Undo::Conversation(id, None) => drop(self.conversations.remove(&id)),
+            Undo::Inserted { position } => {
+                if let Some(index) = self.index_of(position) {
+                    let message = self.messages.remove(index);
+                    self.free_number(message.conversation, message.stream, message.number);
+                }
+            }
+            Undo::Changed(before) => {
+                if let Some(index) = self.index_of(before.position) {
+                    let (conversation, number) =
+                        (self.messages[index].conversation, self.messages[index].number);
+                    self.free_number(conversation, StreamId::OWN, number);
+                    self.numbered
+                        .extend(before.number.map(|number| (before.conversation, StreamId::OWN, number)));
+                    self.set_head(&before);
+                }
+            }
+        }
+    }
+
+    fn known(&self, conversation: ConversationId) -> Result<(), &'static str> {
+        self.conversations.contains_key(&conversation).then_some(()).ok_or("a conversation that is not saved")
+    }
+
+    fn take_number(
+        &mut self,
+        conversation: ConversationId,
+        stream: StreamId,
+        number: Option<u64>,
+    ) -> Result<(), &'static str> {
+        let is_free = number.is_none_or(|number| self.numbered.insert((conversation, stream, number)));
+        is_free.then_some(()).ok_or("two messages with one number in a stream")
+    }
+
+    fn free_number(&mut self, conversation: ConversationId, stream: StreamId, number: Option<u64>) {
+        if let Some(number) = number {
+            self.numbered.remove(&(conversation, stream, number));
+        }
+    }
+
+    fn head_of_own(&self, position: u64) -> Result<SavedMessageHead, &'static str> {
+        let own = self.index_of(position).map(|index| &self.messages[index]);
+        let message = own
+            .filter(|message| message.stream == StreamId::OWN)
+            .ok_or("a change to a message of our own that is not in history")?;
+        let SavedMessage { conversation, number, state, .. } = *message;
+        Ok(SavedMessageHead { position, conversation, number, state })
+    }
+
+    fn set_head(&mut self, head: &SavedMessageHead) {
+        if let Some(index) = self.index_of(head.position) {
+            let message = &mut self.messages[index];
+            message.conversation = head.conversation;
+            message.number = head.number;
+            message.state = head.state;
+        }
+    }
+
+    fn index_of(&self, position: u64) -> Option<usize> {
+        self.messages.binary_search_by_key(&position, |message| message.position).ok()
+    }
+
+    /// Returns the index of the first message at or after a position.
+    fn first_from(&self, position: u64) -> usize {
+        self.messages.partition_point(|message| message.position < position)
+    }
+}

@@ -1,0 +1,219 @@
+//! Rows to types: everything that is read from a profile's file.
+
+use std::net::SocketAddr;
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, Type, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use zeroize::Zeroizing;
+
+use super::failure::Failure;
+use crate::event::MessageState;
+use crate::identity::{SecretKey, UserId, UserName};
+use crate::kademlia::{Contact, NodeId, NodeKey};
+use crate::save::{
+    ConversationId, ProfileKeys, Saved, SavedConversation, SavedMessage, SavedStream, StreamId,
+};
+use crate::time::Timestamp;
+
+/// Starts a query for messages, as [`saved_message`] reads them.
+macro_rules! select_messages {
+    ($rest:literal) => {
+        concat!(
+            "SELECT m.position, m.conversation, m.stream, m.number, m.kind, m.body, m.sent, m.received, m.state,
+            m.expires ",
+            $rest
+        )
+    };
+}
+
+/// The name of [`Saved::confirmed_position`] in the table `meta`.
+pub(super) const CONFIRMED_POSITION: &str = "confirmed_position";
+
+/// Reads everything that the engine needs in memory.
+pub(super) fn load(db: &Connection, keys: ProfileKeys) -> Result<Saved, Failure> {
+    let position = |sql: &str| -> rusqlite::Result<u64> {
+        Ok(db.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0).cast_unsigned())
+    };
+    Ok(Saved {
+        keys,
+        routing: all(db, "SELECT key, address FROM routing ORDER BY rank", contact)?,
+        records: all(db, "SELECT bytes FROM records ORDER BY key", |row| row.get(0))?,
+        own_records: all(db, "SELECT bytes FROM own_records ORDER BY key", |row| row.get(0))?,
+        conversations: conversations(db)?,
+        streams: all(db, "SELECT id, conversation, device, next_number FROM streams ORDER BY id", stream)?,
+        outbox: all(
+            db,
+            select_messages!("FROM messages AS m WHERE state = 1 ORDER BY position"),
+            saved_message,
+        )?,
+        last_position: position("SELECT max(position) FROM messages")?,
+        confirmed_position: position(&format!(
+            "SELECT max(value) FROM meta WHERE name = '{CONFIRMED_POSITION}'"
+        ))?,
+    })
+}
+
+/// Reads the keys, which must be those of this user.
+pub(super) fn keys(db: &Connection, user: Option<&UserName>) -> Result<ProfileKeys, Failure> {
+    let (node, user_key, name) = db
+        .query_row("SELECT node, user, user_name FROM keys", [], |row| {
+            let name: Option<String> = row.get(2)?;
+            Ok((row.get::<_, Secret>(0)?, row.get::<_, Option<Secret>>(1)?, name))
+        })
+        .optional()?
+        .ok_or_else(|| Failure::Damaged("it holds no keys".to_owned()))?;
+    if name.as_deref() != user.map(UserName::as_str) {
+        return Err(Failure::Damaged("it belongs to a user of another name".to_owned()));
+    }
+    Ok(ProfileKeys { node: node.0, user: user_key.map(|key| key.0) })
+}
+
+/// See [`super::Store::history`].
+pub(super) fn history(
+    db: &Connection,
+    conversation: ConversationId,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<SavedMessage>, Failure> {
+    let sql = select_messages!(
+        "FROM messages AS m WHERE conversation = ? AND position <= ? ORDER BY position DESC LIMIT ?"
+    );
+    let mut statement = db.prepare_cached(sql)?;
+    let last = before.map_or(i64::MAX, |before| ordered(before.saturating_sub(1)));
+    let rows = statement.query_map(params![conversation.0, last, count(limit)], saved_message)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// See [`super::Store::conversations`].
+pub(super) fn conversations(db: &Connection) -> Result<Vec<SavedConversation>, Failure> {
+    all(db, "SELECT id, peer, user, next_number FROM conversations ORDER BY id", |row| conversation(row, 0))
+}
+
+/// See [`super::Store::conversation_named`].
+pub(super) fn conversation_named(db: &Connection, peer: &str) -> Result<Option<SavedConversation>, Failure> {
+    let sql = "SELECT id, peer, user, next_number FROM conversations WHERE peer = ?";
+    Ok(db.prepare_cached(sql)?.query_row([peer], |row| conversation(row, 0)).optional()?)
+}
+
+/// See [`super::Store::received_after`].
+pub(super) fn received_after(
+    db: &Connection,
+    position: u64,
+    limit: usize,
+) -> Result<Vec<(SavedMessage, SavedConversation)>, Failure> {
+    // The planner would walk the messages themselves, past everything that this profile wrote.
+    let sql = select_messages!(
+        ", c.id, c.peer, c.user, c.next_number
+        FROM messages AS m INDEXED BY messages_received CROSS JOIN conversations AS c ON c.id = m.conversation
+        WHERE m.stream <> 0 AND m.position > ? ORDER BY m.position LIMIT ?"
+    );
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map(params![ordered(position), count(limit)], |row| {
+        Ok((saved_message(row)?, conversation(row, 10)?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// See [`super::Store::message`].
+pub(super) fn message(db: &Connection, position: u64) -> Result<Option<SavedMessage>, Failure> {
+    let mut statement = db.prepare_cached(select_messages!("FROM messages AS m WHERE position = ?"))?;
+    Ok(statement.query_row([ordered(position)], saved_message).optional()?)
+}
+
+/// Returns a position in the order that SQLite has for it; no message lies beyond its largest.
+fn ordered(position: u64) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
+}
+
+fn count(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn all<T>(
+    db: &Connection,
+    sql: &str,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, Failure> {
+    Ok(db.prepare(sql)?.query_map([], read)?.collect::<Result<_, _>>()?)
+}
+
+/// Reads the ten columns of [`select_messages`].
+fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
+    Ok(SavedMessage {
+        position: unsigned(row, 0)?,
+        conversation: ConversationId(row.get(1)?),
+        stream: StreamId(row.get(2)?),
+        number: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
+        kind: row.get(4)?,
+        body: row.get(5)?,
+        sent: Timestamp::from_unix_ms(unsigned(row, 6)?),
+        received: Timestamp::from_unix_ms(unsigned(row, 7)?),
+        state: row.get::<_, Option<State>>(8)?.map(|state| state.0),
+        expires: Timestamp::from_unix_ms(unsigned(row, 9)?),
+    })
+}
+
+/// Reads id, peer, user and next number from the column `at` on.
+fn conversation(row: &Row<'_>, at: usize) -> rusqlite::Result<SavedConversation> {
+    Ok(SavedConversation {
+        id: ConversationId(row.get(at)?),
+        peer: row.get(at + 1)?,
+        user: row.get::<_, Option<[u8; 32]>>(at + 2)?.map(UserId::from_bytes),
+        next_number: unsigned(row, at + 3)?,
+    })
+}
+
+fn stream(row: &Row<'_>) -> rusqlite::Result<SavedStream> {
+    Ok(SavedStream {
+        id: StreamId(row.get(0)?),
+        conversation: ConversationId(row.get(1)?),
+        device: NodeId::from_bytes(row.get(2)?),
+        next_number: unsigned(row, 3)?,
+    })
+}
+
+fn contact(row: &Row<'_>) -> rusqlite::Result<Contact> {
+    let text: String = row.get(1)?;
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(error)))?;
+    Ok(Contact::new(NodeKey::from_bytes(row.get(0)?), address))
+}
+
+/// Numbers that a peer may choose span all of u64; SQLite keeps the same 64 bits with a sign.
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.cast_unsigned())
+}
+
+/// A state by its number.
+struct State(MessageState);
+
+impl FromSql for State {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(Self(match value.as_i64()? {
+            1 => MessageState::Queued,
+            3 => MessageState::Delivered,
+            5 => MessageState::Expired,
+            6 => MessageState::Failed,
+            other => return Err(FromSqlError::OutOfRange(other)),
+        }))
+    }
+}
+
+/// A key that leaves no copy behind on its way.
+struct Secret(SecretKey);
+
+impl FromSql for Secret {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let mut secret = Zeroizing::new([0; 32]);
+        let bytes = value.as_blob()?;
+        if bytes.len() != secret.len() {
+            return Err(FromSqlError::InvalidBlobSize {
+                expected_size: secret.len(),
+                blob_size: bytes.len(),
+            });
+        }
+        secret.copy_from_slice(bytes);
+        Ok(Self(SecretKey::from_bytes(&secret)))
+    }
+}

@@ -1,0 +1,153 @@
+//! The tables of a profile, and how a profile of an earlier version becomes one of this.
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::failure::Failure;
+
+/// Marks an SQLite file as a peerchat profile: "PCHT".
+const APPLICATION_ID: i32 = 0x5043_4854;
+
+/// Brings a profile from one version to the next.
+pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
+
+/// The step at index n makes version n + 1 of version n; version 0 is an empty file.
+///
+/// A released step never changes: profiles of every released version are out there.
+pub(super) const STEPS: &[Step] = &[create_version_1];
+
+/// The version that this build reads and writes.
+#[expect(clippy::cast_possible_truncation, reason = "there will never be so many versions")]
+pub(super) const VERSION: u32 = STEPS.len() as u32;
+
+/// Largest file that is checked as a whole when it is opened. Of a larger one everything but the messages is, so
+/// that a long history does not delay the start; damage there is noticed when it is read.
+const FULL_CHECK_MAX_LEN: i64 = 32 << 20;
+
+/// The tables that the check of a large file covers.
+const SMALL_TABLES: [&str; 7] =
+    ["keys", "meta", "conversations", "streams", "records", "own_records", "routing"];
+
+fn create_version_1(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE keys (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            node BLOB NOT NULL,
+            user BLOB,
+            user_name TEXT,
+            CHECK ((user IS NULL) = (user_name IS NULL))
+        ) STRICT;
+        CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+        CREATE TABLE conversations (
+            id INTEGER PRIMARY KEY,
+            peer TEXT NOT NULL UNIQUE,
+            user BLOB,
+            next_number INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE streams (
+            id INTEGER PRIMARY KEY,
+            conversation INTEGER NOT NULL REFERENCES conversations (id),
+            device BLOB NOT NULL,
+            next_number INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE messages (
+            position INTEGER PRIMARY KEY CHECK (position > 0),
+            conversation INTEGER NOT NULL REFERENCES conversations (id),
+            stream INTEGER NOT NULL,
+            number INTEGER,
+            kind INTEGER NOT NULL,
+            body BLOB NOT NULL,
+            sent INTEGER NOT NULL,
+            received INTEGER NOT NULL,
+            state INTEGER,
+            expires INTEGER NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX messages_by_number ON messages (conversation, stream, number);
+        CREATE INDEX messages_by_conversation ON messages (conversation);
+        CREATE INDEX messages_received ON messages (position) WHERE stream <> 0;
+        CREATE INDEX messages_queued ON messages (state) WHERE state = 1;
+        CREATE TABLE records (key BLOB PRIMARY KEY NOT NULL, bytes BLOB NOT NULL) STRICT;
+        CREATE TABLE own_records (key BLOB PRIMARY KEY NOT NULL, bytes BLOB NOT NULL) STRICT;
+        CREATE TABLE routing (rank INTEGER PRIMARY KEY, key BLOB NOT NULL, address TEXT NOT NULL) STRICT;",
+    )
+}
+
+/// Makes the tables in an empty file.
+pub(super) fn create(connection: &mut Connection) -> Result<(), Failure> {
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    upgrade(connection, STEPS)
+}
+
+/// Checks that the file is a sound profile of a version that these steps lead to. Changes nothing.
+pub(super) fn check(connection: &Connection, steps: &[Step]) -> Result<(), Failure> {
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if pragma_number(connection, "page_count")? == 0 {
+        return Err(Failure::Damaged("it is empty".to_owned()));
+    }
+    if application != APPLICATION_ID {
+        return Err(Failure::Damaged("it is a database of another program".to_owned()));
+    }
+    let version = version(connection)?;
+    if version as usize > steps.len() {
+        return Err(Failure::TooNew(version));
+    }
+    if version == 0 {
+        return Err(Failure::Damaged("it has no version".to_owned()));
+    }
+    quick_check(connection)
+}
+
+/// Runs the steps from the file's version on, each in a transaction of its own.
+pub(super) fn upgrade(connection: &mut Connection, steps: &[Step]) -> Result<(), Failure> {
+    let done = version(connection)? as usize;
+    for (step, next) in steps.iter().zip(1_u32..).skip(done) {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        step(&transaction)?;
+        transaction.pragma_update(None, "user_version", next)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> Result<u32, Failure> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
+}
+
+fn pragma_number(connection: &Connection, name: &str) -> Result<i64, Failure> {
+    Ok(connection.pragma_query_value(None, name, |row| row.get(0))?)
+}
+
+fn quick_check(connection: &Connection) -> Result<(), Failure> {
+    let page_len = pragma_number(connection, "page_size")?;
+    if pragma_number(connection, "page_count")?.saturating_mul(page_len) <= FULL_CHECK_MAX_LEN {
+        return quick_check_of(connection, "1");
+    }
+    SMALL_TABLES.iter().try_for_each(|table| quick_check_of(connection, table))
+}
+
+/// Runs SQLite's check of one table, or of all if given how many faults to report.
+fn quick_check_of(connection: &Connection, argument: &str) -> Result<(), Failure> {
+    let sql = format!("PRAGMA quick_check({argument})");
+    let found: String = connection.query_row(&sql, [], |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(Failure::Damaged(found)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_check_of_a_large_file_covers_every_table_but_the_messages() {
+        let mut db = Connection::open_in_memory().unwrap();
+        create(&mut db).unwrap();
+        for table in SMALL_TABLES {
+            assert_eq!(quick_check_of(&db, table), Ok(()), "{table}");
+        }
+        let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'messages' ORDER BY name";
+        let mut statement = db.prepare(sql).unwrap();
+        let tables: Vec<String> =
+            statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let mut covered = SMALL_TABLES;
+        covered.sort_unstable();
+        assert_eq!(tables, covered);
+    }
+}

@@ -1,0 +1,171 @@
+//! What a responder remembers of requests: handshakes it answered, and requests it still owes an answer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use snow::HandshakeState;
+
+use super::call::ReplyToken;
+use crate::kademlia::NodeKey;
+
+/// Answers to first handshake packets that are kept for repetition. When full, the oldest is dropped.
+pub const MAX_CACHED_ANSWERS: usize = 256;
+
+/// How long such an answer is kept: a peer repeats its packet for 3.5 s.
+pub const CACHED_ANSWER_LIFETIME: Duration = Duration::from_secs(5);
+
+/// Requests that wait for the engine. When full, the oldest is forgotten and its reply dropped.
+pub const MAX_OPEN_REQUESTS: usize = 4096;
+
+/// The same for one link. When full, further requests are dropped; the peer repeats them.
+pub const MAX_OPEN_REQUESTS_PER_LINK: usize = 64;
+
+/// How long a request waits for the engine.
+pub const OPEN_REQUEST_LIFETIME: Duration = Duration::from_secs(10);
+
+/// Handshakes that wait for the answer to their early request. When full, further handshakes are answered at once
+/// without it, and their initiators repeat the request over the link.
+pub const MAX_HELD_HANDSHAKES: usize = 128;
+
+/// Identifies a HANDSHAKE_INIT: the first half of its BLAKE3 hash.
+pub(super) type InitHash = [u8; 16];
+
+/// Answers to the first handshake packets of late.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// `None` while the engine works on the early request.
+    by_init: BTreeMap<InitHash, Option<Vec<u8>>>,
+    /// When each entry goes, soonest first.
+    until: VecDeque<(Instant, InitHash)>,
+}
+
+impl Answers {
+    /// Returns what is known of a first packet.
+    pub(super) fn get(&self, init: &InitHash) -> Option<&Option<Vec<u8>>> {
+        self.by_init.get(init)
+    }
+
+    /// Remembers that a first packet has come.
+    pub(super) fn open(&mut self, init: InitHash, now: Instant) {
+        if self.until.len() >= MAX_CACHED_ANSWERS
+            && let Some((_, oldest)) = self.until.pop_front()
+        {
+            self.by_init.remove(&oldest);
+        }
+        self.by_init.insert(init, None);
+        self.until.push_back((now + CACHED_ANSWER_LIFETIME, init));
+    }
+
+    /// Remembers the answer to a first packet, unless the packet is forgotten already.
+    pub(super) fn close(&mut self, init: &InitHash, answer: Vec<u8>) {
+        if let Some(slot) = self.by_init.get_mut(init) {
+            *slot = Some(answer);
+        }
+    }
+
+    /// Drops what is too old; returns whether anything is left.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        while let Some((_, init)) = self.until.pop_front_if(|(until, _)| *until <= now) {
+            self.by_init.remove(&init);
+        }
+        !self.until.is_empty()
+    }
+}
+
+/// A request that waits for the engine.
+#[derive(Debug)]
+pub(super) struct OpenRequest {
+    pub(super) request_id: u32,
+    /// Where the request came from.
+    pub(super) from: SocketAddr,
+    pub(super) origin: Origin,
+    until: Instant,
+}
+
+/// How a request came in, and so how its answer goes out.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// Over the link with this index.
+    Link(u32),
+    /// In a first handshake packet, which waits for the answer.
+    Handshake(Box<HeldHandshake>),
+}
+
+/// A handshake between its first and its second message.
+#[derive(Debug)]
+pub(super) struct HeldHandshake {
+    pub(super) noise: HandshakeState,
+    pub(super) init: InitHash,
+    pub(super) init_len: usize,
+    pub(super) peer: NodeKey,
+    /// The peer's link index.
+    pub(super) remote: u32,
+    pub(super) from: SocketAddr,
+}
+
+/// Every request that waits for the engine.
+#[derive(Debug, Default)]
+pub(super) struct OpenRequests {
+    /// By token: oldest first.
+    requests: BTreeMap<ReplyToken, OpenRequest>,
+    by_link: BTreeMap<(u32, u32), ReplyToken>,
+    held_count: usize,
+    last_token: u64,
+}
+
+impl OpenRequests {
+    /// Tells whether this request of this link waits already.
+    pub(super) fn contains(&self, link: u32, request_id: u32) -> bool {
+        self.by_link.contains_key(&(link, request_id))
+    }
+
+    /// Tells whether another handshake may wait.
+    pub(super) const fn can_hold(&self) -> bool {
+        self.held_count < MAX_HELD_HANDSHAKES
+    }
+
+    /// Takes a request and names it.
+    pub(super) fn insert(
+        &mut self,
+        request_id: u32,
+        from: SocketAddr,
+        origin: Origin,
+        now: Instant,
+    ) -> ReplyToken {
+        self.last_token += 1;
+        let token = ReplyToken(self.last_token);
+        match &origin {
+            Origin::Link(link) => {
+                self.by_link.insert((*link, request_id), token);
+            }
+            Origin::Handshake(_) => self.held_count += 1,
+        }
+        let until = now + OPEN_REQUEST_LIFETIME;
+        self.requests.insert(token, OpenRequest { request_id, from, origin, until });
+        token
+    }
+
+    /// Removes and returns a request.
+    pub(super) fn remove(&mut self, token: ReplyToken) -> Option<OpenRequest> {
+        let request = self.requests.remove(&token)?;
+        match &request.origin {
+            Origin::Link(link) => {
+                self.by_link.remove(&(*link, request.request_id));
+            }
+            Origin::Handshake(_) => self.held_count -= 1,
+        }
+        Some(request)
+    }
+
+    /// Removes and returns the oldest request if its time is up or there are too many.
+    pub(super) fn remove_surplus(&mut self, now: Instant) -> Option<OpenRequest> {
+        let (&token, oldest) = self.requests.first_key_value()?;
+        let is_surplus = oldest.until <= now || self.requests.len() > MAX_OPEN_REQUESTS;
+        if is_surplus { self.remove(token) } else { None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+}

@@ -1,0 +1,178 @@
+//! Handshakes that this node starts.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use snow::HandshakeState;
+
+use super::frame::Frame;
+use super::handshake::{Ephemeral, read_response};
+use super::link::{Link, LinkParts};
+use super::timers::Timer;
+use super::{CallError, INITIAL_RTO, MAX_DATAGRAM_LEN, MAX_EARLY_REQUEST_LEN, MAX_TRANSMISSIONS, Transport};
+use crate::kademlia::NodeKey;
+
+/// Handshakes that may be pending at once; calls that would need another fail with [`CallError::Busy`].
+pub const MAX_HANDSHAKES: usize = 1024;
+
+/// A handshake without an answer yet.
+#[derive(Debug)]
+pub(super) struct Dial {
+    pub(super) peer: NodeKey,
+    address: SocketAddr,
+    noise: HandshakeState,
+    /// HANDSHAKE_INIT: every transmission is the same.
+    init: Vec<u8>,
+    started_at: Instant,
+    transmissions: u8,
+    /// The call that rides in it.
+    early: Option<u32>,
+    /// Calls that wait for it.
+    waiting: Vec<u32>,
+}
+
+impl Transport {
+    /// Lets a call wait for a handshake with its peer at `address`; starts one if none is pending.
+    pub(super) fn dial_for_call(&mut self, request_id: u32, address: SocketAddr, now: Instant) {
+        let Some(call) = self.calls.get_mut(&request_id) else { return };
+        let peer = call.call.to.key();
+        call.wait();
+        if let Some(dial) = self.dial_targets.get(&(peer, address)).and_then(|at| self.dials.get_mut(at)) {
+            dial.waiting.push(request_id);
+            return;
+        }
+        let is_early = call.call.is_early && call.call.body.len() <= MAX_EARLY_REQUEST_LEN;
+        match self.dial(peer, address, is_early.then_some(request_id), now) {
+            Ok(index) if !is_early => {
+                if let Some(dial) = self.dials.get_mut(&index) {
+                    dial.waiting.push(request_id);
+                }
+            }
+            Ok(_) => {}
+            Err(reason) => self.fail_call(request_id, reason),
+        }
+    }
+
+    /// Starts a handshake.
+    pub(super) fn dial(
+        &mut self,
+        peer: NodeKey,
+        address: SocketAddr,
+        early: Option<u32>,
+        now: Instant,
+    ) -> Result<u32, CallError> {
+        if self.dials.len() >= MAX_HANDSHAKES {
+            return Err(CallError::Busy);
+        }
+        let remote = peer.check().map_err(|_| CallError::BadKey)?;
+        let index = self.draw_index();
+        let early_call = early.and_then(|id| Some((id, self.calls.get_mut(&id)?)));
+        let frame = early_call.map(|(id, call)| {
+            call.mark_sent(now);
+            Frame::Request { id, kind: call.call.kind, body: &call.call.body }
+        });
+        let (noise, init) =
+            self.local.initiate(&self.ephemeral, &remote, index, frame).map_err(|_| CallError::BadKey)?;
+        self.ephemeral = Ephemeral::draw(&mut self.rng);
+        self.stats.handshakes_started += 1;
+        let (started_at, waiting) = (now, Vec::new());
+        let dial = Dial { peer, address, noise, init, started_at, transmissions: 0, early, waiting };
+        self.dials.insert(index, dial);
+        self.dial_targets.insert((peer, address), index);
+        self.on_dial_timeout(index, now);
+        Ok(index)
+    }
+
+    /// Tells whether a handshake with `peer` at `address` is pending.
+    pub(super) fn is_dialling(&self, peer: NodeKey, address: SocketAddr) -> bool {
+        self.dial_targets.contains_key(&(peer, address))
+    }
+
+    /// Sends the first packet of a handshake, or gives up.
+    pub(super) fn on_dial_timeout(&mut self, index: u32, now: Instant) {
+        let Some(dial) = self.dials.get_mut(&index) else { return };
+        if dial.transmissions == MAX_TRANSMISSIONS {
+            self.give_up_dial(index);
+            return;
+        }
+        let wait = INITIAL_RTO * (1 << dial.transmissions);
+        self.stats.retransmissions += u64::from(dial.transmissions > 0);
+        dial.transmissions += 1;
+        let (address, init) = (dial.address, dial.init.clone());
+        self.timers.set(Timer::Handshake(index), now + wait);
+        self.transmit(address, init);
+    }
+
+    /// Completes the handshake that a HANDSHAKE_RESPONSE answers.
+    pub(super) fn on_handshake_response(&mut self, receiver: u32, message: &[u8], now: Instant) {
+        let Some(dial) = self.dials.get_mut(&receiver) else {
+            self.stats.dropped_unasked += 1;
+            return;
+        };
+        let mut buffer = [0; MAX_DATAGRAM_LEN];
+        let Some((remote, frame, keys)) = read_response(&mut dial.noise, message, &mut buffer) else {
+            self.stats.dropped_bad_handshake += 1;
+            return;
+        };
+        let Some(dial) = self.remove_dial(receiver) else { return };
+        self.stats.handshakes_completed += 1;
+        let (peer, address) = (dial.peer, dial.address);
+        let parts = LinkParts { peer, local: receiver, remote, address, keys, is_proven: true };
+        self.links.insert_current(Link::new(parts, now), now);
+        self.evict_links();
+        if dial.transmissions == 1 && dial.early.is_some() == frame.is_some() {
+            self.links.insert_round_trip(&peer, now.saturating_duration_since(dial.started_at));
+        }
+        self.use_fresh_link(receiver, dial, frame, now);
+    }
+
+    /// Ends the early call of a completed handshake and sends those that waited for it.
+    fn use_fresh_link(&mut self, link: u32, dial: Dial, frame: Option<Frame<'_>>, now: Instant) {
+        let mut unanswered = dial.early;
+        if let Some(Frame::Response { id, kind, observed, body }) = frame
+            && Some(id) == dial.early
+        {
+            self.answer_call(id, dial.address, (kind, observed, body), now);
+            unanswered = None;
+        }
+        let waiting = unanswered.into_iter().chain(dial.waiting);
+        let sent_count = waiting.map(|id| self.send_call(id, link, now)).count();
+        let is_quiet = self.send_waiting(dial.peer, link, now) + sent_count == 0;
+        if is_quiet && let Some(proof) = self.links.get_mut(link).and_then(|link| link.seal(None)) {
+            self.transmit(dial.address, proof);
+        }
+    }
+
+    /// Sends calls to `peer` that wait for another handshake over this link; returns how many.
+    pub(super) fn send_waiting(&mut self, peer: NodeKey, link: u32, now: Instant) -> usize {
+        let lowest = SocketAddr::from(([0, 0, 0, 0], 0));
+        let same_peer = |entry: &(&(NodeKey, SocketAddr), &u32)| entry.0.0 == peer;
+        let others: Vec<u32> =
+            self.dial_targets.range((peer, lowest)..).take_while(same_peer).map(|(_, at)| *at).collect();
+        let mut sent_count = 0;
+        for index in others {
+            let Some(dial) = self.dials.get_mut(&index) else { continue };
+            let waiting = std::mem::take(&mut dial.waiting);
+            if dial.early.is_none() {
+                self.remove_dial(index);
+            }
+            sent_count += waiting.into_iter().map(|id| self.send_call(id, link, now)).count();
+        }
+        sent_count
+    }
+
+    /// Fails the calls of a handshake that nobody answered.
+    fn give_up_dial(&mut self, index: u32) {
+        let Some(dial) = self.remove_dial(index) else { return };
+        for id in dial.early.into_iter().chain(dial.waiting) {
+            self.fail_call(id, CallError::Timeout);
+        }
+    }
+
+    fn remove_dial(&mut self, index: u32) -> Option<Dial> {
+        let dial = self.dials.remove(&index)?;
+        self.dial_targets.remove(&(dial.peer, dial.address));
+        self.timers.remove(Timer::Handshake(index));
+        Some(dial)
+    }
+}

@@ -1,0 +1,368 @@
+//! The encrypted datagrams between nodes, as a pure machine: [`Transport`].
+//!
+//! Numbers are big-endian, lengths are in bytes, `|` joins fields. Everything a node sends is at most
+//! [`MAX_DATAGRAM_LEN`] long and starts with a byte below 0x40; datagrams with 0x40 or 0x80 set belong to QUIC.
+//!
+//! # Packets
+//!
+//! ```text
+//! KEY_REQUEST         0x01 | version 1 | network tag 8 | nonce 16 | zeros 24                                       (50)
+//! KEY_REPLY           0x02 | version 1 | nonce 16 | Ed25519 key 32                                                (50)
+//! HANDSHAKE_INIT      0x03 | version 1 | Noise message 1: e 32 | s 48 | payload, tag 16             (140, or 1200 if it
+//!                     carries a frame)
+//!   payload           Ed25519 key 32 | link index 4 | features 4 | frame length 2 | frame | zeros
+//! HANDSHAKE_RESPONSE  0x04 | receiver index 4 | Noise message 2: e 32 | payload, tag 16                   (61 and more)
+//!   payload           link index 4 | features 4 | frame or nothing
+//! DATA                0x05 | receiver index 4 | counter 8 | ciphertext, tag 16                              (29 and more)
+//! RESET               0x06 | receiver index of the DATA it answers 4 | its counter 8                               (13)
+//! ```
+//!
+//! - The version is [`PROTOCOL_VERSION`]; others are dropped. The network tag is the first 8 bytes of
+//!   BLAKE3(network name).
+//! - The handshake is `Noise_IK_25519_ChaChaPoly_BLAKE2s` with the prologue `peerchat datagrams` | version 1 |
+//!   BLAKE3(network name) 32. Static keys are the X25519 forms of the nodes' Ed25519 keys; the sign is lost in that form,
+//!   so the initiator sends its Ed25519 key along and the responder checks that it converts to the static key in use.
+//! - Each side chooses a random link index and tells it encrypted; DATA carries that of its receiver. Feature bits are
+//!   sent as zero and ignored.
+//! - DATA is ChaCha20-Poly1305 under the key of its direction with the nonce of Noise (4 zero bytes, counter
+//!   little-endian); its first 13 bytes are the associated data. The counter starts at 0 and never repeats; see
+//!   [`REPLAY_WINDOW`].
+//!
+//! # Frames
+//!
+//! ```text
+//! (empty)      in the initiator's first DATA if it has nothing else to say: proves the link to the responder
+//! request      frame version 1 | kind 1 (0x00 to 0x7e) | request id 4 | body
+//! response     frame version 1 | kind 1, 0x80 set      | request id 4 | observed address 18 | body
+//! CHALLENGE    frame version 1 | 0x7f                  | id 4
+//! ECHO         frame version 1 | 0xff                  | id 4
+//! ```
+//!
+//! The frame version is 1. The observed address is where the request came from: 16 bytes of IPv6 (IPv4 in its mapped
+//! form) and the port.
+//!
+//! # Rules
+//!
+//! - A request that may be executed twice rides in HANDSHAKE_INIT, one at most; its answer rides in the response. The
+//!   response goes out without it if the answer does not fit or takes longer than [`EARLY_ANSWER_WAIT`]; the initiator
+//!   then repeats the request over the link.
+//! - Nothing sent to an address that is not proven is longer than what came from it. After a change of address the peer
+//!   must echo a CHALLENGE before the link moves.
+//! - Packets are sent [`MAX_TRANSMISSIONS`] times with doubling waits. A repeated HANDSHAKE_INIT is byte-identical and
+//!   gets the same response again.
+//! - The responder sends nothing over a new link until a packet has arrived over it. The link before stays open for
+//!   receiving.
+//! - DATA for an unknown index is answered with RESET, which makes a peer with calls in flight start a handshake. Links
+//!   are never dropped because of it.
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+)]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::Rng as _;
+use rand_chacha::ChaCha20Rng;
+
+use crate::identity::SecretKey;
+use crate::kademlia::NodeKey;
+use crate::time::Now;
+
+mod answers;
+mod call;
+mod calls;
+mod data;
+mod dial;
+mod frame;
+mod handshake;
+mod link;
+mod links;
+mod packet;
+mod probe;
+mod rate;
+mod replay;
+mod rtt;
+mod serve;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use answers::{Answers, OpenRequests};
+use calls::PendingCall;
+use dial::Dial;
+use frame::{REQUEST_HEADER_LEN, RESPONSE_HEADER_LEN};
+use handshake::{Ephemeral, INIT_PAYLOAD_LEN, Local, RESPONSE_PAYLOAD_LEN};
+use links::Links;
+use packet::{
+    DATA_HEADER_LEN, INIT_HEADER_LEN, NETWORK_TAG_LEN, NOISE_INIT_LEN, NOISE_RESPONSE_LEN, Packet,
+    PacketError, TAG_LEN,
+};
+use probe::PendingProbe;
+use rate::RateLimit;
+use timers::{Timer, Timers};
+
+pub use answers::{
+    CACHED_ANSWER_LIFETIME, MAX_CACHED_ANSWERS, MAX_HELD_HANDSHAKES, MAX_OPEN_REQUESTS,
+    MAX_OPEN_REQUESTS_PER_LINK, OPEN_REQUEST_LIFETIME,
+};
+pub use call::{Call, CallError, CallId, ProbeId, ReplyToken, Transmit, TransportEvent};
+pub use dial::MAX_HANDSHAKES;
+pub use frame::MAX_KIND;
+pub use link::{REJECT_AFTER, REJECT_AFTER_PACKETS, REKEY_AFTER, REKEY_AFTER_PACKETS};
+pub use links::{MAX_UNPROVEN_LINKS, MAX_UNPROVEN_LINKS_PER_PEER, UNPROVEN_LINK_LIFETIME};
+pub use packet::PROTOCOL_VERSION;
+pub use replay::REPLAY_WINDOW;
+pub use rtt::{INITIAL_RTO, MAX_RTO, MIN_RTO};
+pub use serve::EARLY_ANSWER_WAIT;
+pub use stats::TransportStats;
+
+/// Longest datagram in bytes: it passes every path that carries IPv6.
+pub const MAX_DATAGRAM_LEN: usize = 1200;
+
+/// Longest body of a request or response over an established link, in bytes.
+pub const MAX_BODY_LEN: usize = MAX_DATAGRAM_LEN - DATA_HEADER_LEN - TAG_LEN - RESPONSE_HEADER_LEN;
+
+/// Longest body of a request that rides in the first handshake packet, in bytes.
+pub const MAX_EARLY_REQUEST_LEN: usize =
+    MAX_DATAGRAM_LEN - INIT_HEADER_LEN - NOISE_INIT_LEN - INIT_PAYLOAD_LEN - REQUEST_HEADER_LEN;
+
+/// Longest body of a response that rides in the second handshake packet, in bytes.
+pub const MAX_EARLY_RESPONSE_LEN: usize = MAX_DATAGRAM_LEN
+    - packet::RESPONSE_HEADER_LEN
+    - NOISE_RESPONSE_LEN
+    - RESPONSE_PAYLOAD_LEN
+    - RESPONSE_HEADER_LEN;
+
+/// How often a packet is sent before its purpose is given up, each wait twice as long as the one before.
+pub const MAX_TRANSMISSIONS: u8 = 3;
+
+/// KEY_REQUESTs answered per second, and at once; the rest is dropped.
+pub const KEY_REPLIES_PER_SECOND: u32 = 100;
+
+/// HANDSHAKE_INITs read per second, and at once; the rest is dropped. Each costs about 0.2 ms.
+pub const INITS_PER_SECOND: u32 = 2000;
+
+/// RESETs sent per second, and at once; the rest is left out.
+pub const RESETS_SENT_PER_SECOND: u32 = 100;
+
+/// RESETs looked at per second, and at once; the rest is dropped.
+pub const RESETS_HEEDED_PER_SECOND: u32 = 1000;
+
+/// How often what is short-lived is looked through.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Settings of a [`Transport`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TransportConfig {
+    /// Name of the network. Nodes of other networks neither understand us nor we them.
+    pub network: String,
+    /// Peers to whom a link is kept, 1 or more. When full, the one used least recently is dropped, those with calls in
+    /// flight last.
+    pub max_links: usize,
+}
+
+impl Default for TransportConfig {
+    /// The network `peerchat`, 1024 links.
+    fn default() -> Self {
+        Self { network: "peerchat".into(), max_links: 1024 }
+    }
+}
+
+/// Encrypted requests and responses over datagrams, for one node.
+///
+/// After every `handle_*` call and every command, drain [`Transport::poll_transmit`] and [`Transport::poll_event`], then
+/// ask [`Transport::poll_timeout`] when [`Transport::handle_timeout`] is next due. A packet that fails its check changes
+/// nothing but a counter.
+pub struct Transport {
+    local: Local,
+    network_tag: [u8; NETWORK_TAG_LEN],
+    rng: ChaCha20Rng,
+    /// The ephemeral secret of the next handshake.
+    ephemeral: Ephemeral,
+    links: Links,
+    calls: BTreeMap<u32, PendingCall>,
+    last_request_id: u32,
+    /// Links with the calls sent over them that are not answered yet.
+    in_flight: BTreeSet<(u32, u32)>,
+    /// Handshakes that this node started, by link index.
+    dials: BTreeMap<u32, Dial>,
+    dial_targets: BTreeMap<(NodeKey, SocketAddr), u32>,
+    answers: Answers,
+    open: OpenRequests,
+    probes: BTreeMap<ProbeId, PendingProbe>,
+    timers: Timers,
+    limits: Limits,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<TransportEvent>,
+    stats: TransportStats,
+}
+
+/// What strangers can ask for without being known.
+#[derive(Debug)]
+struct Limits {
+    key_replies: RateLimit,
+    inits: RateLimit,
+    resets_sent: RateLimit,
+    resets_heeded: RateLimit,
+}
+
+impl Transport {
+    /// Makes the transport of the node with this key. `rng` must be seeded from a secure source.
+    #[must_use]
+    pub fn new(config: TransportConfig, node: &SecretKey, mut rng: ChaCha20Rng) -> Self {
+        let network = blake3::hash(config.network.as_bytes());
+        let per_second = |rate| RateLimit::new(rate, rate);
+        Self {
+            local: Local::new(&network, node),
+            network_tag: network.as_bytes().first_chunk().copied().unwrap_or_default(),
+            ephemeral: Ephemeral::draw(&mut rng),
+            last_request_id: rng.next_u32(),
+            links: Links::new(config.max_links),
+            rng,
+            calls: BTreeMap::new(),
+            in_flight: BTreeSet::new(),
+            dials: BTreeMap::new(),
+            dial_targets: BTreeMap::new(),
+            answers: Answers::default(),
+            open: OpenRequests::default(),
+            probes: BTreeMap::new(),
+            timers: Timers::default(),
+            limits: Limits {
+                key_replies: per_second(KEY_REPLIES_PER_SECOND),
+                inits: per_second(INITS_PER_SECOND),
+                resets_sent: per_second(RESETS_SENT_PER_SECOND),
+                resets_heeded: per_second(RESETS_HEEDED_PER_SECOND),
+            },
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+            stats: TransportStats::default(),
+        }
+    }
+
+    /// Takes a datagram that has arrived.
+    pub fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Now) {
+        self.stats.datagrams_in += 1;
+        self.stats.bytes_in += datagram.len() as u64;
+        let from = canonical(from);
+        let now = now.instant;
+        match Packet::decode(datagram) {
+            Ok(Packet::KeyRequest { network, nonce }) => self.on_key_request(from, network, &nonce, now),
+            Ok(Packet::KeyReply { nonce, key }) => self.on_key_reply(nonce, NodeKey::from_bytes(key)),
+            Ok(Packet::Init { noise }) => self.on_init(from, datagram, noise, now),
+            Ok(Packet::Response { receiver, noise }) => self.on_handshake_response(receiver, noise, now),
+            Ok(Packet::Data(data)) => self.on_data(from, datagram.len(), data, now),
+            Ok(Packet::Reset { index, counter }) => self.on_reset(from, index, counter, now),
+            Err(PacketError::TooLong) => self.stats.dropped_too_long += 1,
+            Err(PacketError::UnknownType) => self.stats.dropped_unknown_type += 1,
+            Err(PacketError::OtherVersion) => self.stats.dropped_other_version += 1,
+            Err(PacketError::Malformed) => self.stats.dropped_malformed += 1,
+        }
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let now = now.instant;
+        while let Some(timer) = self.timers.pop(now) {
+            match timer {
+                Timer::Call(request_id) => self.on_call_timeout(request_id, now),
+                Timer::Handshake(index) => self.on_dial_timeout(index, now),
+                Timer::Probe(id) => self.on_probe_timeout(id, now),
+                Timer::EarlyAnswer(token) => self.on_early_answer_timeout(ReplyToken(token), now),
+                Timer::Sweep => self.sweep(now),
+            }
+        }
+    }
+
+    /// Returns the next datagram to send.
+    #[must_use]
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// Returns the next thing that happened.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<TransportEvent> {
+        self.events.pop_front()
+    }
+
+    /// Returns when [`Transport::handle_timeout`] is next due, and what for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.timers.next()
+    }
+
+    /// Returns how many peers have a link that is proven.
+    #[must_use]
+    pub fn link_count(&self) -> usize {
+        self.links.peer_count()
+    }
+
+    /// Returns what happened so far, in numbers.
+    #[must_use]
+    pub const fn stats(&self) -> &TransportStats {
+        &self.stats
+    }
+
+    /// Queues a datagram.
+    fn transmit(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+        self.stats.datagrams_out += 1;
+        self.stats.bytes_out += bytes.len() as u64;
+        self.transmits.push_back(Transmit { to, bytes });
+    }
+
+    /// Draws a link index that is not in use.
+    fn draw_index(&mut self) -> u32 {
+        loop {
+            let index = self.rng.next_u32();
+            if !self.links.contains(index) && !self.dials.contains_key(&index) {
+                return index;
+            }
+        }
+    }
+
+    /// Drops links beyond the limit.
+    fn evict_links(&mut self) {
+        let in_flight = &self.in_flight;
+        let is_busy = |link| in_flight.range((link, 0)..=(link, u32::MAX)).next().is_some();
+        while self.links.evict(is_busy) {
+            self.stats.links_evicted += 1;
+        }
+    }
+
+    /// Drops what is too old, and comes back if something is left.
+    fn sweep(&mut self, now: Instant) {
+        let has_links = self.links.expire_unproven(now);
+        let has_answers = self.answers.expire(now);
+        self.drop_open_surplus(now);
+        if has_links || has_answers || !self.open.is_empty() {
+            self.timers.set(Timer::Sweep, now + SWEEP_INTERVAL);
+        }
+    }
+
+    /// Makes sure that what was just kept will be looked at again.
+    fn arm_sweep(&mut self, now: Instant) {
+        self.timers.set_if_unset(Timer::Sweep, now + SWEEP_INTERVAL);
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("key", &self.local.key())
+            .field("link_count", &self.link_count())
+            .field("call_count", &self.calls.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes an IPv4-mapped address as IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip == address.ip() => address,
+        ip => SocketAddr::new(ip, address.port()),
+    }
+}

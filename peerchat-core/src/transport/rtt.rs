@@ -1,0 +1,59 @@
+//! [`RoundTrip`]: how long a peer takes to answer, and how long to wait for it (RFC 6298).
+
+use std::time::Duration;
+
+/// How long to wait for the answer of a peer that was never measured.
+pub const INITIAL_RTO: Duration = Duration::from_millis(500);
+
+/// Shortest wait before the first retransmission, however fast the peer answered before.
+pub const MIN_RTO: Duration = Duration::from_millis(50);
+
+/// Longest wait before the first retransmission, however slow the peer answered before.
+pub const MAX_RTO: Duration = Duration::from_secs(1);
+
+/// The smoothed round trip to one peer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RoundTrip {
+    /// Smoothed time and its variation; `None` before the first sample.
+    measured: Option<(Duration, Duration)>,
+}
+
+impl RoundTrip {
+    /// Takes the time of one answer to a packet that was sent once only (Karn's rule).
+    pub(super) fn insert(&mut self, sample: Duration) {
+        self.measured = Some(match self.measured {
+            None => (sample, sample / 2),
+            Some((smoothed, variation)) => {
+                (smoothed * 7 / 8 + sample / 8, variation * 3 / 4 + smoothed.abs_diff(sample) / 4)
+            }
+        });
+    }
+
+    /// Returns how long to wait before the first retransmission.
+    #[must_use]
+    pub(super) fn timeout(&self) -> Duration {
+        self.measured.map_or(INITIAL_RTO, |(smoothed, variation)| {
+            smoothed.saturating_add(variation.saturating_mul(4)).clamp(MIN_RTO, MAX_RTO)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_follows_the_measured_round_trip() {
+        let ms = Duration::from_millis;
+        let mut round_trip = RoundTrip::default();
+        assert_eq!(round_trip.timeout(), INITIAL_RTO);
+        round_trip.insert(ms(80));
+        assert_eq!(round_trip.timeout(), ms(240));
+        (0..50).for_each(|_| round_trip.insert(ms(80)));
+        assert!((ms(75)..ms(90)).contains(&round_trip.timeout()));
+        (0..50).for_each(|_| round_trip.insert(ms(1)));
+        assert_eq!(round_trip.timeout(), MIN_RTO);
+        (0..50).for_each(|_| round_trip.insert(ms(9_000)));
+        assert_eq!(round_trip.timeout(), MAX_RTO);
+    }
+}

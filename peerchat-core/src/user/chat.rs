@@ -1,0 +1,85 @@
+//! The two RPCs between people's nodes, INTRODUCE and DELIVER, as types. Either may be executed twice without harm.
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::UserId;
+use crate::time::Timestamp;
+
+/// What the body of a message is. A kind that is not known here is kept and acknowledged, never lost.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ContentKind(pub u16);
+
+impl ContentKind {
+    /// UTF-8 text.
+    pub const TEXT: Self = Self(1);
+}
+
+/// What a person wrote, with what belongs to it wherever it goes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Content {
+    /// The conversation: for two people the hash of both their ids.
+    pub conversation: [u8; 32],
+    /// What the body is; see [`ContentKind`].
+    pub kind: u16,
+    /// When it was written, by the writer's clock.
+    pub sent: Timestamp,
+    /// The body.
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
+}
+
+/// One message on its way to a device of its recipient.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Delivery {
+    /// Who wrote it. The link must belong to a device that this user has introduced.
+    pub from: UserId,
+    /// Whom it is for.
+    pub to: UserId,
+    /// Its number among what the sending device wrote in this conversation, from 1.
+    pub number: u64,
+    /// The lowest number that the sender still owes: every lower one was delivered or given up.
+    pub oldest: u64,
+    /// What was written.
+    pub content: Content,
+}
+
+/// A request between people's nodes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ChatRequest {
+    /// INTRODUCE: who the user of this node is, as self-certifying records.
+    Introduce {
+        /// The user's claim on their name, unchecked.
+        claim: Vec<u8>,
+        /// The user's record, which lists the sending node, unchecked.
+        user: Vec<u8>,
+    },
+    /// DELIVER: one message.
+    Deliver(Delivery),
+}
+
+/// The answer to a [`ChatRequest`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ChatResponse {
+    /// To INTRODUCE: the sender may deliver now.
+    Introduced,
+    /// To DELIVER: every message below `next` is on the recipient's disk or was given up by the sender.
+    Delivered {
+        /// The number that the recipient waits for.
+        next: u64,
+    },
+    /// To either: nothing was taken.
+    NotDelivered(DeliverRefusal),
+}
+
+/// Why a node took nothing.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum DeliverRefusal {
+    /// The recipient is not the user of this node.
+    NotHere,
+    /// This node is not known as a device of the sender: introduce yourself.
+    UnknownSender,
+    /// The introduction does not hold: a wrong signature, or records that do not fit one another or the node.
+    BadIntroduction,
+    /// No room now; try again later.
+    Busy,
+}

@@ -1,0 +1,26 @@
+//! What a person sees, as pure machines: the directory, the outbox, delivery, and what arrives.
+//!
+//! These machines know the DHT's values (ids, contacts, records) but none of its machines: the engine carries
+//! searches, publications and calls between the two.
+
+mod chat;
+mod delivering;
+mod directory;
+mod people;
+mod receiving;
+mod registration;
+mod searching;
+mod sender;
+mod streams;
+mod user;
+
+pub use chat::{ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery};
+pub use directory::{Device, MAX_DEVICES, Verdict};
+#[cfg(feature = "runtime")]
+pub(crate) use receiving::received_event;
+pub use sender::MAX_IN_FLIGHT;
+pub use streams::MAX_HELD;
+pub use user::{
+    CallTag, Effect, FoundUser, LookupError, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, MAX_OUTBOX, PushError,
+    RequestTag, SearchId, SearchOutcome, User, UserAction, UserConfig,
+};

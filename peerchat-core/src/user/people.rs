@@ -1,0 +1,115 @@
+//! [`People`]: whom this profile talks to, under which names, and on which devices they were met.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::streams::Stream;
+use crate::identity::{Recipient, UserId};
+use crate::kademlia::{Contact, NodeId};
+use crate::save::{ConversationId, SavedConversation, SavedStream, StreamId};
+
+/// A conversation with one person.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    pub(crate) saved: SavedConversation,
+    /// Where the person's devices were last reachable, best first; not saved.
+    pub(crate) route: VecDeque<Contact>,
+}
+
+/// Every conversation and stream of the profile.
+#[derive(Debug, Default)]
+pub(crate) struct People {
+    conversations: BTreeMap<ConversationId, Conversation>,
+    by_peer: BTreeMap<String, ConversationId>,
+    by_user: BTreeMap<UserId, ConversationId>,
+    streams: BTreeMap<(ConversationId, NodeId), Stream>,
+    last_conversation: u32,
+    last_stream: u32,
+}
+
+impl People {
+    /// Takes up what was saved.
+    pub(crate) fn restore(conversations: Vec<SavedConversation>, streams: &[SavedStream]) -> Self {
+        let mut people = Self::default();
+        for saved in conversations {
+            people.last_conversation = people.last_conversation.max(saved.id.0);
+            people.insert(saved);
+        }
+        for saved in streams {
+            people.last_stream = people.last_stream.max(saved.id.0);
+            people.streams.insert((saved.conversation, saved.device), Stream::restore(saved));
+        }
+        people
+    }
+
+    fn insert(&mut self, saved: SavedConversation) {
+        self.by_peer.insert(saved.peer.clone(), saved.id);
+        if let Some(user) = saved.user {
+            self.by_user.insert(user, saved.id);
+        }
+        self.conversations.insert(saved.id, Conversation { saved, route: VecDeque::new() });
+    }
+
+    /// Makes a conversation.
+    pub(crate) fn add(&mut self, peer: &Recipient, user: Option<UserId>) -> ConversationId {
+        self.last_conversation += 1;
+        let id = ConversationId(self.last_conversation);
+        self.insert(SavedConversation { id, peer: peer.to_string(), user, next_number: 1 });
+        id
+    }
+
+    /// Settles who the person of a conversation is. From then on it never changes.
+    pub(crate) fn bind(&mut self, id: ConversationId, user: UserId) {
+        if let Some(conversation) = self.conversations.get_mut(&id) {
+            conversation.saved.user = Some(user);
+            self.by_user.insert(user, id);
+        }
+    }
+
+    /// Gives a device of a conversation its stream, or returns the one it has.
+    pub(crate) fn stream(&mut self, conversation: ConversationId, device: NodeId) -> &mut Stream {
+        self.streams.entry((conversation, device)).or_insert_with(|| {
+            self.last_stream += 1;
+            Stream::new(StreamId(self.last_stream), conversation, device)
+        })
+    }
+
+    /// Returns the stream of a device that was introduced before.
+    pub(crate) fn known_stream(
+        &mut self,
+        conversation: ConversationId,
+        device: NodeId,
+    ) -> Option<&mut Stream> {
+        self.streams.get_mut(&(conversation, device))
+    }
+
+    pub(crate) fn get(&self, id: ConversationId) -> Option<&Conversation> {
+        self.conversations.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: ConversationId) -> Option<&mut Conversation> {
+        self.conversations.get_mut(&id)
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.conversations.len()
+    }
+
+    pub(crate) fn with_user(&self, user: &UserId) -> Option<ConversationId> {
+        self.by_user.get(user).copied()
+    }
+
+    pub(crate) fn named(&self, peer: &str) -> Option<ConversationId> {
+        self.by_peer.get(peer).copied()
+    }
+
+    /// Returns the conversation that an address means: the one of that very name, or, if the address has a
+    /// fingerprint, the one whose person has it.
+    pub(crate) fn addressed(&self, to: &Recipient) -> Option<ConversationId> {
+        self.named(&to.to_string()).or_else(|| {
+            to.fingerprint()?;
+            let plain = self.named(to.name().as_str())?;
+            let user = self.get(plain)?.saved.user?;
+            to.admits(&user).then_some(plain)
+        })
+    }
+}

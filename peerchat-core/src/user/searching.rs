@@ -1,0 +1,219 @@
+//! What [`User`] does with the answers of the directory.
+
+use super::directory::{CLAIM_WITNESSES, Device, USER_WITNESSES, Verdict, devices, judge, newest};
+use super::sender::Step;
+use super::user::{Effect, FoundUser, LookupError, SearchId, SearchOutcome, Timer, User};
+use crate::error::ErrorCode;
+use crate::event::{CommandId, MessageState};
+use crate::identity::{Recipient, UserId, UserName};
+use crate::kademlia::{AddressFamily, Contact, RecordKey, Scope};
+use crate::save::{ConversationId, Write};
+use crate::time::Now;
+
+/// How many times a name must be found to be nobody's before its messages fail: its holder may just be joining.
+const UNKNOWN_LIMIT: u32 = 3;
+
+/// What a search is for.
+#[derive(Clone, Debug)]
+pub(super) enum Purpose {
+    /// Who is the person of this conversation?
+    Resolve(ConversationId),
+    /// Where are the devices of the person of this conversation?
+    Locate(ConversationId),
+    /// Does the name that this stranger gives belong to them?
+    Vouch(UserId),
+    /// A lookup asked for by the application: who holds the name?
+    FindHolder { command: CommandId, of: Recipient },
+    /// The same lookup: where are that person's devices?
+    FindDevices { command: CommandId, name: UserName, user: UserId },
+}
+
+impl User {
+    /// Looks a name up for the application; [`super::Effect::Found`] follows with `command`.
+    pub fn lookup(&mut self, command: CommandId, of: Recipient) {
+        if *of.name() == self.config.name && of.admits(&self.id) {
+            let (name, user) = (self.config.name.clone(), self.id);
+            let addresses = self.registration.announced().to_vec();
+            self.found(command, Ok(FoundUser { name, user, node: self.node.node_id(), addresses }));
+        } else {
+            let key = RecordKey::of_name(of.name().as_str());
+            self.start_search(Purpose::FindHolder { command, of }, key, CLAIM_WITNESSES);
+        }
+    }
+
+    /// Takes what a search found.
+    pub fn handle_search(&mut self, id: SearchId, outcome: SearchOutcome, now: Now) {
+        match self.searches.remove(&id) {
+            Some(Purpose::Resolve(conversation)) => self.handle_resolved(conversation, &outcome, now),
+            Some(Purpose::Locate(conversation)) => self.handle_located(conversation, outcome, now),
+            Some(Purpose::Vouch(stranger)) => self.handle_vouched(stranger, &outcome, now),
+            Some(Purpose::FindHolder { command, of }) => self.handle_holder(command, of, &outcome),
+            Some(Purpose::FindDevices { command, name, user }) => {
+                self.handle_devices(command, name, user, outcome)
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn resolve(&mut self, conversation: ConversationId, of: &Recipient) {
+        let key = RecordKey::of_name(of.name().as_str());
+        self.start_search(Purpose::Resolve(conversation), key, CLAIM_WITNESSES);
+    }
+
+    pub(super) fn locate(&mut self, conversation: ConversationId, user: &UserId) {
+        self.start_search(Purpose::Locate(conversation), RecordKey::of_user(user.as_bytes()), USER_WITNESSES);
+    }
+
+    pub(super) fn vouch(&mut self, stranger: UserId, name: &UserName) {
+        self.start_search(Purpose::Vouch(stranger), RecordKey::of_name(name.as_str()), CLAIM_WITNESSES);
+    }
+
+    fn handle_resolved(&mut self, conversation: ConversationId, outcome: &SearchOutcome, now: Now) {
+        let Some(peer) = self.people.get(conversation).map(|found| found.saved.peer.clone()) else { return };
+        let Ok(peer) = Recipient::parse(&peer) else { return };
+        let Some(sender) = self.senders.get_mut(&conversation) else { return };
+        if sender.step != Step::Resolving {
+            return;
+        }
+        sender.step = Step::Ready;
+        match judge(&outcome.records, |user| peer.admits(user)) {
+            Verdict::Held(key) => {
+                sender.unknown_count = 0;
+                self.settle(conversation, UserId::of(&key), now);
+            }
+            Verdict::Unknown if outcome.answer_count == 0 => self.pause(conversation, now),
+            Verdict::Unknown => self.handle_unknown(conversation, now),
+            Verdict::Contested(holders) => {
+                let names: Vec<String> = holders
+                    .iter()
+                    .map(|user| Recipient::exactly(peer.name().clone(), user).to_string())
+                    .collect();
+                let detail = format!(
+                    "the network does not agree on who holds this name; write to one of {}",
+                    names.join(", ")
+                );
+                self.fail_all(conversation, ErrorCode::NameContested, &detail);
+            }
+        }
+    }
+
+    fn handle_unknown(&mut self, conversation: ConversationId, now: Now) {
+        let Some(sender) = self.senders.get_mut(&conversation) else { return };
+        sender.unknown_count += 1;
+        if sender.unknown_count < UNKNOWN_LIMIT {
+            self.pause(conversation, now);
+            return;
+        }
+        let detail =
+            "nobody in the network goes by this name; check the spelling, or ask them to log in once";
+        self.fail_all(conversation, ErrorCode::UnknownRecipient, detail);
+    }
+
+    /// Gives up every message of a conversation.
+    fn fail_all(&mut self, conversation: ConversationId, code: ErrorCode, detail: &str) {
+        let Some(mut sender) = self.senders.remove(&conversation) else { return };
+        self.finish(conversation, sender.take_all(), MessageState::Failed, Some((code, detail)));
+    }
+
+    /// Pauses the sender of a conversation after a failed attempt.
+    pub(super) fn pause(&mut self, conversation: ConversationId, now: Now) {
+        let jitter = self.jitter();
+        if let Some(sender) = self.senders.get_mut(&conversation) {
+            let until = sender.pause(now.instant, jitter);
+            self.set_timer(until, Timer::Retry(conversation));
+        }
+    }
+
+    /// Settles who the person of a conversation is, and numbers what is owed to them. If there is a conversation
+    /// with that person already, what is owed moves there.
+    pub(super) fn settle(&mut self, conversation: ConversationId, user: UserId, now: Now) {
+        let target = self.people.with_user(&user).unwrap_or(conversation);
+        if target == conversation {
+            self.people.bind(conversation, user);
+        } else if let Some(mut sender) = self.senders.remove(&conversation) {
+            let to = self.senders.entry(target).or_insert_with(super::sender::Sender::new);
+            sender.take_all().into_iter().for_each(|owed| to.push(owed));
+            if let Some(at) = to.first_expiry() {
+                self.set_timer(at, Timer::Expiry(target));
+            }
+        }
+        self.number_owed(target);
+        self.advance(target, now);
+    }
+
+    /// Numbers what is owed to a conversation whose person has just become known.
+    fn number_owed(&mut self, id: ConversationId) {
+        let Some(conversation) = self.people.get_mut(id) else { return };
+        let next = &mut conversation.saved.next_number;
+        let numbered = self.senders.get_mut(&id).map(|sender| sender.number_from(*next)).unwrap_or_default();
+        *next += numbered.len() as u64;
+        let mut writes = vec![Write::Conversation(conversation.saved.clone())];
+        let last = numbered.iter().map(|(position, _)| *position).max();
+        let then = last.map(|position| Effect::Numbered { conversation: id, position }).into_iter().collect();
+        writes.extend(numbered.into_iter().map(|(position, number)| Write::MessageNumber {
+            position,
+            conversation: id,
+            number,
+        }));
+        self.save(writes, then);
+    }
+
+    fn handle_located(&mut self, conversation: ConversationId, outcome: SearchOutcome, now: Now) {
+        let Some(sender) = self.senders.get_mut(&conversation) else { return };
+        if sender.step != Step::Locating {
+            return;
+        }
+        sender.step = Step::Ready;
+        let route = newest(outcome.records).and_then(|record| devices(&record)).unwrap_or_default();
+        let route = reachable(&route, self.config.family);
+        if route.is_empty() {
+            self.pause(conversation, now);
+            return;
+        }
+        sender.has_located = true;
+        if let Some(found) = self.people.get_mut(conversation) {
+            found.route = route.into();
+        }
+        self.advance(conversation, now);
+    }
+
+    fn handle_holder(&mut self, command: CommandId, of: Recipient, outcome: &SearchOutcome) {
+        let error = match judge(&outcome.records, |user| of.admits(user)) {
+            Verdict::Held(key) => {
+                let user = UserId::of(&key);
+                let purpose = Purpose::FindDevices { command, name: of.name().clone(), user };
+                self.start_search(purpose, RecordKey::of_user(user.as_bytes()), USER_WITNESSES);
+                return;
+            }
+            Verdict::Unknown if outcome.answer_count == 0 => LookupError::Offline,
+            Verdict::Unknown => LookupError::Unknown,
+            Verdict::Contested(holders) => LookupError::Contested(holders),
+        };
+        self.found(command, Err(error));
+    }
+
+    fn handle_devices(&mut self, command: CommandId, name: UserName, user: UserId, outcome: SearchOutcome) {
+        let list = newest(outcome.records).and_then(|record| devices(&record)).unwrap_or_default();
+        let found = list.into_iter().next().map(|Device { node, addresses }| FoundUser {
+            name,
+            user,
+            node: node.node_id(),
+            addresses,
+        });
+        self.found(command, found.ok_or(LookupError::Unknown));
+    }
+}
+
+/// Returns the contacts of devices that a node of this family can send to.
+fn reachable(devices: &[Device], family: AddressFamily) -> Vec<Contact> {
+    let contacts = |device: &Device| {
+        let usable = |address: &&std::net::SocketAddr| family.admits(address) && Scope::of(address).is_some();
+        device
+            .addresses
+            .iter()
+            .filter(usable)
+            .map(|address| Contact::new(device.node, *address))
+            .collect::<Vec<_>>()
+    };
+    devices.iter().flat_map(contacts).collect()
+}

@@ -1,0 +1,555 @@
+//! [`User`]: the machine made of the directory, the people, what is owed and what arrives.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use rand_chacha::ChaCha20Rng;
+
+use super::chat::{ChatRequest, ChatResponse, ContentKind};
+use super::people::People;
+use super::receiving::Introduction;
+use super::registration::{RENEWAL, Registration, Standing};
+use super::searching::Purpose;
+use super::sender::{Owed, Sender, Step};
+use crate::error::ErrorCode;
+use crate::event::{CommandId, Event, MessageId, MessageState};
+use crate::identity::{Recipient, SecretKey, UserId, UserName};
+use crate::kademlia::{AddressFamily, Contact, NodeId, NodeKey, Record, RecordKey};
+use crate::save::{ConversationId, Saved, Write};
+use crate::time::Now;
+
+/// Most messages of our own that are neither delivered nor given up. One more is refused.
+pub const MAX_OUTBOX: usize = 50_000;
+
+/// Most conversations of a profile. A stranger who would start another one is answered "busy".
+pub const MAX_CONVERSATIONS: usize = 65_536;
+
+/// Most strangers whose names are looked up at once. One more is answered "busy".
+pub const MAX_INTRODUCTIONS: usize = 64;
+
+/// Pause before records are published again that reached nobody.
+const PUBLISH_RETRY: Duration = Duration::from_secs(5);
+
+/// Names a search in the directory.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct SearchId(pub u64);
+
+/// Names a call to another person's node.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct CallTag(pub u64);
+
+/// Names a request of another person's node until it is answered.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct RequestTag(pub u64);
+
+/// What a user is made with.
+#[derive(Clone, Debug)]
+pub struct UserConfig {
+    /// The user's name.
+    pub name: UserName,
+    /// Which addresses this node can send to.
+    pub family: AddressFamily,
+    /// How long an undelivered message is retried.
+    pub message_lifetime: Duration,
+}
+
+/// What a search found.
+#[derive(Clone, Debug, Default)]
+pub struct SearchOutcome {
+    /// The records that were answered, one per answering node.
+    pub records: Vec<Record>,
+    /// How many other nodes answered at all.
+    pub answer_count: usize,
+}
+
+/// What a lookup of a name found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FoundUser {
+    /// The normalized name.
+    pub name: UserName,
+    /// The person behind it.
+    pub user: UserId,
+    /// The node that their device last announced.
+    pub node: NodeId,
+    /// Where that node was last announced to be, one per address family at most.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Why a lookup of a name found nobody.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LookupError {
+    /// No other node answers.
+    Offline,
+    /// Nobody goes by the name, or the person has announced no device.
+    Unknown,
+    /// The network does not agree on who holds the name.
+    Contested(Vec<UserId>),
+}
+
+/// Why [`User::send`] refused a message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PushError {
+    /// The outbox holds [`MAX_OUTBOX`] messages.
+    #[error("the outbox is full")]
+    Full,
+}
+
+/// Something that takes effect outside.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// The application is told.
+    Tell(Event),
+    /// A request is answered.
+    Reply {
+        /// The request.
+        to: RequestTag,
+        /// The answer.
+        response: ChatResponse,
+    },
+    /// A message of our own is on disk; [`User::handle_saved`] takes it too, and starts to deliver it.
+    Saved {
+        /// The message.
+        id: MessageId,
+        /// Its conversation.
+        conversation: ConversationId,
+    },
+    /// Messages of our own have their numbers on disk; [`User::handle_saved`] takes it.
+    Numbered {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The position of the last of them.
+        position: u64,
+    },
+    /// A lookup has ended.
+    Found {
+        /// The command that asked for it.
+        command: CommandId,
+        /// What it found.
+        result: Result<FoundUser, LookupError>,
+    },
+}
+
+/// Something for the engine to do, in this order.
+#[derive(Clone, Debug)]
+pub enum UserAction {
+    /// Search the DHT for `key`; [`User::handle_search`] takes what is found.
+    Search {
+        /// Names the search.
+        id: SearchId,
+        /// The key.
+        key: RecordKey,
+        /// How many records are enough.
+        wanted: usize,
+    },
+    /// Publish a record of our own; [`User::handle_published`] takes how it went.
+    Publish(Record),
+    /// Call another person's node; [`User::handle_response`] or [`User::handle_call_failed`] follows.
+    Call {
+        /// Names the call.
+        tag: CallTag,
+        /// The node.
+        to: Contact,
+        /// The request.
+        request: ChatRequest,
+    },
+    /// Save `writes` as one; once they are on disk, let `then` take effect.
+    Save {
+        /// What to save.
+        writes: Vec<Write>,
+        /// What depends on it.
+        then: Vec<Effect>,
+    },
+    /// Let this take effect now.
+    Do(Effect),
+}
+
+/// What [`User::handle_timeout`] has to look at.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Timer {
+    /// The pause of a sender ends.
+    Retry(ConversationId),
+    /// A message expires.
+    Expiry(ConversationId),
+    /// The own records are due to be signed or published again.
+    Publish,
+}
+
+impl Timer {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Retry(_) => "retry of a delivery",
+            Self::Expiry(_) => "expiry of a message",
+            Self::Publish => "publication of the user",
+        }
+    }
+}
+
+/// One person on top of a node.
+///
+/// After any `handle_*` call or command, drain [`Self::poll_action`] until it returns `None`, then ask
+/// [`Self::poll_timeout`].
+pub struct User {
+    pub(super) config: UserConfig,
+    pub(super) key: SecretKey,
+    pub(super) id: UserId,
+    pub(super) node: NodeKey,
+    node_id: NodeId,
+    pub(super) people: People,
+    pub(super) senders: BTreeMap<ConversationId, Sender>,
+    pub(super) calls: BTreeMap<CallTag, ConversationId>,
+    pub(super) searches: BTreeMap<SearchId, Purpose>,
+    pub(super) introductions: BTreeMap<UserId, Introduction>,
+    pub(super) registration: Registration,
+    addresses: Vec<SocketAddr>,
+    is_online: bool,
+    has_published: bool,
+    timers: BTreeSet<(Instant, Timer)>,
+    actions: VecDeque<UserAction>,
+    last_search: u64,
+    last_call: u64,
+    last_position: u64,
+    outbox_count: usize,
+    rng: ChaCha20Rng,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User")
+            .field("id", &self.id)
+            .field("outbox_count", &self.outbox_count)
+            .finish_non_exhaustive()
+    }
+}
+
+impl User {
+    /// Makes the user of a profile, with what was saved of them, on the node with key `node`.
+    #[must_use]
+    pub fn new(
+        config: UserConfig,
+        key: SecretKey,
+        node: NodeKey,
+        saved: &mut Saved,
+        rng: ChaCha20Rng,
+        now: Now,
+    ) -> Self {
+        let id = UserId::of(&key.public());
+        let mut user = Self {
+            config,
+            key,
+            id,
+            node,
+            node_id: node.node_id(),
+            people: People::restore(std::mem::take(&mut saved.conversations), &saved.streams),
+            senders: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            searches: BTreeMap::new(),
+            introductions: BTreeMap::new(),
+            registration: Registration::restore(&saved.own_records),
+            addresses: Vec::new(),
+            is_online: false,
+            has_published: false,
+            timers: BTreeSet::new(),
+            actions: VecDeque::new(),
+            last_search: 0,
+            last_call: 0,
+            last_position: saved.last_position,
+            outbox_count: 0,
+            rng,
+        };
+        for message in std::mem::take(&mut saved.outbox) {
+            let conversation = message.conversation;
+            user.owe(conversation, Owed::restore(message, now));
+        }
+        user
+    }
+
+    /// Returns the user's id.
+    #[must_use]
+    pub fn id(&self) -> UserId {
+        self.id
+    }
+
+    /// Returns how many messages of our own are neither delivered nor given up.
+    #[must_use]
+    pub fn outbox_count(&self) -> usize {
+        self.outbox_count
+    }
+
+    /// Returns the next thing to do, `None` when there is none left.
+    #[must_use]
+    pub fn poll_action(&mut self) -> Option<UserAction> {
+        self.actions.pop_front()
+    }
+
+    /// Returns when [`Self::handle_timeout`] is next due, and what for.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.timers.first().map(|(at, timer)| (*at, timer.name()))
+    }
+
+    /// Does what has become due.
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some((at, timer)) = self.timers.first().copied() {
+            if at > now.instant {
+                break;
+            }
+            self.timers.pop_first();
+            match timer {
+                Timer::Retry(conversation) => self.handle_retry(conversation, now),
+                Timer::Expiry(conversation) => self.handle_expiry(conversation, now),
+                Timer::Publish => self.publish(now),
+            }
+        }
+    }
+
+    /// Saves a text for `to` and starts to deliver it. [`Effect::Saved`] follows once it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// The outbox is full.
+    pub fn send(&mut self, to: &Recipient, text: &str, now: Now) -> Result<MessageId, PushError> {
+        if self.outbox_count >= MAX_OUTBOX {
+            return Err(PushError::Full);
+        }
+        let id = self.people.addressed(to).unwrap_or_else(|| self.people.add(to, None));
+        self.last_position += 1;
+        let expires = now.wall.saturating_add(self.config.message_lifetime);
+        let owed = Owed {
+            position: self.last_position,
+            number: self.next_number(id),
+            kind: ContentKind::TEXT.0,
+            body: text.as_bytes().to_vec(),
+            sent: now.wall,
+            expires,
+            expires_at: now.instant + self.config.message_lifetime,
+            is_saved: false,
+        };
+        let message = MessageId::new(&self.node_id, owed.position);
+        let mut writes = Vec::new();
+        writes
+            .extend(self.people.get(id).map(|conversation| Write::Conversation(conversation.saved.clone())));
+        writes.push(Write::Message(owed.to_saved(id)));
+        self.save(writes, vec![Effect::Saved { id: message, conversation: id }]);
+        self.owe(id, owed);
+        self.advance(id, now);
+        Ok(message)
+    }
+
+    /// Takes that what is owed to a conversation, up to a position in history, is on disk with its numbers.
+    pub fn handle_saved(&mut self, conversation: ConversationId, position: u64, now: Now) {
+        if let Some(sender) = self.senders.get_mut(&conversation) {
+            sender.handle_saved(position);
+            self.advance(conversation, now);
+        }
+    }
+
+    /// Takes the addresses under which other nodes see this one, best first.
+    pub fn handle_addresses(&mut self, addresses: &[SocketAddr], now: Now) {
+        if self.addresses != addresses {
+            self.addresses = addresses.to_vec();
+            self.publish(now);
+        }
+    }
+
+    /// Takes that other nodes answer: what waits is tried at once.
+    pub fn handle_online(&mut self, now: Now) {
+        self.is_online = true;
+        self.publish(now);
+        let waiting: Vec<ConversationId> = self.senders.keys().copied().collect();
+        for conversation in waiting {
+            if let Some(sender) = self.senders.get_mut(&conversation) {
+                sender.wake();
+            }
+            self.advance(conversation, now);
+        }
+    }
+
+    /// Takes that no other node answers any more.
+    pub fn handle_offline(&mut self) {
+        self.is_online = false;
+    }
+
+    /// Takes how the publication of the record under `key` went: how many nodes keep it, and the records of
+    /// another owner that were kept instead.
+    pub fn handle_published(
+        &mut self,
+        key: RecordKey,
+        accepted_count: usize,
+        incumbents: &[Record],
+        now: Now,
+    ) {
+        if accepted_count == 0 && incumbents.is_empty() {
+            self.set_timer(now.instant + PUBLISH_RETRY, Timer::Publish);
+            return;
+        }
+        if !self.registration.is_claim(&key) {
+            return;
+        }
+        let name = self.config.name.clone();
+        if accepted_count > incumbents.len() {
+            if self.registration.standing != Standing::Registered {
+                self.registration.standing = Standing::Registered;
+                self.tell(Event::Registered { name, user: self.id });
+            }
+        } else if self.registration.standing != Standing::Taken {
+            let Some(holder) = incumbents.first().map(|record| UserId::of(&record.header().owner)) else {
+                return;
+            };
+            self.registration.standing = Standing::Taken;
+            let detail = format!(
+                "the name belongs to the person with fingerprint {}; register another name, or be addressed as {}",
+                holder.fingerprint(),
+                Recipient::exactly(name.clone(), &self.id),
+            );
+            self.tell(Event::RegistrationFailed { name, holder, code: ErrorCode::NameTaken, detail });
+        }
+    }
+
+    /// Signs what is due and publishes it, if there is somebody to publish to and an address to tell.
+    fn publish(&mut self, now: Now) {
+        if !self.is_online || self.addresses.is_empty() {
+            return;
+        }
+        let renewed =
+            self.registration.renew(&self.key, &self.config.name, self.node, &self.addresses, now.wall);
+        let writes =
+            renewed.iter().map(|record| Write::OwnRecord { bytes: record.as_bytes().to_vec() }).collect();
+        self.save(writes, Vec::new());
+        let due = if self.has_published && !renewed.is_empty() {
+            renewed
+        } else {
+            self.registration
+                .records()
+                .map(|(claim, user)| vec![claim.clone(), user.clone()])
+                .unwrap_or_default()
+        };
+        self.has_published = true;
+        self.actions.extend(due.into_iter().map(UserAction::Publish));
+        self.set_timer(now.instant + RENEWAL, Timer::Publish);
+    }
+
+    /// Adds a message to what is owed to a conversation.
+    fn owe(&mut self, conversation: ConversationId, owed: Owed) {
+        self.outbox_count += 1;
+        let expires_at = owed.expires_at;
+        let sender = self.senders.entry(conversation).or_insert_with(Sender::new);
+        let is_first = sender.is_empty();
+        sender.push(owed);
+        if is_first {
+            self.set_timer(expires_at, Timer::Expiry(conversation));
+        }
+    }
+
+    /// Gives out the next number of a conversation whose person is known.
+    fn next_number(&mut self, id: ConversationId) -> Option<u64> {
+        let conversation = self.people.get_mut(id)?;
+        conversation.saved.user?;
+        let number = conversation.saved.next_number;
+        conversation.saved.next_number += 1;
+        Some(number)
+    }
+
+    fn handle_retry(&mut self, conversation: ConversationId, now: Now) {
+        let Some(sender) = self.senders.get_mut(&conversation) else { return };
+        if let Step::Waiting(until) = sender.step
+            && until <= now.instant
+        {
+            sender.step = Step::Ready;
+            self.advance(conversation, now);
+        }
+    }
+
+    fn handle_expiry(&mut self, conversation: ConversationId, now: Now) {
+        let Some(sender) = self.senders.get_mut(&conversation) else { return };
+        let expired = sender.expire(now.instant);
+        let next = sender.first_expiry();
+        let detail = "the recipient could not be reached within the lifetime of the message";
+        self.finish(conversation, expired, MessageState::Expired, Some((ErrorCode::Expired, detail)));
+        if let Some(at) = next {
+            self.set_timer(at, Timer::Expiry(conversation));
+        }
+        self.advance(conversation, now);
+    }
+
+    /// Saves and tells that messages are neither owed nor retried any more.
+    pub(super) fn finish(
+        &mut self,
+        conversation: ConversationId,
+        finished: Vec<Owed>,
+        state: MessageState,
+        reason: Option<(ErrorCode, &str)>,
+    ) {
+        self.outbox_count = self.outbox_count.saturating_sub(finished.len());
+        let to = self.people.get(conversation).map(|found| found.saved.peer.clone()).unwrap_or_default();
+        let mut writes = Vec::with_capacity(finished.len());
+        let mut then = Vec::with_capacity(finished.len());
+        for owed in finished {
+            writes.push(Write::MessageState { position: owed.position, state });
+            then.push(Effect::Tell(Event::MessageState {
+                id: MessageId::new(&self.node_id, owed.position),
+                to: to.clone(),
+                state,
+                code: reason.map(|(code, _)| code),
+                detail: reason.map(|(_, detail)| detail.to_owned()).unwrap_or_default(),
+            }));
+        }
+        self.save(writes, then);
+    }
+
+    pub(super) fn next_position(&mut self) -> u64 {
+        self.last_position += 1;
+        self.last_position
+    }
+
+    pub(super) fn message_id(&self, position: u64) -> MessageId {
+        MessageId::new(&self.node_id, position)
+    }
+
+    pub(super) fn jitter(&mut self) -> f64 {
+        self.rng.random_range(0.0..1.0)
+    }
+
+    pub(super) fn set_timer(&mut self, at: Instant, timer: Timer) {
+        self.timers.insert((at, timer));
+    }
+
+    pub(super) fn save(&mut self, writes: Vec<Write>, then: Vec<Effect>) {
+        if !writes.is_empty() || !then.is_empty() {
+            self.actions.push_back(UserAction::Save { writes, then });
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        self.actions.push_back(UserAction::Do(Effect::Tell(event)));
+    }
+
+    pub(super) fn reply(&mut self, to: RequestTag, response: ChatResponse) {
+        self.actions.push_back(UserAction::Do(Effect::Reply { to, response }));
+    }
+
+    pub(super) fn found(&mut self, command: CommandId, result: Result<FoundUser, LookupError>) {
+        self.actions.push_back(UserAction::Do(Effect::Found { command, result }));
+    }
+
+    pub(super) fn start_search(&mut self, purpose: Purpose, key: RecordKey, wanted: usize) {
+        self.last_search += 1;
+        let id = SearchId(self.last_search);
+        self.searches.insert(id, purpose);
+        self.actions.push_back(UserAction::Search { id, key, wanted });
+    }
+
+    pub(super) fn start_call(
+        &mut self,
+        conversation: ConversationId,
+        to: Contact,
+        request: ChatRequest,
+    ) -> CallTag {
+        self.last_call += 1;
+        let tag = CallTag(self.last_call);
+        self.calls.insert(tag, conversation);
+        self.actions.push_back(UserAction::Call { tag, to, request });
+        tag
+    }
+}

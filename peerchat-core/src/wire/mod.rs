@@ -1,0 +1,219 @@
+//! Bytes to typed requests and responses, and back. Bytes are parsed once, here, into types that cannot be wrong.
+//!
+//! The transport carries a kind and a body; what stands around them is its own (see [`crate::transport`]). A kind is
+//! one byte up to 0x7e; requests and responses count their kinds apart. A body is bincode 2 with big-endian variable-length integers;
+//! `docs/protocol.md` shows every message byte by byte.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{self, bounded_list};
+use crate::kademlia::{
+    AddressFamily, Contact, K, MAX_RECORD_LEN, NodeId, RecordKey, Rpc, RpcReply, StoreRefusal,
+};
+use crate::user::{ChatRequest, ChatResponse, DeliverRefusal};
+
+/// Any request of one node to another.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Request {
+    /// Of the DHT.
+    Dht(Rpc),
+    /// Between people's nodes.
+    Chat(ChatRequest),
+}
+
+/// Any response.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Response {
+    /// To a request of the DHT.
+    Dht(RpcReply),
+    /// To a request between people's nodes.
+    Chat(ChatResponse),
+    /// To a request of a kind that this node does not know, or that it has no use for.
+    Unsupported,
+}
+
+/// A message in the form in which the transport carries it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Encoded {
+    /// Which message it is.
+    pub kind: u8,
+    /// Its fields.
+    pub body: Vec<u8>,
+}
+
+/// Why a request or response could not be decoded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum WireError {
+    /// The kind is not known here.
+    #[error("a message of an unknown kind")]
+    UnknownKind,
+    /// The body is not one of this kind.
+    #[error("a message whose body does not fit its kind")]
+    Malformed,
+}
+
+/// Kinds of requests.
+mod request {
+    pub(super) const PING: u8 = 0x01;
+    pub(super) const FIND_NODE: u8 = 0x02;
+    pub(super) const FIND_VALUE: u8 = 0x03;
+    pub(super) const STORE: u8 = 0x04;
+    pub(super) const INTRODUCE: u8 = 0x10;
+    pub(super) const DELIVER: u8 = 0x11;
+}
+
+/// Kinds of responses; the transport sets the highest bit of the byte on the wire.
+mod response {
+    pub(super) const PONG: u8 = 0x01;
+    pub(super) const NODES: u8 = 0x02;
+    pub(super) const VALUE: u8 = 0x03;
+    pub(super) const STORED: u8 = 0x04;
+    pub(super) const REFUSED: u8 = 0x05;
+    pub(super) const INTRODUCED: u8 = 0x10;
+    pub(super) const DELIVERED: u8 = 0x11;
+    pub(super) const NOT_DELIVERED: u8 = 0x12;
+    pub(super) const UNSUPPORTED: u8 = 0x7e;
+}
+
+#[derive(Deserialize, Serialize)]
+struct FindNodeBody(NodeId, AddressFamily);
+
+#[derive(Deserialize, Serialize)]
+struct FindValueBody(RecordKey, AddressFamily);
+
+#[derive(Deserialize, Serialize)]
+struct NodesBody(#[serde(deserialize_with = "bounded_list::<_, _, K>")] Vec<Contact>);
+
+#[derive(Deserialize, Serialize)]
+struct RefusedBody(StoreRefusal, #[serde(with = "serde_bytes")] Vec<u8>);
+
+#[derive(Deserialize, Serialize)]
+struct IntroduceBody(#[serde(with = "serde_bytes")] Vec<u8>, #[serde(with = "serde_bytes")] Vec<u8>);
+
+impl Request {
+    /// Tells whether the request may ride in the first handshake packet, which can be replayed.
+    #[must_use]
+    pub fn is_early(&self) -> bool {
+        matches!(self, Self::Dht(Rpc::Ping | Rpc::FindNode { .. } | Rpc::FindValue { .. }))
+    }
+
+    /// Returns the request in the form in which the transport carries it.
+    #[must_use]
+    pub fn encode(&self) -> Encoded {
+        let (kind, body) = match self {
+            Self::Dht(Rpc::Ping) => (request::PING, Vec::new()),
+            Self::Dht(Rpc::FindNode { target, family }) => {
+                (request::FIND_NODE, codec::encode(&FindNodeBody(*target, *family)))
+            }
+            Self::Dht(Rpc::FindValue { key, family }) => {
+                (request::FIND_VALUE, codec::encode(&FindValueBody(*key, *family)))
+            }
+            Self::Dht(Rpc::Store { record }) => (request::STORE, record.clone()),
+            Self::Chat(ChatRequest::Introduce { claim, user }) => {
+                (request::INTRODUCE, codec::encode(&IntroduceBody(claim.clone(), user.clone())))
+            }
+            Self::Chat(ChatRequest::Deliver(delivery)) => (request::DELIVER, codec::encode(delivery)),
+        };
+        Encoded { kind, body }
+    }
+
+    /// Parses a request.
+    ///
+    /// # Errors
+    ///
+    /// The kind is unknown (answer [`Response::Unsupported`]) or the body does not fit it (drop it).
+    pub fn decode(kind: u8, body: &[u8]) -> Result<Self, WireError> {
+        Ok(match kind {
+            request::PING => empty(body, Self::Dht(Rpc::Ping))?,
+            request::FIND_NODE => {
+                let FindNodeBody(target, family) = decode(body)?;
+                Self::Dht(Rpc::FindNode { target, family })
+            }
+            request::FIND_VALUE => {
+                let FindValueBody(key, family) = decode(body)?;
+                Self::Dht(Rpc::FindValue { key, family })
+            }
+            request::STORE => Self::Dht(Rpc::Store { record: record(body)? }),
+            request::INTRODUCE => {
+                let IntroduceBody(claim, user) = decode(body)?;
+                Self::Chat(ChatRequest::Introduce { claim: record(&claim)?, user: record(&user)? })
+            }
+            request::DELIVER => Self::Chat(ChatRequest::Deliver(decode(body)?)),
+            _ => return Err(WireError::UnknownKind),
+        })
+    }
+}
+
+impl Response {
+    /// Returns the response in the form in which the transport carries it.
+    #[must_use]
+    pub fn encode(&self) -> Encoded {
+        let (kind, body) = match self {
+            Self::Dht(RpcReply::Pong) => (response::PONG, Vec::new()),
+            Self::Dht(RpcReply::Nodes(contacts)) => {
+                (response::NODES, codec::encode(&NodesBody(contacts.clone())))
+            }
+            Self::Dht(RpcReply::Value(record)) => (response::VALUE, record.clone()),
+            Self::Dht(RpcReply::Stored) => (response::STORED, Vec::new()),
+            Self::Dht(RpcReply::Refused { reason, incumbent }) => {
+                let body = RefusedBody(*reason, incumbent.clone().unwrap_or_default());
+                (response::REFUSED, codec::encode(&body))
+            }
+            Self::Chat(ChatResponse::Introduced) => (response::INTRODUCED, Vec::new()),
+            Self::Chat(ChatResponse::Delivered { next }) => (response::DELIVERED, codec::encode(next)),
+            Self::Chat(ChatResponse::NotDelivered(refusal)) => {
+                (response::NOT_DELIVERED, codec::encode(refusal))
+            }
+            Self::Unsupported => (response::UNSUPPORTED, Vec::new()),
+        };
+        Encoded { kind, body }
+    }
+
+    /// Parses a response.
+    ///
+    /// # Errors
+    ///
+    /// The kind is unknown or the body does not fit it: the peer does not speak this protocol.
+    pub fn decode(kind: u8, body: &[u8]) -> Result<Self, WireError> {
+        Ok(match kind {
+            response::PONG => empty(body, Self::Dht(RpcReply::Pong))?,
+            response::NODES => {
+                let NodesBody(contacts) = decode(body)?;
+                Self::Dht(RpcReply::Nodes(contacts))
+            }
+            response::VALUE => Self::Dht(RpcReply::Value(record(body)?)),
+            response::STORED => empty(body, Self::Dht(RpcReply::Stored))?,
+            response::REFUSED => {
+                let RefusedBody(reason, incumbent) = decode(body)?;
+                let incumbent = if incumbent.is_empty() { None } else { Some(record(&incumbent)?) };
+                Self::Dht(RpcReply::Refused { reason, incumbent })
+            }
+            response::INTRODUCED => empty(body, Self::Chat(ChatResponse::Introduced))?,
+            response::DELIVERED => Self::Chat(ChatResponse::Delivered { next: decode(body)? }),
+            response::NOT_DELIVERED => {
+                Self::Chat(ChatResponse::NotDelivered(decode::<DeliverRefusal>(body)?))
+            }
+            response::UNSUPPORTED => empty(body, Self::Unsupported)?,
+            _ => return Err(WireError::UnknownKind),
+        })
+    }
+}
+
+fn decode<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
+    codec::decode(body).map_err(|_| WireError::Malformed)
+}
+
+fn empty<T>(body: &[u8], message: T) -> Result<T, WireError> {
+    if body.is_empty() { Ok(message) } else { Err(WireError::Malformed) }
+}
+
+fn record(bytes: &[u8]) -> Result<Vec<u8>, WireError> {
+    if bytes.is_empty() || bytes.len() > MAX_RECORD_LEN {
+        Err(WireError::Malformed)
+    } else {
+        Ok(bytes.to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Changing these bytes is a protocol change: raise the protocol version and say so in CHANGELOG.md.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::identity::UserId;
+use crate::kademlia::NodeKey;
+use crate::time::Timestamp;
+use crate::user::{Content, ContentKind, Delivery};
+
+/// Returns kind and body in rows of sixteen bytes, long runs of one byte shortened.
+fn hex_rows(encoded: &Encoded) -> String {
+    let mut rows = format!("kind {:02x}, {} bytes", encoded.kind, encoded.body.len());
+    for row in encoded.body.chunks(16) {
+        rows.push('\n');
+        rows.extend(row.iter().map(|byte| format!("{byte:02x} ")));
+        rows.truncate(rows.trim_end().len());
+    }
+    rows
+}
+
+fn check_request(request: Request) -> String {
+    let encoded = request.encode();
+    assert_eq!(Request::decode(encoded.kind, &encoded.body), Ok(request));
+    hex_rows(&encoded)
+}
+
+fn check_response(response: Response) -> String {
+    let encoded = response.encode();
+    assert_eq!(Response::decode(encoded.kind, &encoded.body), Ok(response));
+    hex_rows(&encoded)
+}
+
+fn delivery() -> Delivery {
+    Delivery {
+        from: UserId::from_bytes([0xaa; 32]),
+        to: UserId::from_bytes([0xbb; 32]),
+        number: 300,
+        oldest: 250,
+        content: Content {
+            conversation: [0xcc; 32],
+            kind: ContentKind::TEXT.0,
+            sent: Timestamp::from_unix_ms(0x0102_0304_0506),
+            body: b"hello".to_vec(),
+        },
+    }
+}
+
+#[test]
+fn ping_bytes() {
+    insta::assert_snapshot!(check_request(Request::Dht(Rpc::Ping)));
+    insta::assert_snapshot!(check_response(Response::Dht(RpcReply::Pong)));
+}
+
+#[test]
+fn find_node_bytes() {
+    let target = NodeId::from_bytes([0xab; 32]);
+    insta::assert_snapshot!(check_request(Request::Dht(Rpc::FindNode { target, family: AddressFamily::V4 })));
+    let contacts = ["1.2.3.4:5000", "[2001:db8::1]:80"]
+        .map(|address| Contact::new(NodeKey::from_bytes([0xcd; 32]), address.parse().unwrap()));
+    insta::assert_snapshot!(check_response(Response::Dht(RpcReply::Nodes(contacts.to_vec()))));
+}
+
+#[test]
+fn find_value_bytes() {
+    let key = RecordKey::from_bytes([0xab; 32]);
+    insta::assert_snapshot!(check_request(Request::Dht(Rpc::FindValue { key, family: AddressFamily::Any })));
+    insta::assert_snapshot!(check_response(Response::Dht(RpcReply::Value(vec![7; 5]))));
+}
+
+#[test]
+fn store_bytes() {
+    insta::assert_snapshot!(check_request(Request::Dht(Rpc::Store { record: vec![7; 5] })));
+    insta::assert_snapshot!(check_response(Response::Dht(RpcReply::Stored)));
+    let refused = RpcReply::Refused { reason: StoreRefusal::Owned, incumbent: Some(vec![8; 3]) };
+    insta::assert_snapshot!(check_response(Response::Dht(refused)));
+    let refused = RpcReply::Refused { reason: StoreRefusal::Full, incumbent: None };
+    insta::assert_snapshot!(check_response(Response::Dht(refused)));
+}
+
+#[test]
+fn introduce_bytes() {
+    let request = ChatRequest::Introduce { claim: vec![1; 3], user: vec![2; 4] };
+    insta::assert_snapshot!(check_request(Request::Chat(request)));
+    insta::assert_snapshot!(check_response(Response::Chat(ChatResponse::Introduced)));
+}
+
+#[test]
+fn deliver_bytes() {
+    insta::assert_snapshot!(check_request(Request::Chat(ChatRequest::Deliver(delivery()))));
+    insta::assert_snapshot!(check_response(Response::Chat(ChatResponse::Delivered { next: 301 })));
+    let refusals = [
+        DeliverRefusal::NotHere,
+        DeliverRefusal::UnknownSender,
+        DeliverRefusal::BadIntroduction,
+        DeliverRefusal::Busy,
+    ];
+    let bytes = refusals.map(|refusal| check_response(Response::Chat(ChatResponse::NotDelivered(refusal))));
+    insta::assert_snapshot!(bytes.join("\n"));
+}
+
+#[test]
+fn unsupported_bytes() {
+    insta::assert_snapshot!(check_response(Response::Unsupported));
+}
+
+#[test]
+fn the_largest_messages_fit_one_datagram() {
+    let mut delivery = delivery();
+    delivery.content.body = vec![b'x'; crate::MAX_TEXT_LEN];
+    (delivery.number, delivery.oldest) = (u64::MAX, u64::MAX);
+    delivery.content.sent = Timestamp::from_unix_ms(u64::MAX);
+    let contact = Contact::new(NodeKey::from_bytes([1; 32]), "[2001:db8::1]:65535".parse().unwrap());
+    let nodes = Response::Dht(RpcReply::Nodes(vec![contact; K])).encode();
+    assert!(nodes.body.len() <= crate::transport::MAX_EARLY_RESPONSE_LEN, "{}", nodes.body.len());
+    let deliver = Request::Chat(ChatRequest::Deliver(delivery)).encode();
+    assert!(deliver.body.len() <= crate::transport::MAX_BODY_LEN, "{}", deliver.body.len());
+    assert!(MAX_RECORD_LEN + 4 <= crate::transport::MAX_EARLY_RESPONSE_LEN);
+}
+
+#[test]
+fn more_than_k_contacts_are_refused() {
+    let contact = Contact::new(NodeKey::from_bytes([1; 32]), "1.2.3.4:5".parse().unwrap());
+    let encoded = Response::Dht(RpcReply::Nodes(vec![contact; K + 1])).encode();
+    assert_eq!(Response::decode(encoded.kind, &encoded.body), Err(WireError::Malformed));
+}
+
+#[test]
+fn truncated_and_trailing_bytes_are_refused() {
+    let requests = [
+        Request::Dht(Rpc::Ping),
+        Request::Dht(Rpc::FindNode { target: NodeId::from_bytes([1; 32]), family: AddressFamily::V6 }),
+        Request::Chat(ChatRequest::Introduce { claim: vec![1; 9], user: vec![1; 9] }),
+        Request::Chat(ChatRequest::Deliver(delivery())),
+    ];
+    for request in requests {
+        let Encoded { kind, mut body } = request.encode();
+        for len in 0..body.len() {
+            assert!(Request::decode(kind, &body[..len]).is_err(), "{request:?} cut to {len}");
+        }
+        body.push(0);
+        assert_eq!(
+            Request::decode(kind, &body),
+            Err(WireError::Malformed),
+            "{request:?} with a byte behind it"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_kind_is_told_apart_from_a_malformed_body() {
+    assert_eq!(Request::decode(0x7d, b""), Err(WireError::UnknownKind));
+    assert_eq!(Response::decode(0x7d, b""), Err(WireError::UnknownKind));
+    assert_eq!(Request::decode(0x01, b"x"), Err(WireError::Malformed));
+}
+
+proptest! {
+    #[test]
+    fn random_bytes_never_panic_and_never_decode_to_what_encodes_differently(
+        kind in any::<u8>(),
+        body in proptest::collection::vec(any::<u8>(), 0..1300),
+    ) {
+        if let Ok(request) = Request::decode(kind, &body) {
+            let again = request.encode();
+            prop_assert_eq!(Request::decode(again.kind, &again.body), Ok(request));
+        }
+        if let Ok(response) = Response::decode(kind, &body) {
+            let again = response.encode();
+            prop_assert_eq!(Response::decode(again.kind, &again.body), Ok(response));
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! [`Disk`]: what a machine has saved, with the power cut between a batch and its end.
+
+use peerchat_core::event::MessageState;
+use peerchat_core::kademlia::{Record, RecordKey};
+use peerchat_core::save::{BatchId, Saved, SavedMessage, StreamId, Write, WriteBatch};
+
+/// The naive model of a profile on disk.
+#[derive(Debug)]
+pub struct Disk {
+    saved: Saved,
+    records: Vec<(RecordKey, Vec<u8>)>,
+    messages: Vec<SavedMessage>,
+    writing: Option<WriteBatch>,
+}
+
+impl Disk {
+    pub(crate) fn new(saved: Saved) -> Self {
+        Self { saved, records: Vec::new(), messages: Vec::new(), writing: None }
+    }
+
+    /// Returns every message in history, own ones included.
+    #[must_use]
+    pub fn messages(&self) -> &[SavedMessage] {
+        &self.messages
+    }
+
+    /// Returns what a restarted engine is given.
+    #[must_use]
+    pub fn saved(&self) -> Saved {
+        let is_queued = |message: &&SavedMessage| message.state == Some(MessageState::Queued);
+        Saved {
+            records: self.records.iter().map(|(_, bytes)| bytes.clone()).collect(),
+            outbox: self.messages.iter().filter(is_queued).cloned().collect(),
+            last_position: self.messages.last().map_or(0, |message| message.position),
+            ..self.saved.clone()
+        }
+    }
+
+    pub(crate) fn begin(&mut self, batch: WriteBatch) {
+        assert!(self.writing.is_none(), "the engine writes one batch at a time");
+        self.writing = Some(batch);
+    }
+
+    pub(crate) fn cut(&mut self) {
+        self.writing = None;
+    }
+
+    pub(crate) fn commit(&mut self, id: BatchId) {
+        let batch = self.writing.take().expect("a batch is being written");
+        assert_eq!(batch.id, id);
+        batch.writes.into_iter().for_each(|write| self.apply(write));
+    }
+
+    fn apply(&mut self, write: Write) {
+        match write {
+            Write::Record { key, bytes } => {
+                self.records.retain(|(other, _)| *other != key);
+                self.records.push((key, bytes));
+            }
+            Write::RecordGone { key } => self.records.retain(|(other, _)| *other != key),
+            Write::Routing { contacts } => self.saved.routing = contacts,
+            Write::OwnRecord { bytes } => {
+                let key = |bytes: &[u8]| Record::parse(bytes).map(|record| record.header().key).ok();
+                let new = key(&bytes);
+                self.saved.own_records.retain(|other| key(other) != new);
+                self.saved.own_records.push(bytes);
+            }
+            Write::Conversation(conversation) => {
+                self.saved.conversations.retain(|other| other.id != conversation.id);
+                self.saved.conversations.push(conversation);
+            }
+            Write::Stream(stream) => {
+                self.saved.streams.retain(|other| other.id != stream.id);
+                self.saved.streams.push(stream);
+            }
+            Write::Message(message) => self.insert(message),
+            Write::MessageState { position, state } => self.message(position).state = Some(state),
+            Write::MessageNumber { position, conversation, number } => {
+                let message = self.message(position);
+                (message.conversation, message.number) = (conversation, Some(number));
+            }
+            Write::Confirmed { position } => self.saved.confirmed_position = position,
+        }
+    }
+
+    fn insert(&mut self, message: SavedMessage) {
+        let is_same = |other: &SavedMessage| {
+            let is_numbered_alike = other.number.is_some() && other.number == message.number;
+            is_numbered_alike && (other.conversation, other.stream) == (message.conversation, message.stream)
+        };
+        assert!(!self.messages.iter().any(is_same), "a message is in history twice: {message:?}");
+        let last = self.messages.last().map_or(0, |last| last.position);
+        assert!(message.position > last, "position {} after {last}", message.position);
+        assert!(message.stream != StreamId::OWN || message.state.is_some());
+        self.messages.push(message);
+    }
+
+    fn message(&mut self, position: u64) -> &mut SavedMessage {
+        let found = self.messages.iter_mut().find(|message| message.position == position);
+        found.expect("the engine changes messages that it has saved")
+    }
+}
