@@ -231,6 +231,55 @@ static void a_profile_is_open_once(const char *dir)
     peerchat_options_free(options);
 }
 
+/* Opens a profile, lets go of it, and writes these bytes at this place of its file, which is SQLite's. */
+static void spoil(peerchat_options_t *options, const char *file, long place, const void *bytes, size_t len)
+{
+    peerchat_t *client;
+    FILE *profile;
+    CHECK_OK(peerchat_create(options, &client));
+    peerchat_destroy(client);
+    profile = fopen(file, "r+b");
+    CHECK(profile != NULL);
+    CHECK(fseek(profile, place, SEEK_SET) == 0);
+    CHECK(fwrite(bytes, 1, len, profile) == len);
+    CHECK(fclose(profile) == 0);
+}
+
+static void a_spoilt_profile_is_refused(const char *dir)
+{
+    static const unsigned char VERSION[] = {0x7f, 0xff, 0xff, 0xff};
+    static const char *const USERS[] = {"newer", "damaged"};
+    peerchat_options_t *options = loopback_options(NULL);
+    peerchat_t *client;
+    char file[2][4096];
+    int i;
+    CHECK_OK(peerchat_options_set_data_dir(options, dir));
+    for (i = 0; i < 2; i++)
+        CHECK(snprintf(file[i], sizeof file[i], "%s/user-%s.db", dir, USERS[i]) < (int)sizeof file[i]);
+
+    /* The user version is at offset 60 of the file. */
+    CHECK_OK(peerchat_options_set_user(options, USERS[0]));
+    spoil(options, file[0], 60, VERSION, sizeof VERSION);
+    CHECK_STATUS(PEERCHAT_ERR_PROFILE_TOO_NEW, peerchat_create(options, &client));
+    CHECK_OK(peerchat_options_set_user(options, USERS[1]));
+    spoil(options, file[1], 0, "This is not a database.", 23);
+    CHECK_STATUS(PEERCHAT_ERR_PROFILE_DAMAGED, peerchat_create(options, &client));
+    CHECK(strstr(peerchat_last_error(), file[1]) != NULL);
+    peerchat_options_free(options);
+}
+
+static void an_outbox_is_full_some_time(void)
+{
+    peerchat_t *alice = loopback_client("alice");
+    peerchat_message_id_t id;
+    peerchat_status_t status = PEERCHAT_OK;
+    long count;
+    for (count = 0; status == PEERCHAT_OK && count < 1000000; count++)
+        status = peerchat_send(alice, "bob", "x", 1, &id);
+    CHECK_STATUS(PEERCHAT_ERR_OUTBOX_FULL, status);
+    peerchat_destroy(alice);
+}
+
 static void an_unreachable_bootstrap_is_an_event(peerchat_t *client)
 {
     uint64_t command;
@@ -248,19 +297,21 @@ static void an_unreachable_bootstrap_is_an_event(peerchat_t *client)
 static void a_wrong_key_is_an_event(peerchat_t *client)
 {
     peerchat_t *host = loopback_client(NULL);
+    peerchat_t *other = loopback_client(NULL);
     char *address, *key, pinned[200];
     uint64_t command;
     peerchat_event_t *event;
     CHECK_OK(peerchat_local_address(host, &address));
-    CHECK_OK(peerchat_node_key(client, &key));
+    CHECK_OK(peerchat_node_key(other, &key));
     sprintf(pinned, "%s@%s", key, address);
     CHECK_OK(peerchat_bootstrap(client, pinned, &command));
     event = wait_for(client, PEERCHAT_EVENT_BOOTSTRAP_FAILED);
     CHECK(event->command_id == command);
-    CHECK(event->code == PEERCHAT_ERR_WRONG_KEY || event->code == PEERCHAT_ERR_UNREACHABLE);
+    CHECK(event->code == PEERCHAT_ERR_WRONG_KEY);
     peerchat_event_free(event);
     peerchat_string_free(address);
     peerchat_string_free(key);
+    peerchat_destroy(other);
     peerchat_destroy(host);
 }
 
@@ -302,11 +353,11 @@ static void a_message_expires(void)
 
 static void a_closed_client_says_so(peerchat_t *client)
 {
-    peerchat_message_id_t id;
+    peerchat_message_id_t id = say(client, "bob", "the last word");
     peerchat_message_state_t state;
     peerchat_event_t *event;
     uint64_t command;
-    memset(&id, 0, sizeof id);
+    int fd;
     CHECK_OK(peerchat_close(client));
     CHECK_OK(peerchat_close(client));
     CHECK_STATUS(PEERCHAT_ERR_CLOSED, peerchat_send(client, "bob", "x", 1, &id));
@@ -314,6 +365,7 @@ static void a_closed_client_says_so(peerchat_t *client)
     CHECK_STATUS(PEERCHAT_ERR_CLOSED, peerchat_poll(client, 0, &event));
     CHECK_STATUS(PEERCHAT_ERR_CLOSED, peerchat_poll(client, PEERCHAT_WAIT_FOREVER, &event));
     CHECK_STATUS(PEERCHAT_ERR_CLOSED, peerchat_message_state(client, &id, &state));
+    CHECK_STATUS(PEERCHAT_ERR_CLOSED, peerchat_fd(client, &fd));
     peerchat_destroy(client);
 }
 
@@ -333,6 +385,8 @@ int main(int argc, char **argv)
     a_node_has_no_user();
     a_port_is_taken(client);
     a_profile_is_open_once(dir);
+    a_spoilt_profile_is_refused(dir);
+    an_outbox_is_full_some_time();
     an_unreachable_bootstrap_is_an_event(client);
     a_wrong_key_is_an_event(client);
     an_unknown_recipient_is_an_event();

@@ -1,5 +1,6 @@
 //! Compiles the header, the C tests and the C example, and runs them against both libraries.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -60,13 +61,13 @@ fn check(test: &str, takes_directory: bool) {
 }
 
 /// Runs a test under valgrind, which must find neither a leak nor a wrong access.
-fn check_under_valgrind(test: &str) {
-    let name = format!("c::{test} under valgrind");
+fn check_under_valgrind(source: &Path, arguments: &[&OsStr]) {
+    let name = format!("c::{} under valgrind", source.file_stem().unwrap().display());
     if !has("gcc", &name) || !has("valgrind", &name) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let program = compile(&source(test), Linked::Shared, &dir);
+    let program = compile(source, Linked::Shared, &dir);
     let mut valgrind = Command::new("valgrind");
     // The threads of the library live until the process ends, so what they own is still reachable then.
     valgrind.args([
@@ -75,7 +76,7 @@ fn check_under_valgrind(test: &str) {
         "--show-leak-kinds=definite",
         "--errors-for-leak-kinds=definite",
     ]);
-    valgrind.args(["--fair-sched=yes", "--error-exitcode=99"]).arg(program);
+    valgrind.args(["--fair-sched=yes", "--error-exitcode=99"]).arg(program).args(arguments);
     run(&mut valgrind);
 }
 
@@ -133,12 +134,36 @@ fn threads() {
     check("threads", false);
 }
 
+/// `make demo` has the conversation; here the example builds against both libraries, and ends with its input.
+#[test]
+fn example() {
+    for linked in [Linked::Shared, Linked::Static] {
+        if !has("gcc", "c::example") {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let program = compile(&root().join("examples/c/chat.c"), linked, &dir);
+        run(Command::new(&program).arg(dir.path().join("profiles")).args(["alice", "bob"]));
+        assert_eq!(Command::new(&program).output().unwrap().status.code(), Some(2));
+    }
+}
+
+#[test]
+fn example_under_valgrind() {
+    let dir = tempfile::tempdir().unwrap();
+    let profiles = dir.path().join("profiles");
+    check_under_valgrind(
+        &root().join("examples/c/chat.c"),
+        &[profiles.as_os_str(), "alice".as_ref(), "bob".as_ref()],
+    );
+}
+
 #[test]
 fn smoke_under_valgrind() {
-    check_under_valgrind("smoke");
+    check_under_valgrind(&source("smoke"), &[]);
 }
 
 #[test]
 fn ownership_under_valgrind() {
-    check_under_valgrind("ownership");
+    check_under_valgrind(&source("ownership"), &[]);
 }
