@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use peerchat_core::UserName;
 use peerchat_core::kademlia::{ALPHA, K};
+use peerchat_core::{BootstrapAddress, UserName};
 
 /// How long `send` waits for the delivery unless told otherwise, in seconds.
 const SEND_TIMEOUT_SECONDS: u64 = 30;
@@ -61,7 +61,7 @@ pub(crate) struct ProfileArgs {
     pub(crate) data: Option<PathBuf>,
     /// Join the network through this node: host:port, [ipv6]:port or key@host:port.
     #[arg(long, value_name = "ADDR")]
-    pub(crate) bootstrap: Option<String>,
+    pub(crate) bootstrap: Option<BootstrapAddress>,
     /// UDP port to listen on [default: any].
     #[arg(long, value_name = "P")]
     pub(crate) port: Option<u16>,
@@ -87,9 +87,10 @@ pub(crate) struct NodeArgs {
     /// UDP address to listen on, with port 0 for any [default: any port on every address].
     #[arg(long, value_name = "ADDR")]
     pub(crate) bind: Option<SocketAddr>,
-    /// Join the network through this node: host:port, [ipv6]:port or key@host:port. May be repeated.
+    /// Join the network through this node: host:port, [ipv6]:port or key@host:port. May be repeated. Tried again, with
+    /// growing pauses, until it answers.
     #[arg(long, value_name = "ADDR")]
-    pub(crate) bootstrap: Vec<String>,
+    pub(crate) bootstrap: Vec<BootstrapAddress>,
     /// Kademlia's k: the size of a bucket, and how many nodes keep a record.
     #[arg(long, default_value_t = K)]
     pub(crate) k: usize,

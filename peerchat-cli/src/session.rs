@@ -43,7 +43,7 @@ pub(crate) fn open(name: &UserName, profile: &ProfileArgs) -> Result<Client, Fau
     }
     let client = Client::open(config.build()?)?;
     if let Some(address) = &profile.bootstrap {
-        client.bootstrap(address)?;
+        client.bootstrap(&address.to_string())?;
     }
     Ok(client)
 }

@@ -50,7 +50,7 @@ fn a_taken_port_is_named() {
 fn an_address_that_does_not_parse_is_refused() {
     let ended =
         Program::start(&["node", "--memory", "--bind", "127.0.0.1:0", "--bootstrap", "nonsense"]).finish();
-    assert_eq!(ended.exit_code, 1);
+    assert_eq!(ended.exit_code, 2);
     assert!(ended.stderr.contains("write host:port, [ipv6]:port or key@host:port"), "{}", ended.stderr);
 }
 

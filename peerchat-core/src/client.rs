@@ -11,6 +11,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::address::BootstrapAddress;
 use crate::config::Config;
 use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorCode};
@@ -226,18 +227,19 @@ impl Client {
 
     /// Joins the network through the node at `address`: `host:port`, `[ipv6]:port` or `key@host:port`.
     ///
-    /// Returns at once; [`Event::Bootstrapped`] or [`Event::BootstrapFailed`] follows with the same id. A bare
-    /// address trusts whoever answers there; with a key, only the node that has it is accepted.
+    /// Returns at once; [`Event::Bootstrapped`] or [`Event::BootstrapFailed`] follows with the same id. See
+    /// [`BootstrapAddress`] for whom an address trusts.
     ///
     /// # Errors
     ///
     /// The address does not parse, or the client is closed.
     pub fn bootstrap(&self, address: &str) -> Result<CommandId, Error> {
-        let (key, host) = parse_address(address)?;
+        let parsed: BootstrapAddress = address.parse()?;
         self.open_store()?;
         let id = self.next_command();
         let (text, commands) = (address.to_owned(), self.handle.commands.clone());
         runtime()?.spawn(async move {
+            let (key, host) = (parsed.key(), parsed.host());
             let addresses = match host.parse::<SocketAddr>() {
                 Ok(address) => Ok(vec![address]),
                 Err(_) => {
@@ -470,24 +472,6 @@ fn draw_keys(has_user: bool) -> Result<ProfileKeys, Error> {
     Ok(ProfileKeys { node: draw()?, user: if has_user { Some(draw()?) } else { None } })
 }
 
-/// Splits `key@host:port` or `host:port`.
-fn parse_address(address: &str) -> Result<(Option<NodeKey>, String), Error> {
-    let wrong = || Error::Address { address: address.to_owned() };
-    let (key, host) = match address.split_once('@') {
-        Some((key, host)) => {
-            let key: crate::identity::PublicKey = key.parse().map_err(|_| wrong())?;
-            (Some(NodeKey::from(key)), host)
-        }
-        None => (None, address),
-    };
-    let (name, port) = host.rsplit_once(':').ok_or_else(wrong)?;
-    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
-    let is_bare_ipv6 = name.contains(':') && !(name.starts_with('[') && name.ends_with(']'));
-    let is_host =
-        !name.is_empty() && name.len() <= 255 && !name.contains(char::is_whitespace) && !is_bare_ipv6;
-    if is_port && is_host { Ok((key, host.to_owned())) } else { Err(wrong()) }
-}
-
 fn check_text(text: &str) -> Result<String, Error> {
     match text.len() {
         0 => Err(Error::EmptyText),
@@ -499,30 +483,6 @@ fn check_text(text: &str) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_checked_before_anything_is_asked() {
-        let key = SecretKey::from_bytes(&[1; 32]).public();
-        for good in ["localhost:1", "127.0.0.1:65535", "[::1]:4000", "a.example:4000"] {
-            assert_eq!(parse_address(good).unwrap(), (None, good.to_owned()));
-        }
-        let pinned = format!("{key}@[::1]:4000");
-        assert_eq!(parse_address(&pinned).unwrap(), (Some(NodeKey::from(key)), "[::1]:4000".to_owned()));
-        let bad = [
-            "",
-            "localhost",
-            ":4000",
-            "localhost:",
-            "localhost:0",
-            "localhost:65536",
-            "::1:4000",
-            "a b:1",
-            "x@h:1",
-        ];
-        for address in bad {
-            assert!(matches!(parse_address(address), Err(Error::Address { .. })), "{address}");
-        }
-    }
 
     #[test]
     fn texts_have_a_shortest_and_a_longest_form() {

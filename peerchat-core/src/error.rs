@@ -75,11 +75,8 @@ pub enum Error {
     #[error(transparent)]
     Name(#[from] crate::identity::NameError),
     /// An address does not parse.
-    #[error("`{address}` is not an address: write host:port, [ipv6]:port or key@host:port")]
-    Address {
-        /// What was given.
-        address: String,
-    },
+    #[error(transparent)]
+    Address(#[from] crate::address::AddressError),
     /// The text is empty.
     #[error("the message has no text")]
     EmptyText,
@@ -175,7 +172,7 @@ impl Error {
         match self {
             Self::Config(_) => ErrorCode::InvalidArgument,
             Self::Name(_) => ErrorCode::InvalidName,
-            Self::Address { .. } => ErrorCode::InvalidAddress,
+            Self::Address(_) => ErrorCode::InvalidAddress,
             Self::EmptyText => ErrorCode::EmptyText,
             Self::TextTooLong { .. } => ErrorCode::TextTooLong,
             Self::OutboxFull { .. } => ErrorCode::OutboxFull,

@@ -3,7 +3,10 @@
 //! [`Client`] is the handle that applications hold. Below it everything that decides is a plain struct that never
 //! waits, never reads a clock and never touches a socket; `ARCHITECTURE.md` shows how they fit together.
 #![forbid(unsafe_code)]
+// Tests on virtual time need a first instant; only differences from it matter.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+mod address;
 #[cfg(feature = "runtime")]
 mod client;
 mod codec;
@@ -23,6 +26,7 @@ pub mod transport;
 pub mod user;
 pub mod wire;
 
+pub use address::{AddressError, BootstrapAddress};
 #[cfg(feature = "runtime")]
 pub use client::{Client, HistoryEntry, MAX_HISTORY_PAGE, SHUTDOWN_TIMEOUT, Statistics};
 pub use config::{Config, ConfigBuilder, ConfigError};

@@ -58,11 +58,12 @@ pub struct KnownContact {
     round_trip: RoundTrip,
     /// Requests in a row without an answer.
     failures: u8,
+    last_failure: Option<Instant>,
 }
 
 impl KnownContact {
     fn new(contact: Contact, now: Instant) -> Self {
-        Self { contact, last_seen: now, round_trip: RoundTrip::default(), failures: 0 }
+        Self { contact, last_seen: now, round_trip: RoundTrip::default(), failures: 0, last_failure: None }
     }
 
     /// Returns the contact.
@@ -87,6 +88,12 @@ impl KnownContact {
     #[must_use]
     pub const fn is_suspect(&self) -> bool {
         self.failures > 0 && self.is_live()
+    }
+
+    /// Returns when it last left a request unanswered.
+    #[must_use]
+    pub const fn last_failure(&self) -> Option<Instant> {
+        self.last_failure
     }
 
     /// Returns how long a lookup waits for it: smoothed round trip + 4 x variation (RFC 6298), within bounds.
@@ -174,13 +181,14 @@ impl KBucket {
     /// Counts a request that a contact left unanswered; `true` if that has just made it stale.
     ///
     /// A stale contact stays until another can take its place: when the network itself is down nobody can.
-    pub fn handle_failure(&mut self, id: NodeId) -> bool {
+    pub fn handle_failure(&mut self, id: NodeId, now: Instant) -> bool {
         let Some(known) = self.contacts.iter_mut().find(|known| known.contact.id() == id) else {
             self.replacements.retain(|known| known.contact.id() != id);
             return false;
         };
         let was_live = known.is_live();
         known.failures = known.failures.saturating_add(1);
+        known.last_failure = Some(now);
         was_live && !known.is_live()
     }
 
@@ -326,7 +334,7 @@ mod tests {
                         model.alive(number);
                     }
                     Step::Failure(number) => {
-                        bucket.handle_failure(contact(number).id());
+                        bucket.handle_failure(contact(number).id(), start);
                         model.failure(number);
                     }
                     Step::Replace => {

@@ -297,3 +297,180 @@ impl Candidate {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kademlia::NodeKey;
+
+    const CONFIG: LookupConfig = LookupConfig { k: 5, alpha: 3, wanted: None };
+
+    fn contact(number: u16) -> Contact {
+        let mut key = [0; 32];
+        key[..2].copy_from_slice(&number.to_be_bytes());
+        Contact::new(NodeKey::from_bytes(key), ([10, 0, 0, 1], 1 + number % 60_000).into())
+    }
+
+    fn sorted(mut contacts: Vec<Contact>, target: NodeId) -> Vec<Contact> {
+        contacts.sort_by_key(|contact| contact.id().distance(&target));
+        contacts
+    }
+
+    /// What happens to a request.
+    #[derive(Clone, Debug)]
+    enum Fate {
+        Answer(Vec<u16>),
+        Failure,
+        Silence,
+    }
+
+    fn fate() -> impl Strategy<Value = Fate> {
+        prop_oneof![
+            4 => proptest::collection::vec(0..300_u16, 0..8).prop_map(Fate::Answer),
+            1 => Just(Fate::Failure),
+            1 => Just(Fate::Silence),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn every_lookup_ends(fates in proptest::collection::vec(fate(), 1..60), target: [u8; 32], order: u64) {
+            let mut lookup = Lookup::new(NodeId::from_bytes(target), CONFIG);
+            lookup.add([contact(0), contact(1)]);
+            let (mut in_flight, mut silent) = (Vec::new(), VecDeque::new());
+            let mut asked = 0_usize;
+            while !lookup.is_done() {
+                while let Some(contact) = lookup.poll_request() {
+                    prop_assert!(asked < MAX_LOOKUP_REQUESTS);
+                    in_flight.push((contact, fates[asked % fates.len()].clone()));
+                    asked += 1;
+                }
+                if in_flight.is_empty() {
+                    // Nothing will be answered any more: the deadlines pass, and in the end the requests fail.
+                    let (id, step) = silent.pop_front().expect("a lookup that waits has something to wait for");
+                    match step {
+                        0 => lookup.handle_overdue(id),
+                        _ => lookup.handle_failure(id),
+                    }
+                    continue;
+                }
+                let (from, fate) = in_flight.remove(order as usize % in_flight.len());
+                match fate {
+                    Fate::Answer(closer) => {
+                        let closer: Vec<_> = closer.into_iter().map(contact).collect();
+                        lookup.handle_nodes(&from, &closer);
+                    }
+                    Fate::Failure => lookup.handle_failure(from.id()),
+                    Fate::Silence => {
+                        lookup.handle_slow(from.id());
+                        silent.extend([(from.id(), 0), (from.id(), 1)]);
+                    }
+                }
+            }
+            let outcome = lookup.into_outcome();
+            prop_assert!(outcome.closest.len() <= CONFIG.k);
+            prop_assert_eq!(&sorted(outcome.closest.clone(), NodeId::from_bytes(target)), &outcome.closest);
+        }
+
+        #[test]
+        fn a_lookup_finds_the_closest_of_an_honest_network(size in 1..200_u16, target: [u8; 32], seed: u16) {
+            let target = NodeId::from_bytes(target);
+            let nodes: Vec<_> = (0..size).map(contact).collect();
+            let mut lookup = Lookup::new(target, CONFIG);
+            lookup.add([contact(seed % size)]);
+            let mut asked = BTreeSet::new();
+            while !lookup.is_done() {
+                let from = lookup.poll_request().expect("with every request answered there is one to send");
+                prop_assert!(asked.insert(from.id()), "asked twice");
+                lookup.handle_nodes(&from, &known_to(&from, &nodes, target));
+            }
+            let mut naive = sorted(nodes, target);
+            naive.truncate(CONFIG.k);
+            prop_assert_eq!(lookup.into_outcome().closest, naive);
+        }
+    }
+
+    /// What a node answers that has full buckets of k, filled from the front of `nodes`.
+    fn known_to(node: &Contact, nodes: &[Contact], target: NodeId) -> Vec<Contact> {
+        let mut buckets = BTreeMap::<_, Vec<Contact>>::new();
+        for other in nodes {
+            if let Some(index) = node.id().distance(&other.id()).bucket_index() {
+                let bucket = buckets.entry(index).or_default();
+                if bucket.len() < CONFIG.k {
+                    bucket.push(*other);
+                }
+            }
+        }
+        let mut closest = sorted(buckets.into_values().flatten().collect(), target);
+        closest.truncate(CONFIG.k);
+        closest
+    }
+
+    fn drain(lookup: &mut Lookup) -> Vec<Contact> {
+        std::iter::from_fn(|| lookup.poll_request()).collect()
+    }
+
+    #[test]
+    fn alpha_requests_are_in_flight_and_k_once_nothing_comes_closer() {
+        let target = contact(0).id();
+        let mut lookup = Lookup::new(target, CONFIG);
+        lookup.add((0..20).map(contact));
+        let first = drain(&mut lookup);
+        assert_eq!(first.len(), CONFIG.alpha);
+        lookup.handle_nodes(&first[0], &[]);
+        assert_eq!(drain(&mut lookup).len(), 1);
+        lookup.handle_nodes(&first[1], &[]);
+        lookup.handle_nodes(&first[2], &[]);
+        // Five in all: three have answered, one waits.
+        assert_eq!(drain(&mut lookup).len(), 1);
+    }
+
+    #[test]
+    fn a_slow_contact_does_not_stall_the_others_and_may_still_answer() {
+        let target = contact(0).id();
+        let mut lookup = Lookup::new(target, CONFIG);
+        lookup.add((0..3).map(contact));
+        let asked = drain(&mut lookup);
+        lookup.handle_slow(asked[0].id());
+        lookup.handle_nodes(&asked[1], &[]);
+        lookup.handle_nodes(&asked[2], &[]);
+        assert!(!lookup.is_done(), "a slow contact has its grace");
+        let mut without = lookup.clone();
+        without.handle_overdue(asked[0].id());
+        assert!(without.is_done());
+        assert_eq!(without.into_outcome().closest.len(), 2);
+        lookup.handle_nodes(&asked[0], &[]);
+        assert_eq!(lookup.into_outcome().closest.len(), 3);
+    }
+
+    #[test]
+    fn an_invented_address_does_not_hide_a_node() {
+        let (target, seed, node) = (contact(0).id(), contact(1), contact(0));
+        let invented = Contact::new(node.key(), ([10, 9, 9, 9], 9).into());
+        let mut lookup = Lookup::new(target, CONFIG);
+        lookup.add([seed, contact(2)]);
+        drain(&mut lookup);
+        lookup.handle_nodes(&seed, &[invented]);
+        assert_eq!(drain(&mut lookup), [invented]);
+        lookup.handle_nodes(&contact(2), &[node]);
+        lookup.handle_failure(node.id());
+        assert_eq!(drain(&mut lookup), [node]);
+        lookup.handle_nodes(&node, &[]);
+        assert!(lookup.is_done());
+        assert_eq!(lookup.into_outcome().closest.first(), Some(&node));
+    }
+
+    #[test]
+    fn an_answer_that_was_not_asked_for_changes_nothing() {
+        let mut lookup = Lookup::new(contact(0).id(), CONFIG);
+        lookup.add([contact(1)]);
+        lookup.handle_nodes(&contact(1), &[contact(2)]);
+        lookup.handle_nodes(&contact(3), &[contact(2)]);
+        assert_eq!(drain(&mut lookup), [contact(1)]);
+        assert!(!lookup.is_done());
+    }
+}

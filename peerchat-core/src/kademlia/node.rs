@@ -27,11 +27,15 @@ mod publishing;
 mod replication;
 mod requests;
 mod searches;
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 /// How long the least recently seen contact of a full bucket may be silent before a newcomer makes us ask whether
 /// it is still there.
-const OLDEST_CHECK_AFTER: Duration = Duration::from_secs(60);
+const OLDEST_CHECK_AFTER: Duration = Duration::from_secs(900);
 
 /// Names a request that a [`Node`] sent.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -368,7 +372,7 @@ impl Node {
     /// Tells the table and whoever waits for it that a request has failed.
     fn fail(&mut self, call: &Call, now: Now) {
         self.stats.failures += 1;
-        let effect = self.table.handle_failure(call.to.id());
+        let effect = self.table.handle_failure(call.to.id(), now.instant);
         if let Some(promoted) = effect.promoted {
             self.hand_over_to(promoted);
         }

@@ -1,4 +1,4 @@
-//! [`Record`]: a signed value in the DHT, with a fixed header that holders read and a body that they do not.
+//! [`Record`]: a signed value in the DHT, with a fixed header that holders read and a body that they do not parse.
 
 use std::fmt;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::id::NodeId;
-use crate::identity::{KEY_LEN, PublicKey, SIGNATURE_LEN, SecretKey};
+use crate::identity::{KEY_LEN, PublicKey, SIGNATURE_LEN, SecretKey, UserId};
 use crate::time::Timestamp;
 
 /// Version of the record layout, its first byte.
@@ -76,7 +76,8 @@ impl fmt::Debug for RecordKey {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[repr(u8)]
 pub enum RecordKind {
-    /// A user name is claimed by the owner: the first owner a holder knows keeps the key.
+    /// A user name is claimed by the owner: the first owner a holder knows keeps the key. The body is the name, and
+    /// the key must be that name's.
     Claim = 1,
     /// A user's devices: the key must be the one of the owner's own id.
     User = 2,
@@ -187,12 +188,16 @@ impl Record {
             return Err(RecordError::Times);
         }
         let owner = PublicKey::from_bytes(owner).map_err(|_| RecordError::Owner)?;
-        if kind == RecordKind::User
-            && key != RecordKey::of_user(crate::identity::UserId::of(&owner).as_bytes())
-        {
+        let (signed, signature) = bytes.split_at(bytes.len() - SIGNATURE_LEN);
+        let body = signed.get(HEADER_LEN..).unwrap_or_default();
+        // Neither kind may stand under a key of the other: a claim on somebody's user key would keep their record out.
+        let belongs_at = match kind {
+            RecordKind::Claim => RecordKey::hash(b"name", body),
+            RecordKind::User => RecordKey::of_user(UserId::of(&owner).as_bytes()),
+        };
+        if key != belongs_at {
             return Err(RecordError::Key);
         }
-        let (signed, signature) = bytes.split_at(bytes.len() - SIGNATURE_LEN);
         let signature = signature.try_into().map_err(|_| RecordError::Length)?;
         if !owner.verifies(&[SIGNATURE_CONTEXT, signed].concat(), &signature) {
             return Err(RecordError::Signature);
@@ -248,7 +253,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::identity::UserId;
 
     const ISSUED: Timestamp = Timestamp::from_unix_ms(1_000_000);
 
@@ -282,17 +286,18 @@ mod tests {
             (RecordHeader { expires: ISSUED, ..good }, RecordError::Times),
             (RecordHeader { expires: longer, ..good }, RecordError::Times),
             (RecordHeader { key: RecordKey::of_name("alice"), ..good }, RecordError::Key),
+            (RecordHeader { kind: RecordKind::Claim, ..good }, RecordError::Key),
             (
-                RecordHeader {
-                    kind: RecordKind::Claim,
-                    owner: SecretKey::from_bytes(&[6; 32]).public(),
-                    ..good
-                },
-                RecordError::Signature,
+                RecordHeader { kind: RecordKind::Claim, key: RecordKey::of_name("bob"), ..good },
+                RecordError::Key,
             ),
         ] {
-            assert_eq!(Record::sign(&key, header, b""), Err(error));
+            assert_eq!(Record::sign(&key, header, b"alice"), Err(error));
         }
+        let claim = RecordHeader { kind: RecordKind::Claim, key: RecordKey::of_name("alice"), ..good };
+        assert!(Record::sign(&key, claim, b"alice").is_ok());
+        let foreign = RecordHeader { owner: SecretKey::from_bytes(&[6; 32]).public(), ..claim };
+        assert_eq!(Record::sign(&key, foreign, b"alice"), Err(RecordError::Signature));
         assert_eq!(Record::sign(&key, good, &[0; MAX_RECORD_BODY_LEN + 1]), Err(RecordError::Length));
         assert!(Record::sign(&key, good, &[0; MAX_RECORD_BODY_LEN]).is_ok());
     }

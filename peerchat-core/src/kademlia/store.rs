@@ -138,8 +138,9 @@ impl RecordStore {
 
     /// Returns the key of a record that is to be replicated by now, and puts its next turn at `next_at`.
     pub fn take_replication(&mut self, now: Instant, next_at: Instant) -> Option<RecordKey> {
-        let (_, distance) = *self.schedule.first().filter(|(at, _)| *at <= now)?;
-        let key = self.kept.get(&distance)?.record.header().key;
+        let (at, place) = *self.schedule.first().filter(|(at, _)| *at <= now)?;
+        self.schedule.remove(&(at, place));
+        let key = self.kept.get(&place)?.record.header().key;
         self.reschedule(&key, next_at);
         Some(key)
     }
@@ -267,7 +268,7 @@ mod tests {
         };
         let expires = issued.saturating_add(2 * DAY);
         let header = RecordHeader { kind, key, owner: secret.public(), sequence, issued, expires };
-        Record::sign(&secret, header, b"body").unwrap()
+        Record::sign(&secret, header, b"alice").unwrap()
     }
 
     fn user(owner: u8, sequence: u64) -> Record {

@@ -83,9 +83,9 @@ impl RoutingTable {
     }
 
     /// Counts a request that a contact left unanswered, and replaces it once it is stale and another waits.
-    pub fn handle_failure(&mut self, id: NodeId) -> FailureEffect {
+    pub fn handle_failure(&mut self, id: NodeId, now: Instant) -> FailureEffect {
         let Some(bucket) = self.bucket_of_mut(id) else { return FailureEffect::default() };
-        let has_gone_stale = bucket.handle_failure(id);
+        let has_gone_stale = bucket.handle_failure(id, now);
         if bucket.replacements().is_empty() || bucket.contacts().iter().all(KnownContact::is_live) {
             return FailureEffect { has_gone_stale, promoted: None };
         }
@@ -178,25 +178,22 @@ impl RoutingTable {
         }
     }
 
-    /// Returns the buckets without a contact that lie farther than the k-th closest one, farthest first: the
-    /// network surely has nodes in most of them.
+    /// Returns the farthest bucket without a contact, if it is farther than the k-th closest contact: then the network
+    /// surely has nodes in it.
     #[must_use]
-    pub fn missing_buckets(&self) -> Vec<usize> {
+    pub fn missing_bucket(&self) -> Option<usize> {
         let neighbours = self.closest(&self.own, self.k);
-        let Some(kth) = neighbours.get(self.k.saturating_sub(1)) else { return Vec::new() };
-        let Some(nearest) = self.index_of(kth.id()) else { return Vec::new() };
+        let nearest = self.index_of(neighbours.get(self.k.saturating_sub(1))?.id())?;
         let is_missing = |index: &usize| self.buckets.get(index).is_none_or(|b| b.contacts().is_empty());
-        (nearest + 1..NodeId::BITS).rev().filter(is_missing).collect()
+        (nearest + 1..NodeId::BITS).rev().find(is_missing)
     }
 
-    /// Tells whether no live contact but `except` is closer to `target` than the node itself.
+    /// Tells whether no live contact is closer to `target` than the node itself.
     #[must_use]
-    pub fn is_nearest(&self, target: &NodeId, except: Option<NodeId>) -> bool {
+    pub fn is_nearest(&self, target: &NodeId) -> bool {
         let distance = self.own.distance(target);
         let mut nearer = self.buckets.iter().filter(|(index, _)| distance.has_bit(**index));
-        !nearer.any(|(_, bucket)| {
-            bucket.contacts().iter().any(|known| known.is_live() && Some(known.contact().id()) != except)
-        })
+        !nearer.any(|(_, bucket)| bucket.contacts().iter().any(KnownContact::is_live))
     }
 
     /// Returns the buckets in the order of their distance from `target`.
@@ -235,5 +232,127 @@ impl RoutingTable {
 
     fn bucket_of_mut(&mut self, id: NodeId) -> Option<&mut KBucket> {
         self.buckets.get_mut(&self.index_of(id)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::kademlia::{NodeKey, STALE_AFTER_FAILURES};
+
+    const OWN: NodeId = NodeId::from_bytes([0; 32]);
+
+    fn contact(number: u16) -> Contact {
+        let mut key = [0; 32];
+        key[..2].copy_from_slice(&number.to_be_bytes());
+        Contact::new(NodeKey::from_bytes(key), SocketAddr::from(([10, 0, 0, 1], 1 + number % 60_000)))
+    }
+
+    fn global(number: u16, subnet: u8) -> Contact {
+        Contact::new(contact(number).key(), SocketAddr::from(([8, 8, subnet, 1], 1)))
+    }
+
+    proptest! {
+        #[test]
+        fn closest_is_what_sorting_everything_yields(
+            numbers in proptest::collection::btree_set(any::<u16>(), 0..200),
+            stale in proptest::collection::vec(any::<u16>(), 0..20),
+            target: [u8; 32],
+            count in 0..30_usize,
+        ) {
+            let (mut table, now) = (RoutingTable::new(OWN, 5), Instant::now());
+            for &number in &numbers {
+                table.handle_alive(contact(number), now);
+            }
+            for number in stale {
+                for _ in 0..STALE_AFTER_FAILURES {
+                    table.handle_failure(contact(number).id(), now);
+                }
+            }
+            let target = NodeId::from_bytes(target);
+            let live = table.iter().filter(|known| known.is_live());
+            let mut naive: Vec<_> = live.map(|known| *known.contact()).collect();
+            naive.sort_by_key(|contact| contact.id().distance(&target));
+            let is_nearest = naive.first().is_none_or(|c| OWN.distance(&target) < c.id().distance(&target));
+            prop_assert_eq!(table.is_nearest(&target), is_nearest);
+            naive.truncate(count);
+            prop_assert_eq!(table.closest(&target, count), naive);
+        }
+
+        #[test]
+        fn no_subnet_fills_the_table(
+            contacts in proptest::collection::vec((0..500_u16, 0..3_u8), 0..300),
+            failing in proptest::collection::vec(0..500_u16, 0..50),
+        ) {
+            let (mut table, now) = (RoutingTable::new(OWN, 5), Instant::now());
+            for (number, subnet) in contacts {
+                table.handle_alive(global(number, subnet), now);
+            }
+            for number in failing {
+                for _ in 0..STALE_AFTER_FAILURES {
+                    table.handle_failure(contact(number).id(), now);
+                }
+            }
+            let of_subnet = |known: &&KnownContact, subnet| {
+                known.contact().address().ip() == std::net::IpAddr::from([8, 8, subnet, 1])
+            };
+            for subnet in 0..3 {
+                prop_assert!(table.iter().filter(|known| of_subnet(known, subnet)).count() <= MAX_PER_SUBNET);
+                for bucket in table.buckets.values() {
+                    let count = bucket.contacts().iter().filter(|known| of_subnet(known, subnet)).count();
+                    prop_assert!(count <= MAX_PER_SUBNET_AND_BUCKET);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn private_addresses_are_exempt_from_diversity() {
+        let (mut table, now) = (RoutingTable::new(OWN, 20), Instant::now());
+        (0..40).for_each(|number| _ = table.handle_alive(contact(number), now));
+        assert!(table.iter().count() > MAX_PER_SUBNET);
+    }
+
+    #[test]
+    fn a_contact_that_moves_into_a_crowded_subnet_is_dropped() {
+        let (mut table, now) = (RoutingTable::new(OWN, 20), Instant::now());
+        let beside: Vec<_> =
+            (0..100).filter(|number| table.index_of(contact(*number).id()) == Some(255)).take(3).collect();
+        let [a, b, c] = beside[..] else { panic!("three of a hundred ids lie in the farther half") };
+        assert_eq!(table.handle_alive(global(a, 1), now), Insertion::Bucket(Heard::Added));
+        assert_eq!(table.handle_alive(global(b, 1), now), Insertion::Bucket(Heard::Added));
+        assert_eq!(table.handle_alive(global(c, 2), now), Insertion::Bucket(Heard::Added));
+        assert_eq!(table.handle_alive(global(a, 1), now), Insertion::Bucket(Heard::Refreshed));
+        assert_eq!(table.handle_alive(global(c, 1), now), Insertion::Crowded);
+        assert_eq!(table.get(contact(c).id()).map(KnownContact::contact), None);
+    }
+
+    #[test]
+    fn a_table_is_not_emptied_when_everybody_fails() {
+        let (mut table, now) = (RoutingTable::new(OWN, 5), Instant::now());
+        (0..200).for_each(|number| _ = table.handle_alive(contact(number), now));
+        let before = table.iter().count();
+        for _ in 0..5 {
+            (0..200).for_each(|number| _ = table.handle_failure(contact(number).id(), now));
+        }
+        assert_eq!(table.iter().count(), before);
+        assert_eq!(table.closest(&OWN, 20), []);
+        assert_eq!(table.ranked().len(), before);
+    }
+
+    #[test]
+    fn a_silent_bucket_is_due_for_refresh_within_the_hour_and_a_quarter() {
+        let (mut table, now) = (RoutingTable::new(OWN, 5), Instant::now());
+        assert_eq!(table.next_refresh(), None);
+        table.handle_alive(contact(1), now);
+        let (at, index) = table.next_refresh().unwrap();
+        assert!(at >= now + REFRESH_AFTER && at <= now + REFRESH_AFTER * 5 / 4);
+        let later = now + Duration::from_secs(600);
+        table.handle_alive(contact(1), later);
+        assert_eq!(table.next_refresh(), Some((at + Duration::from_secs(600), index)));
     }
 }

@@ -2,8 +2,8 @@
 
 use super::chat::{ChatRequest, ChatResponse, Content, DeliverRefusal, Delivery};
 use super::directory::conversation_of;
+use super::machine::{CallTag, User};
 use super::sender::{Sender, Step};
-use super::user::{CallTag, User};
 use crate::event::MessageState;
 use crate::identity::{Recipient, UserId};
 use crate::kademlia::Contact;

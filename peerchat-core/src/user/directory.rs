@@ -166,14 +166,6 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_under_another_names_key_is_no_claim() {
-        let key = SecretKey::from_bytes(&[1; 32]);
-        let header = header(&key, RecordKind::Claim, RecordKey::of_name("bob"), None, NOW);
-        let forged = Record::sign(&key, header, b"alice").unwrap();
-        assert_eq!(claimed_name(&forged), None);
-    }
-
-    #[test]
     fn a_user_record_with_four_devices_fits() {
         let device = |seed: u8| Device {
             node: NodeKey::from_bytes([seed; 32]),

@@ -6,21 +6,21 @@
 mod chat;
 mod delivering;
 mod directory;
+mod machine;
 mod people;
 mod receiving;
 mod registration;
 mod searching;
 mod sender;
 mod streams;
-mod user;
 
 pub use chat::{ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery};
 pub use directory::{Device, MAX_DEVICES, Verdict};
+pub use machine::{
+    CallTag, Effect, FoundUser, LookupError, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, MAX_OUTBOX, PushError,
+    RequestTag, SearchId, SearchOutcome, User, UserAction, UserConfig,
+};
 #[cfg(feature = "runtime")]
 pub(crate) use receiving::received_event;
 pub use sender::MAX_IN_FLIGHT;
 pub use streams::MAX_HELD;
-pub use user::{
-    CallTag, Effect, FoundUser, LookupError, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, MAX_OUTBOX, PushError,
-    RequestTag, SearchId, SearchOutcome, User, UserAction, UserConfig,
-};

@@ -2,7 +2,7 @@
 
 use super::chat::{ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery};
 use super::directory::{Verdict, claimed_name, conversation_of, devices, judge};
-use super::user::{Effect, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, RequestTag, SearchOutcome, User};
+use super::machine::{Effect, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, RequestTag, SearchOutcome, User};
 use crate::event::{Event, ReceivedMessage};
 use crate::identity::{Recipient, UserId, UserName};
 use crate::kademlia::{Contact, Record};

@@ -1,8 +1,8 @@
 //! What [`User`] does with the answers of the directory.
 
 use super::directory::{CLAIM_WITNESSES, Device, USER_WITNESSES, Verdict, devices, judge, newest};
+use super::machine::{Effect, FoundUser, LookupError, SearchId, SearchOutcome, Timer, User};
 use super::sender::Step;
-use super::user::{Effect, FoundUser, LookupError, SearchId, SearchOutcome, Timer, User};
 use crate::error::ErrorCode;
 use crate::event::{CommandId, MessageState};
 use crate::identity::{Recipient, UserId, UserName};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::user::CallTag;
+use super::machine::CallTag;
 use crate::event::MessageState;
 use crate::save::{ConversationId, SavedMessage, StreamId};
 use crate::time::{Now, Timestamp};

@@ -115,7 +115,7 @@ fn the_largest_messages_fit_one_datagram() {
     assert!(nodes.body.len() <= crate::transport::MAX_EARLY_RESPONSE_LEN, "{}", nodes.body.len());
     let deliver = Request::Chat(ChatRequest::Deliver(delivery)).encode();
     assert!(deliver.body.len() <= crate::transport::MAX_BODY_LEN, "{}", deliver.body.len());
-    assert!(MAX_RECORD_LEN + 4 <= crate::transport::MAX_EARLY_RESPONSE_LEN);
+    const { assert!(MAX_RECORD_LEN + 4 <= crate::transport::MAX_EARLY_RESPONSE_LEN) };
 }
 
 #[test]

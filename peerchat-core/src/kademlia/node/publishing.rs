@@ -150,6 +150,7 @@ impl Node {
 
     /// Sends STOREs that wait, as many as may be on their way: our own first, then hand-overs.
     pub(super) fn pump_stores(&mut self, now: Now) {
+        self.resume_handovers();
         let mut budget = HANDOVER_STEP;
         while self.calls.store_count() < MAX_STORES_IN_FLIGHT {
             let queued = self.publishing.queue.pop_front();

@@ -72,7 +72,6 @@ impl Node {
 
     /// Returns the next STORE of a hand-over, considering at most `budget` records.
     pub(super) fn next_handover(&mut self, budget: &mut usize, now: Now) -> Option<(Contact, Why)> {
-        self.replication.resume_at = None;
         while let Some(handover) = self.replication.handovers.front_mut() {
             let Some((place, record)) = self.store.next_after(handover.considered) else {
                 self.replication.handovers.pop_front();
@@ -90,6 +89,11 @@ impl Node {
             }
         }
         None
+    }
+
+    /// Notes that handing over goes on now.
+    pub(super) const fn resume_handovers(&mut self) {
+        self.replication.resume_at = None;
     }
 
     /// Begins to replicate and drops what is due.
@@ -149,7 +153,7 @@ impl Node {
         while let Some((place, record)) = self.store.next_after(considered) {
             considered = Some(place);
             let key = record.header().key;
-            if self.table.is_nearest(&key.place(), None) && self.is_among_closest_known(&key.place(), lost) {
+            if self.table.is_nearest(&key.place()) && self.is_among_closest_known(&key.place(), lost) {
                 let at = now.instant + self.jittered(REPLACE_HOLDER_AFTER);
                 self.store.hasten_replication(&key, at);
             }

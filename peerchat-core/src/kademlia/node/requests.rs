@@ -3,7 +3,7 @@
 use super::super::bucket::KnownContact;
 use super::super::contact::{AddressFamily, Contact};
 use super::super::id::NodeId;
-use super::super::record::{Record, RecordKey};
+use super::super::record::Record;
 use super::super::rpc::{Rpc, RpcReply, StoreRefusal};
 use super::super::store::Put;
 use super::{Node, NodeWrite, is_in_scope};
@@ -35,36 +35,25 @@ impl Node {
         let time = self.wall_time(now);
         let replicate_at = self.replication_turn(now);
         let put = self.store.put(record.clone(), time, replicate_at);
-        self.note_put(record, &put);
-        put
-    }
-
-    pub(super) fn restore_record(&mut self, bytes: &[u8], now: Now) {
-        let time = self.wall_time(now);
-        let replicate_at = self.replication_turn(now);
-        let key = Record::key_of(bytes);
-        let is_kept = Record::parse(bytes).is_ok_and(|record| {
-            !matches!(self.store.restore(record, time, replicate_at), Put::Refused { .. })
-        });
-        if let Some(key) = key
-            && !is_kept
-        {
-            self.writes.push_back(NodeWrite::RecordGone { key });
-        }
-    }
-
-    pub(super) fn forget_saved(&mut self, key: RecordKey) {
-        self.writes.push_back(NodeWrite::RecordGone { key });
-    }
-
-    fn note_put(&mut self, record: &Record, put: &Put) {
         if let Put::Kept { dropped } = put {
-            if let Some(key) = dropped {
-                self.forget_saved(*key);
-            }
+            self.writes.extend(dropped.map(|key| NodeWrite::RecordGone { key }));
             let bytes = record.as_bytes().to_vec();
             self.writes.push_back(NodeWrite::Record { key: record.header().key, bytes });
         }
+        put
+    }
+
+    /// Keeps a record that was saved, and asks for it to be forgotten if it may not be kept any more.
+    pub(super) fn restore_record(&mut self, bytes: &[u8], now: Now) {
+        let time = self.wall_time(now);
+        let replicate_at = self.replication_turn(now);
+        let put = Record::parse(bytes).map(|record| self.store.restore(record, time, replicate_at));
+        let gone = match put {
+            Ok(Put::Kept { dropped }) => dropped,
+            Ok(Put::Unchanged) => None,
+            Ok(Put::Refused { .. }) | Err(_) => Record::key_of(bytes),
+        };
+        self.writes.extend(gone.map(|key| NodeWrite::RecordGone { key }));
     }
 
     fn store_for_others(&mut self, bytes: &[u8], now: Now) -> RpcReply {

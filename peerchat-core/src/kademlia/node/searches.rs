@@ -1,6 +1,7 @@
 //! Lookups: begun by commands, by publications, by replication and by upkeep.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::super::contact::Contact;
 use super::super::id::NodeId;
@@ -11,6 +12,13 @@ use super::super::store;
 use super::calls::{Stage, Why};
 use super::{LookupId, Node, NodeEvent, PublishId, is_in_scope};
 use crate::time::Now;
+
+/// How many times k contacts a lookup starts with. Only if the k nearest are all gone, unnoticed, does it need more.
+const STARTING_POINTS: usize = 3;
+
+/// How long lookups skip a stale contact that has failed once more, so that each does not wait for it in turn.
+/// Lookups of the own id never skip any: after an outage everybody is stale.
+const SKIP_FAILED_FOR: Duration = Duration::from_secs(60);
 
 /// What a lookup is for, and so what happens when it is done.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,6 +35,12 @@ pub(super) enum Purpose {
     Publish(PublishId),
     /// The nodes to store a record at that we keep for others.
     Replicate(RecordKey),
+}
+
+impl Purpose {
+    const fn is_own(self) -> bool {
+        matches!(self, Self::Join | Self::Own)
+    }
 }
 
 #[derive(Debug)]
@@ -77,12 +91,12 @@ impl Node {
     /// seed is remembered and asked again while nobody answers.
     pub fn join(&mut self, seed: Contact, now: Now) -> LookupId {
         self.remember([seed]);
-        self.begin(self.own, None, Purpose::Join, Some(seed), now)
+        self.begin(self.own, Purpose::Join, Some(seed), now)
     }
 
     /// Looks up the k nodes closest to `target`.
     pub fn find_nodes(&mut self, target: NodeId, now: Now) -> LookupId {
-        self.begin(target, None, Purpose::Command, None, now)
+        self.begin(target, Purpose::Command, None, now)
     }
 
     /// Looks up the records that the nodes closest to `key` keep under it, and ends as soon as `wanted` nodes have
@@ -103,14 +117,14 @@ impl Node {
 
     /// Begins a FIND_NODE lookup for a purpose of our own.
     pub(super) fn search(&mut self, target: NodeId, purpose: Purpose, now: Now) {
-        self.begin(target, None, purpose, None, now);
+        self.begin(target, purpose, None, now);
     }
 
     /// Takes the answer to a lookup's request.
     pub(super) fn search_answered(&mut self, id: LookupId, from: &Contact, reply: RpcReply, now: Now) {
         match reply {
             RpcReply::Nodes(contacts) => {
-                let candidates = self.candidates(from, contacts);
+                let candidates = self.candidates(id, from, contacts, now);
                 if let Some(search) = self.searches.running.get_mut(&id) {
                     search.lookup.handle_nodes(from, &candidates);
                 }
@@ -164,16 +178,9 @@ impl Node {
         }
     }
 
-    fn begin(
-        &mut self,
-        target: NodeId,
-        key: Option<RecordKey>,
-        purpose: Purpose,
-        seed: Option<Contact>,
-        now: Now,
-    ) -> LookupId {
+    fn begin(&mut self, target: NodeId, purpose: Purpose, seed: Option<Contact>, now: Now) -> LookupId {
         let lookup = Lookup::new(target, self.lookup_config(None));
-        self.begin_lookup(Search { lookup, purpose, key }, seed, now)
+        self.begin_lookup(Search { lookup, purpose, key: None }, seed, now)
     }
 
     fn begin_lookup(&mut self, mut search: Search, seed: Option<Contact>, now: Now) -> LookupId {
@@ -192,9 +199,9 @@ impl Node {
         LookupConfig { k: self.config.k, alpha: self.config.alpha, wanted }
     }
 
-    /// Returns the k closest live contacts, and stale ones where those are fewer than alpha (Kademlia paper, 4.1).
+    /// Returns the closest live contacts, and stale ones where those are fewer than alpha (Kademlia paper, 4.1).
     fn starting_points(&self, target: &NodeId) -> Vec<Contact> {
-        let mut points = self.table.closest(target, self.config.k);
+        let mut points = self.table.closest(target, STARTING_POINTS * self.config.k);
         if points.len() < self.config.alpha {
             points.extend(self.table.closest_where(target, self.config.alpha, |known| !known.is_live()));
         }
@@ -202,30 +209,41 @@ impl Node {
     }
 
     /// Returns those of the reported contacts that a lookup may ask.
-    fn candidates(&mut self, reporter: &Contact, reported: Vec<Contact>) -> Vec<Contact> {
+    fn candidates(
+        &mut self,
+        id: LookupId,
+        reporter: &Contact,
+        reported: Vec<Contact>,
+        now: Now,
+    ) -> Vec<Contact> {
         let surplus = reported.len().saturating_sub(self.config.k);
         self.stats.refused_surplus += surplus as u64;
+        let is_own = self.searches.running.get(&id).is_some_and(|search| search.purpose.is_own());
         let mut candidates = Vec::with_capacity(reported.len() - surplus);
         for contact in reported.into_iter().take(self.config.k) {
             if !self.config.family.admits(&contact.address()) {
                 self.stats.refused_family += 1;
             } else if !is_in_scope(&contact, reporter) {
                 self.stats.refused_scope += 1;
-            } else if contact.id() != self.own {
-                candidates.extend(self.preferred(contact));
+            } else if contact.id() != self.own && (is_own || !self.has_just_failed(&contact, now)) {
+                candidates.push(self.at_proven_address(contact));
             }
         }
         candidates
     }
 
-    /// Returns the address that a contact proved to us rather than the one that somebody named; `None` if we know
-    /// at that address that it does not answer.
-    fn preferred(&self, named: Contact) -> Option<Contact> {
-        match self.table.get(named.id()) {
-            Some(known) if known.is_live() => Some(*known.contact()),
-            Some(known) if *known.contact() == named => None,
-            Some(_) | None => Some(named),
-        }
+    /// Returns a contact at the address that it proved to us rather than at the one that somebody named.
+    fn at_proven_address(&self, named: Contact) -> Contact {
+        let known = self.table.get(named.id()).filter(|known| known.is_live());
+        known.map_or(named, |known| *known.contact())
+    }
+
+    /// Tells whether we know that a contact is stale at that very address and has just failed again.
+    fn has_just_failed(&self, contact: &Contact, now: Now) -> bool {
+        let is_recent = |at| now.instant.saturating_duration_since(at) < SKIP_FAILED_FOR;
+        self.table.get(contact.id()).is_some_and(|known| {
+            known.contact() == contact && !known.is_live() && known.last_failure().is_some_and(is_recent)
+        })
     }
 
     /// Sends what a lookup wants to ask, and ends it when it is done.
@@ -262,7 +280,6 @@ impl Node {
             Purpose::Command => self.events.push_back(NodeEvent::LookupDone { id, outcome }),
             Purpose::Join => {
                 self.events.push_back(NodeEvent::LookupDone { id, outcome });
-                self.fill_missing_buckets(now);
                 self.found_itself(has_answers, now);
             }
         }
