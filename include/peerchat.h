@@ -525,7 +525,7 @@ peerchat_status_t peerchat_options_set_network(peerchat_options_t *options, cons
  * Binds this UDP address. Default: any port on every IPv4 and IPv6 address. Undoes peerchat_options_set_port.
  *
  * Never blocks.
- * @param address  "192.0.2.1:4600" or "[2001:db8::1]:4600", not a host name; port 0 for any. UTF-8.
+ * @param address  `192.0.2.1:4600` or `[2001:db8::1]:4600`, not a host name; port 0 for any. UTF-8.
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ADDRESS or
  *         PEERCHAT_ERR_INTERNAL.
  */
@@ -610,7 +610,7 @@ void peerchat_destroy(peerchat_t *client);
  * PEERCHAT_EVENT_BOOTSTRAPPED or PEERCHAT_EVENT_BOOTSTRAP_FAILED follows and repeats `*out_command_id`. May be
  * called again, with any number of addresses. Never blocks. Thread-safe.
  * @param client          The client.
- * @param address         "host:port", "[ipv6]:port", or "key@host:port", which accepts only the node with that
+ * @param address         `host:port`, `[ipv6]:port`, or `key@host:port`, which accepts only the node with that
  *                        key (see peerchat_node_key); without a key whoever answers is trusted. UTF-8; copied.
  * @param out_command_id  Receives the id of this call.
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ADDRESS,

@@ -529,7 +529,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_func_version() != 32275:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_peerchat_checksum_method_client_bootstrap() != 20866:
+    if lib.uniffi_peerchat_checksum_method_client_bootstrap() != 3811:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_close() != 18160:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -3508,7 +3508,7 @@ class ClientProtocol(typing.Protocol):
     
     def bootstrap(self, address: str) -> int:
         """
-        Joins the network through the node at an address: host:port, [ipv6]:port or key@host:port.
+        Joins the network through the node at an address: `host:port`, `[ipv6]:port` or `key@host:port`.
 
         Returns the call's id at once; a Bootstrapped or BootstrapFailed event follows with the same id.
 
@@ -3695,7 +3695,7 @@ class Client(ClientProtocol):
         return inst
     def bootstrap(self, address: str) -> int:
         """
-        Joins the network through the node at an address: host:port, [ipv6]:port or key@host:port.
+        Joins the network through the node at an address: `host:port`, `[ipv6]:port` or `key@host:port`.
 
         Returns the call's id at once; a Bootstrapped or BootstrapFailed event follows with the same id.
 

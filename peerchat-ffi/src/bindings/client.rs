@@ -240,7 +240,7 @@ impl Client {
         self.inner.local_address().to_string()
     }
 
-    /// Joins the network through the node at an address: host:port, [ipv6]:port or key@host:port.
+    /// Joins the network through the node at an address: `host:port`, `[ipv6]:port` or `key@host:port`.
     ///
     /// Returns the call's id at once; a Bootstrapped or BootstrapFailed event follows with the same id.
     ///

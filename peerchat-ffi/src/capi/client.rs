@@ -104,7 +104,7 @@ pub extern "C" fn peerchat_destroy(client: Option<repr_c::Box<peerchat_t>>) {
 /// PEERCHAT_EVENT_BOOTSTRAPPED or PEERCHAT_EVENT_BOOTSTRAP_FAILED follows and repeats `*out_command_id`. May be
 /// called again, with any number of addresses. Never blocks. Thread-safe.
 /// @param client          The client.
-/// @param address         "host:port", "[ipv6]:port", or "key@host:port", which accepts only the node with that
+/// @param address         `host:port`, `[ipv6]:port`, or `key@host:port`, which accepts only the node with that
 ///                        key (see peerchat_node_key); without a key whoever answers is trusted. UTF-8; copied.
 /// @param out_command_id  Receives the id of this call.
 /// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ADDRESS,

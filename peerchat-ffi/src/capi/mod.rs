@@ -1,7 +1,7 @@
 //! The C ABI. Its doc comments become `include/peerchat.h`; `header` makes it, `cbindgen.toml` opens it.
 //!
 //! Signatures use only what cbindgen renders rightly: `Option<&T>`, `Option<&mut T>`,
-//! `Option<&mut MaybeUninit<T>>`, `Option<repr_c::Box<T>>`, [`CStrArg`], plain numbers, and raw pointers with a
+//! `Option<&mut MaybeUninit<T>>`, `Option<repr_c::Box<T>>`, `CStrArg`, plain numbers, and raw pointers with a
 //! length. Every body sits in `guard`. Enums *from* C arrive as integers.
 #![allow(
     non_camel_case_types,

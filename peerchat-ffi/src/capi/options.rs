@@ -166,7 +166,7 @@ pub extern "C" fn peerchat_options_set_network(
 /// Binds this UDP address. Default: any port on every IPv4 and IPv6 address. Undoes peerchat_options_set_port.
 ///
 /// Never blocks.
-/// @param address  "192.0.2.1:4600" or "[2001:db8::1]:4600", not a host name; port 0 for any. UTF-8.
+/// @param address  `192.0.2.1:4600` or `[2001:db8::1]:4600`, not a host name; port 0 for any. UTF-8.
 /// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ADDRESS or
 ///         PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
