@@ -1,0 +1,356 @@
+"""The client: a running node, with a user on top of it unless it was opened without one."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import time
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any
+
+from ._native import native
+from .errors import ClosedError, translated
+from .events import Event, State, from_native, from_unix_ms
+
+#: How long a blocking wait stays inside the library, where Ctrl-C does not reach it, in seconds.
+_SLICE = 0.2
+
+
+@dataclass(frozen=True)
+class FoundUser:
+    """What a lookup of a name found."""
+
+    #: The name in the form in which names are compared.
+    name: str
+    #: The person behind it.
+    user_id: str
+    #: The first 8 characters of the person's id.
+    fingerprint: str
+    #: The node that their device last announced.
+    node_id: str
+    #: Where that node was last announced to be, one per address family at most.
+    addresses: list[str]
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One message of the history."""
+
+    #: Names the message in this profile.
+    id: str
+    #: Its place in the history of the profile, for paging.
+    position: int
+    #: The other person of the conversation: `alice` or `alice#7kq2m4xd`.
+    peer: str
+    #: Whether this profile's user wrote it.
+    is_own: bool
+    #: What was written.
+    text: str
+    #: When it was written, by the writer's clock.
+    sent: datetime
+    #: When it was saved here.
+    received: datetime
+    #: How far it has come; None for a received message.
+    state: State | None
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Counts since the client was opened, but for the gauges."""
+
+    #: Contacts in the routing table now.
+    contact_count: int
+    #: Records kept for the network now.
+    record_count: int
+    #: Messages of our own that are not finished now.
+    outbox_count: int
+    #: Encrypted links that are up now.
+    link_count: int
+    #: Datagrams sent.
+    datagrams_sent: int
+    #: Datagrams received, dropped ones included.
+    datagrams_received: int
+    #: Bytes of UDP payload sent.
+    bytes_sent: int
+    #: Bytes of UDP payload received.
+    bytes_received: int
+    #: Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
+    dropped: int
+
+
+class Events:
+    """The events of a client, for `async for` and for `for`; both end when the client is closed."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        try:
+            return await self._client.next_event()
+        except ClosedError:
+            raise StopAsyncIteration from None
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        try:
+            while True:
+                if (event := self._client.poll(None)) is not None:
+                    return event
+        except ClosedError:
+            raise StopIteration from None
+
+
+class Client:
+    """A running node, with a user on top of it unless it was opened without one.
+
+    Opening blocks briefly, on the disk only. Close it with `async with`, with `with`, or by `shutdown`. Every method
+    may be called from any thread; coroutines belong to their event loop, as all do.
+    """
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str] | None = None,
+        *,
+        user: str | None = None,
+        network: str | None = None,
+        bind: str | None = None,
+        port: int | None = None,
+        k: int | None = None,
+        alpha: int | None = None,
+        message_lifetime: timedelta | None = None,
+    ) -> None:
+        """Opens the profile, binds the socket and starts the node.
+
+        `data_dir` is made if it is missing; None keeps the profile in memory, where it is gone when the client
+        closes. `user` None opens a node that serves the network and nobody in particular. `bind` is ip:port and
+        excludes `port`; the default is any port on every address. `message_lifetime` is how long an undelivered
+        message is retried, by default 30 days.
+        """
+        options = native.ClientOptions(
+            data_dir=None if data_dir is None else os.fspath(data_dir),
+            user=user,
+            network=network,
+            bind=bind,
+            port=port,
+            k=k,
+            alpha=alpha,
+            message_lifetime_ms=None if message_lifetime is None else message_lifetime // timedelta(milliseconds=1),
+        )
+        with translated():
+            self._native = native.Client(options)
+        #: The wait for the next event, which outlives an `await` that was cancelled: its event goes to the next one.
+        self._pending: asyncio.Future[Any] | None = None
+        _open_clients.add(self)
+
+    @property
+    def user_name(self) -> str | None:
+        """The user's name in the form in which names are compared, None for a node without a user."""
+        name: str | None = self._native.user_name()
+        return name
+
+    @property
+    def user_id(self) -> str | None:
+        """The user's id, None for a node without a user."""
+        user: str | None = self._native.user_id()
+        return user
+
+    @property
+    def user_fingerprint(self) -> str | None:
+        """The first 8 characters of the user's id, None for a node without a user."""
+        fingerprint: str | None = self._native.user_fingerprint()
+        return fingerprint
+
+    @property
+    def node_id(self) -> str:
+        """The node's id."""
+        node: str = self._native.node_id()
+        return node
+
+    @property
+    def node_key(self) -> str:
+        """The node's key, the part before @ in key@host:port."""
+        key: str = self._native.node_key()
+        return key
+
+    @property
+    def local_address(self) -> str:
+        """The UDP address that the node is bound to, with the port that the system chose."""
+        address: str = self._native.local_address()
+        return address
+
+    def bootstrap(self, address: str) -> int:
+        """Joins the network through the node at host:port, [ipv6]:port or key@host:port.
+
+        Returns an id at once; `events.Bootstrapped` or `events.BootstrapFailed` follows with the same id.
+        """
+        with translated():
+            command_id: int = self._native.bootstrap(address)
+        return command_id
+
+    async def send(self, recipient: str, text: str) -> str:
+        """Saves a text for sending and returns its id once it is on disk; `events.MessageState` tells the rest.
+
+        `recipient` is `alice` or `alice#7kq2m4xd`. Cancelling the call does not take the message back.
+        """
+        with translated():
+            message_id: str = await self._native.send(recipient, text)
+        return message_id
+
+    def send_blocking(self, recipient: str, text: str) -> str:
+        """Does what `send` does, outside of asyncio. It waits for the disk, never for the network."""
+        with translated():
+            message_id: str = self._native.send_blocking(recipient, text)
+        return message_id
+
+    def events(self) -> Events:
+        """Returns the events from now on, for `async for` or for `for`, until the client is closed."""
+        return Events(self)
+
+    async def next_event(self) -> Event:
+        """Waits for the next event. Asking for the next one confirms the last; cancelling the call loses none."""
+        while True:
+            pending = self._pending_event()
+            await asyncio.wait([pending])
+            if self._pending is pending:
+                self._pending = None
+                with translated():
+                    return from_native(pending.result())
+            # Another coroutine waited for the same event and has taken it.
+
+    def _pending_event(self) -> asyncio.Future[Any]:
+        pending = self._pending
+        if pending is None or pending.cancelled() or pending.get_loop() is not asyncio.get_running_loop():
+            pending = asyncio.ensure_future(self._native.next_event())
+            # If nobody asks again, nobody needs to hear that the client was closed.
+            pending.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._pending = pending
+        return pending
+
+    def poll(self, timeout: float | None = 0) -> Event | None:
+        """Waits up to `timeout` seconds (None: for ever) for the next event, outside of asyncio.
+
+        Ctrl-C interrupts it. Do not use it and `next_event` of the same client by turns.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = _SLICE if deadline is None else min(_SLICE, max(0.0, deadline - time.monotonic()))
+            with translated():
+                event = self._native.poll(round(left * 1000))
+            if event is not None:
+                return from_native(event)
+            if deadline is not None and time.monotonic() >= deadline:
+                return None
+
+    def message_state(self, message_id: str) -> State:
+        """Returns how far a message of our own has come."""
+        with translated():
+            return State(self._native.message_state(message_id).value)
+
+    def history(self, peer: str, *, before: int | None = None, limit: int = 50) -> list[HistoryEntry]:
+        """Returns up to `limit` messages of the conversation with `peer`, the latest first.
+
+        `before` is the `position` of an entry, to go on from there. Reads the disk on the calling thread.
+        """
+        with translated():
+            entries = self._native.history(peer, before, limit)
+        return [_history_entry(entry) for entry in entries]
+
+    async def lookup(self, name: str) -> FoundUser:
+        """Looks a name up in the directory."""
+        with translated():
+            found = await self._native.lookup(name)
+        return FoundUser(**vars(found))
+
+    def lookup_wait(self, name: str) -> FoundUser:
+        """Does what `lookup` does, outside of asyncio. It waits for the network, some seconds at most."""
+        with translated():
+            found = self._native.lookup_wait(name)
+        return FoundUser(**vars(found))
+
+    def statistics(self) -> Statistics:
+        """Returns counts and gauges."""
+        with translated():
+            statistics = self._native.statistics()
+        return Statistics(**vars(statistics))
+
+    def close(self) -> None:
+        """Closes the client and returns at once: waiting calls raise `ClosedError`, and so do later ones."""
+        self._native.close()
+
+    def shutdown(self) -> bool:
+        """Closes the client and waits, up to 1.5 seconds, until its port and profile are free again.
+
+        Returns whether they are.
+        """
+        _open_clients.discard(self)
+        is_done: bool = self._native.shutdown()
+        return is_done
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.shutdown()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        await asyncio.to_thread(self.shutdown)
+
+
+def profile_exists(data_dir: str | os.PathLike[str], user: str) -> bool:
+    """Tells whether a data directory holds a profile of this user, without opening it."""
+    with translated():
+        exists: bool = native.profile_exists(os.fspath(data_dir), user)
+    return exists
+
+
+def version() -> str:
+    """Returns the version of the library."""
+    text: str = native.version()
+    return text
+
+
+def _history_entry(entry: Any) -> HistoryEntry:
+    return HistoryEntry(
+        id=entry.id,
+        position=entry.position,
+        peer=entry.peer,
+        is_own=entry.is_own,
+        text=entry.text,
+        sent=from_unix_ms(entry.sent_unix_ms),
+        received=from_unix_ms(entry.received_unix_ms),
+        state=None if entry.state is None else State(entry.state.value),
+    )
+
+
+_open_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+@atexit.register
+def _shut_down_at_exit() -> None:
+    """Ends the nodes while there is an interpreter: their threads must not call into one that is gone."""
+    for client in list(_open_clients):
+        client.shutdown()

@@ -1,0 +1,772 @@
+/*
+ * peerchat.h - chat without servers.
+ *
+ * People find one another by name in a network of equal nodes and write to one another. A client is one such node,
+ * with a user on top of it. This file is generated from peerchat-ffi/src/capi and never edited by hand; what holds
+ * for every function is said here once.
+ *
+ * Calls and events
+ *     Nothing here waits for the network but peerchat_poll, and that only as long as you say. A call that needs the
+ *     network returns an id at once, and an event with that id tells the outcome later: an unreachable bootstrap
+ *     address or an unknown recipient is an event, not a status. peerchat_create, peerchat_send,
+ *     peerchat_message_state and peerchat_profile_exists wait for the disk; peerchat_destroy blocks up to 2 seconds.
+ *
+ *         peerchat_options_t *options;
+ *         peerchat_t *client;
+ *         peerchat_event_t *event;
+ *         peerchat_options_new(&options);
+ *         peerchat_options_set_data_dir(options, "/home/alice/.peerchat");
+ *         peerchat_options_set_user(options, "alice");
+ *         if (peerchat_create(options, &client) != PEERCHAT_OK)
+ *             fprintf(stderr, "%s\n", peerchat_last_error());
+ *         peerchat_options_free(options);
+ *         ...
+ *         while (peerchat_poll(client, PEERCHAT_WAIT_FOREVER, &event) == PEERCHAT_OK) {
+ *             if (event->kind == PEERCHAT_EVENT_MESSAGE)
+ *                 printf("%s: %s\n", event->name, event->text);
+ *             peerchat_event_free(event);
+ *         }
+ *         peerchat_destroy(client);
+ *
+ *     A program with a loop of its own waits for the descriptor of peerchat_fd and polls with a timeout of 0.
+ *
+ * Ownership
+ *     Four things are yours to free, each by its own function: a client (peerchat_destroy), options
+ *     (peerchat_options_free), an event (peerchat_event_free) and a string that a `char **out_...` parameter
+ *     received (peerchat_string_free). All four accept NULL, nothing else does. Never use free(3) on them. Whatever
+ *     you pass in is copied or read during the call; the library keeps no pointer of yours. An output parameter is
+ *     written on success only (PEERCHAT_OK).
+ *
+ * Threads
+ *     Every function may be called from every thread, at the same time and on the same client, with two exceptions:
+ *     options belong to one thread at a time, and peerchat_destroy comes last and alone. peerchat_close may be
+ *     called from any thread while others wait: it wakes them, and later calls return PEERCHAT_ERR_CLOSED. The
+ *     library has threads of its own, which never run your code; do not fork(2) while a client lives, unless exec
+ *     follows. Nothing here may be called from a signal handler.
+ *
+ * Strings
+ *     UTF-8, both ways, and ended by a NUL; only message texts have a length beside them instead. Input that is not
+ *     UTF-8 is refused. No string that you receive is NULL. Ids and keys are text: print them, compare them with
+ *     strcmp(3). A message id is 16 bytes: compare them with memcmp(3).
+ *
+ * Time
+ *     A timeout is in milliseconds, measured with a clock that does not jump. A name that ends in `_unix_ms` is wall
+ *     clock time in milliseconds since 1970-01-01 00:00 UTC.
+ *
+ * Errors
+ *     A function that can fail returns a peerchat_status_t: PEERCHAT_OK, PEERCHAT_NO_EVENT, or an error, which is
+ *     negative. peerchat_last_error has the words to the last error of this thread, with what to do about it;
+ *     peerchat_status_name has its name. PEERCHAT_ERR_INTERNAL is a bug in peerchat: please report the words. A
+ *     failed call changed nothing.
+ *
+ * Versions
+ *     Names and numbers are never reused and keep their meaning. A later version may add functions, statuses, kinds
+ *     of events, and members at the end of peerchat_event_t (`struct_size` tells how far it reaches): treat an
+ *     unknown error as an error, and ignore unknown events. PEERCHAT_VERSION is the version of this header,
+ *     peerchat_version() that of the library.
+ */
+
+
+#ifndef PEERCHAT_H
+#define PEERCHAT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * The version of this header; peerchat_version() is that of the library.
+ */
+#define PEERCHAT_VERSION "0.1.0"
+#define PEERCHAT_VERSION_MAJOR 0
+#define PEERCHAT_VERSION_MINOR 1
+#define PEERCHAT_VERSION_PATCH 0
+
+/**
+ * Longest text of a message, in bytes of UTF-8.
+ */
+#define PEERCHAT_MAX_TEXT_LEN 1000
+
+/**
+ * Length of a message id, in bytes.
+ */
+#define PEERCHAT_MESSAGE_ID_LEN 16
+
+/**
+ * A timeout that never ends.
+ */
+#define PEERCHAT_WAIT_FOREVER UINT32_MAX
+
+/**
+ * What a call returns: 0 and above are not errors. The numbers never change and are never reused; a later
+ * version may add some, so treat an unknown negative one as an error.
+ */
+enum peerchat_status_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Done.
+   */
+  PEERCHAT_OK = 0,
+  /**
+   * Done: no event came in time. Not an error.
+   */
+  PEERCHAT_NO_EVENT = 1,
+  /**
+   * A pointer that must not be NULL is NULL.
+   */
+  PEERCHAT_ERR_NULL_POINTER = -1,
+  /**
+   * A string or text is not UTF-8.
+   */
+  PEERCHAT_ERR_INVALID_UTF8 = -2,
+  /**
+   * An option is out of its range, or required and missing.
+   */
+  PEERCHAT_ERR_INVALID_ARGUMENT = -10,
+  /**
+   * A user name breaks the rules: 1 to 32 characters, at most 64 bytes, RFC 8265 UsernameCaseMapped.
+   */
+  PEERCHAT_ERR_INVALID_NAME = -11,
+  /**
+   * An address is not of the form that is asked for.
+   */
+  PEERCHAT_ERR_INVALID_ADDRESS = -12,
+  /**
+   * A message without text.
+   */
+  PEERCHAT_ERR_EMPTY_TEXT = -13,
+  /**
+   * A message text longer than PEERCHAT_MAX_TEXT_LEN.
+   */
+  PEERCHAT_ERR_TEXT_TOO_LONG = -14,
+  /**
+   * As many messages wait for delivery as may; an event that ends one makes room.
+   */
+  PEERCHAT_ERR_OUTBOX_FULL = -15,
+  /**
+   * No message has this id.
+   */
+  PEERCHAT_ERR_NOT_FOUND = -16,
+  /**
+   * The client has no user: it was created as a node only.
+   */
+  PEERCHAT_ERR_NO_USER = -17,
+  /**
+   * The client was closed.
+   */
+  PEERCHAT_ERR_CLOSED = -30,
+  /**
+   * A wait ran out of time.
+   */
+  PEERCHAT_ERR_TIMED_OUT = -31,
+  /**
+   * Another process, or another client of this one, has the profile open.
+   */
+  PEERCHAT_ERR_PROFILE_IN_USE = -40,
+  /**
+   * The profile on disk is damaged.
+   */
+  PEERCHAT_ERR_PROFILE_DAMAGED = -41,
+  /**
+   * The profile was written by a later version of peerchat.
+   */
+  PEERCHAT_ERR_PROFILE_TOO_NEW = -42,
+  /**
+   * The disk refused: full, read-only, gone.
+   */
+  PEERCHAT_ERR_STORAGE = -43,
+  /**
+   * Another program uses the UDP port.
+   */
+  PEERCHAT_ERR_ADDRESS_IN_USE = -50,
+  /**
+   * The UDP socket could not be opened.
+   */
+  PEERCHAT_ERR_NETWORK = -51,
+  /**
+   * No node answered at the bootstrap address. Only in events.
+   */
+  PEERCHAT_ERR_UNREACHABLE = -52,
+  /**
+   * The node at the bootstrap address has another key than the one that was asked for. Only in events.
+   */
+  PEERCHAT_ERR_WRONG_KEY = -53,
+  /**
+   * Nobody in the network goes by the recipient's name. Only in events.
+   */
+  PEERCHAT_ERR_UNKNOWN_RECIPIENT = -60,
+  /**
+   * Somebody else holds the name. Only in events.
+   */
+  PEERCHAT_ERR_NAME_TAKEN = -61,
+  /**
+   * The network does not agree on who holds the name. Only in events.
+   */
+  PEERCHAT_ERR_NAME_CONTESTED = -62,
+  /**
+   * The message was not delivered before it expired. Only in events.
+   */
+  PEERCHAT_ERR_EXPIRED = -63,
+  /**
+   * A bug in peerchat.
+   */
+  PEERCHAT_ERR_INTERNAL = -90,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum peerchat_status_t peerchat_status_t;
+#else
+typedef int32_t peerchat_status_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How far a sent message has come. States only move forward, and each is true when it is told. A later version
+ * may add some (2 and 4 are reserved): treat an unknown one as "on its way".
+ */
+enum peerchat_message_state_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Not a state: in an event that is not about a sent message.
+   */
+  PEERCHAT_MESSAGE_NONE = 0,
+  /**
+   * On this disk; not yet with the recipient. It is retried until it expires.
+   */
+  PEERCHAT_MESSAGE_QUEUED = 1,
+  /**
+   * On the disk of a device of the recipient, which said so.
+   */
+  PEERCHAT_MESSAGE_DELIVERED = 3,
+  /**
+   * Given up: it was not delivered within its lifetime.
+   */
+  PEERCHAT_MESSAGE_EXPIRED = 5,
+  /**
+   * Given up for a reason that retrying does not change.
+   */
+  PEERCHAT_MESSAGE_FAILED = 6,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum peerchat_message_state_t peerchat_message_state_t;
+#else
+typedef int32_t peerchat_message_state_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What an event tells. A later version may add kinds: ignore what you do not know.
+ */
+enum peerchat_event_kind_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Something that this version of the C interface has no words for; ignore it.
+   */
+  PEERCHAT_EVENT_OTHER = 0,
+  /**
+   * A bootstrap call reached its node, and the own place in the network was looked up. Has `command_id`,
+   * `node_id`, `address`.
+   */
+  PEERCHAT_EVENT_BOOTSTRAPPED = 1,
+  /**
+   * A bootstrap call reached nobody. Has `command_id`, `address` as it was given, `code`, `detail`.
+   */
+  PEERCHAT_EVENT_BOOTSTRAP_FAILED = 2,
+  /**
+   * Other nodes answer: by a bootstrap call, by a saved contact, or because somebody joined through this node.
+   * Has `contact_count`.
+   */
+  PEERCHAT_EVENT_ONLINE = 3,
+  /**
+   * No known node answers any more; they are tried again with growing pauses.
+   */
+  PEERCHAT_EVENT_OFFLINE = 4,
+  /**
+   * The user's name is held by a majority of the nodes responsible for it. Has `name`, `user_id`, `fingerprint`.
+   */
+  PEERCHAT_EVENT_REGISTERED = 5,
+  /**
+   * The user's name could not be registered; messages still work by fingerprint. Has `name`, `code`, `detail`,
+   * and `user_id` and `fingerprint` of whoever holds it.
+   */
+  PEERCHAT_EVENT_REGISTRATION_FAILED = 6,
+  /**
+   * A message arrived and is on disk. Has `message_id`, `name`, `user_id` and `fingerprint` of who wrote it,
+   * `text`, `text_len`, `number`, `sent_unix_ms`, `received_unix_ms`.
+   */
+  PEERCHAT_EVENT_MESSAGE = 7,
+  /**
+   * A sent message came further, or was given up. Has `message_id`, `name` of whom it is for, `state`; if it was
+   * given up, `code` and `detail`.
+   */
+  PEERCHAT_EVENT_MESSAGE_STATE = 8,
+  /**
+   * The client stopped by itself: nothing follows. Destroy it and create it again to go on. Has `code`, `detail`.
+   */
+  PEERCHAT_EVENT_CLOSED = 9,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum peerchat_event_kind_t peerchat_event_kind_t;
+#else
+typedef int32_t peerchat_event_kind_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What a client is created with. Made by peerchat_options_new, freed by peerchat_options_free.
+ */
+typedef struct peerchat_options_t peerchat_options_t;
+
+/**
+ * A running node, with a user on top of it unless it was created without one. Made by peerchat_create, freed by
+ * peerchat_destroy.
+ */
+typedef struct peerchat_t peerchat_t;
+
+/**
+ * Names a message within one profile, for good. Compare and store the bytes; they have no order.
+ */
+typedef struct {
+  /**
+   * The bytes of the id.
+   */
+  uint8_t bytes[PEERCHAT_MESSAGE_ID_LEN];
+} peerchat_message_id_t;
+
+/**
+ * Something the application is told. Read-only; it owns its strings until peerchat_event_free.
+ *
+ * `kind` says which members have a meaning; all others are 0 or an empty string, and no string is ever NULL. Later
+ * versions add members at the end only: before reading one that your oldest supported version lacks, check that
+ * `struct_size` covers it. Never copy or make one of these by value.
+ */
+typedef struct {
+  /**
+   * Size of this structure in the library, in bytes.
+   */
+  uint32_t struct_size;
+  /**
+   * What the event tells.
+   */
+  peerchat_event_kind_t kind;
+  /**
+   * Names the call that the event answers, as that call named it.
+   */
+  uint64_t command_id;
+  /**
+   * Names the message.
+   */
+  peerchat_message_id_t message_id;
+  /**
+   * How far the message came.
+   */
+  peerchat_message_state_t state;
+  /**
+   * Why something failed, PEERCHAT_OK if nothing did.
+   */
+  peerchat_status_t code;
+  /**
+   * A person, as to address them: "alice" or "alice#7kq2m4xd".
+   */
+  const char *name;
+  /**
+   * Who that person is, whatever they are called: 52 characters.
+   */
+  const char *user_id;
+  /**
+   * The first 8 characters of `user_id`.
+   */
+  const char *fingerprint;
+  /**
+   * What they wrote: UTF-8, `text_len` bytes, and a NUL after them. The text itself may contain NULs.
+   */
+  const char *text;
+  /**
+   * Length of `text` in bytes, without the last NUL.
+   */
+  size_t text_len;
+  /**
+   * Counts the messages of this sender to us, from 1, without gaps but for those the sender gave up.
+   */
+  uint64_t number;
+  /**
+   * When the message was written, by the sender's clock: milliseconds since 1970-01-01 00:00 UTC.
+   */
+  uint64_t sent_unix_ms;
+  /**
+   * When the message was saved here: milliseconds since 1970-01-01 00:00 UTC.
+   */
+  uint64_t received_unix_ms;
+  /**
+   * Names a node: 64 hexadecimal digits.
+   */
+  const char *node_id;
+  /**
+   * Where a node is: "192.0.2.1:4600".
+   */
+  const char *address;
+  /**
+   * The reason in words, with what to do about it; for people.
+   */
+  const char *detail;
+  /**
+   * How many other nodes this one knows.
+   */
+  uint64_t contact_count;
+} peerchat_event_t;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Returns the version of the library, such as "0.1.0".
+ *
+ * PEERCHAT_VERSION is that of the header. The two fit together if their major numbers are the same; while that is 0,
+ * if their minor numbers are. Never blocks. Thread-safe.
+ * @return A static string.
+ */
+const char *peerchat_version(void);
+
+/**
+ * Returns the name of a status, such as "PEERCHAT_ERR_CLOSED", for logs.
+ *
+ * Never blocks. Thread-safe.
+ * @param status  Any number; a peerchat_status_t, or the code of an event.
+ * @return A static string, "PEERCHAT_UNKNOWN" for a number that this version does not know.
+ */
+const char *peerchat_status_name(int32_t status);
+
+/**
+ * Returns what the last call that failed on this thread had to say: English, lower case, with what to do about it.
+ *
+ * A call that succeeds leaves it alone. Text for people; it changes between versions. Never blocks.
+ * @return A string that is valid until the next call that fails on this thread, or the end of the thread; do not
+ *         free it. Empty if no call has failed yet. Never NULL.
+ */
+const char *peerchat_last_error(void);
+
+/**
+ * Frees a string that a call gave to the caller.
+ *
+ * Never blocks. Thread-safe.
+ * @param string  Taken; NULL is allowed and does nothing. Only what a `char **out_...` parameter received: not
+ *                the strings of an event, and not those that a function returns.
+ */
+void peerchat_string_free(char *string);
+
+/**
+ * Makes options that hold nothing but defaults. A place for the profile has to be set: a directory or memory.
+ *
+ * Never blocks. One thread at a time may use the same options.
+ * @param out_options  Receives the options, which the caller frees with peerchat_options_free.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_new(peerchat_options_t **out_options);
+
+/**
+ * Frees options. Clients that were created with them are not touched.
+ *
+ * Never blocks.
+ * @param options  Taken; NULL is allowed and does nothing.
+ */
+void peerchat_options_free(peerchat_options_t *options);
+
+/**
+ * Keeps the profile in one file in a directory, which is made if it is missing. No default. Undoes
+ * peerchat_options_set_in_memory.
+ *
+ * Never blocks: the directory is used by peerchat_create.
+ * @param data_dir  Path, UTF-8; copied. An empty one is refused by peerchat_create.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8 or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_data_dir(peerchat_options_t *options, const char *data_dir);
+
+/**
+ * Keeps the profile in memory: it is gone when the client closes. For tests and throw-away nodes. Undoes
+ * peerchat_options_set_data_dir.
+ *
+ * Never blocks.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_in_memory(peerchat_options_t *options);
+
+/**
+ * Opens the client for this person. Default: nobody, a node that serves the network.
+ *
+ * A name that the data directory knows is logged in; any other is registered. Never blocks.
+ * @param user  User name, UTF-8; copied.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME or
+ *         PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_user(peerchat_options_t *options, const char *user);
+
+/**
+ * Names the network. Nodes of different networks never talk. Default: "peerchat".
+ *
+ * Never blocks.
+ * @param network  UTF-8, 1 to 64 bytes; copied. Another length is refused by peerchat_create.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8 or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_network(peerchat_options_t *options, const char *network);
+
+/**
+ * Binds this UDP address. Default: any port on every IPv4 and IPv6 address. Undoes peerchat_options_set_port.
+ *
+ * Never blocks.
+ * @param address  `192.0.2.1:4600` or `[2001:db8::1]:4600`, not a host name; port 0 for any. UTF-8.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ADDRESS or
+ *         PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_bind(peerchat_options_t *options, const char *address);
+
+/**
+ * Binds this UDP port on every IPv4 and IPv6 address. Default: any. Undoes peerchat_options_set_bind.
+ *
+ * Never blocks.
+ * @param port  0 for any.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_port(peerchat_options_t *options, uint16_t port);
+
+/**
+ * Sets Kademlia's k, the size of a bucket and the number of nodes that keep a record. Default and maximum: 20.
+ *
+ * Never blocks.
+ * @param k  1 to 20. Another value is refused by peerchat_create.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_k(peerchat_options_t *options,
+                                         size_t k);
+
+/**
+ * Sets Kademlia's alpha, the number of requests that a lookup keeps in flight. Default: 3.
+ *
+ * Never blocks.
+ * @param alpha  1 to k. Another value is refused by peerchat_create.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_alpha(peerchat_options_t *options, size_t alpha);
+
+/**
+ * Sets how long an undelivered message is retried before it expires. Default: 30 days.
+ *
+ * Never blocks.
+ * @param lifetime_ms  Milliseconds. 0 is refused by peerchat_create.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_message_lifetime_ms(peerchat_options_t *options, uint64_t lifetime_ms);
+
+/**
+ * Opens the profile, binds the socket and starts the node.
+ *
+ * Blocks briefly, on the disk only. The node is alone until peerchat_bootstrap, unless the profile has been in the
+ * network before and an old acquaintance answers: then a PEERCHAT_EVENT_ONLINE comes by itself. A node that does
+ * neither has started a network of its own. Thread-safe; one profile may be open once.
+ * @param options     Read during the call; the caller keeps them and may create more clients with them.
+ * @param out_client  Receives the client, which the caller frees with peerchat_destroy.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_ARGUMENT, PEERCHAT_ERR_PROFILE_IN_USE,
+ *         PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_PROFILE_TOO_NEW, PEERCHAT_ERR_STORAGE,
+ *         PEERCHAT_ERR_ADDRESS_IN_USE, PEERCHAT_ERR_NETWORK or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_create(const peerchat_options_t *options,
+                                  peerchat_t **out_client);
+
+/**
+ * Closes the client: every call that waits returns PEERCHAT_ERR_CLOSED at once, and so does every later one but the
+ * getters and peerchat_destroy.
+ *
+ * Never blocks: the node saves its state in the background. May be called from any thread, more than once, and
+ * while other calls wait; it frees nothing. Thread-safe.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_close(const peerchat_t *client);
+
+/**
+ * Closes the client if it is open, waits until its state is saved and its port and profile are free again, and
+ * frees it.
+ *
+ * Blocks up to 2 seconds. Everything that was acknowledged is on disk already: what may be lost if that is too
+ * short is at most half a minute of what the node learned about others. It comes last and alone: no other call on
+ * this client may run or follow. Call peerchat_close first and join the threads that wait.
+ * @param client  Taken; NULL is allowed and does nothing.
+ */
+void peerchat_destroy(peerchat_t *client);
+
+/**
+ * Joins the network through the node at an address and returns at once.
+ *
+ * PEERCHAT_EVENT_BOOTSTRAPPED or PEERCHAT_EVENT_BOOTSTRAP_FAILED follows and repeats `*out_command_id`. May be
+ * called again, with any number of addresses. Never blocks. Thread-safe.
+ * @param client          The client.
+ * @param address         `host:port`, `[ipv6]:port`, or `key@host:port`, which accepts only the node with that
+ *                        key (see peerchat_node_key); without a key whoever answers is trusted. UTF-8; copied.
+ * @param out_command_id  Receives the id of this call.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ADDRESS,
+ *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_bootstrap(const peerchat_t *client,
+                                     const char *address,
+                                     uint64_t *out_command_id);
+
+/**
+ * Gives a descriptor that is readable while an event waits, for poll(2), select(2), epoll and the like.
+ *
+ * It is made on first use, stays the same, and belongs to the client until peerchat_destroy: neither read nor
+ * close it; peerchat_poll with a timeout of 0 until PEERCHAT_NO_EVENT makes it unreadable again. Level-triggered.
+ * A closed client leaves it readable. Never blocks. Thread-safe. Not on Windows.
+ * @param client  The client.
+ * @param out_fd  Receives the descriptor.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL (also if the system
+ *         has no descriptor left, or is Windows).
+ */
+peerchat_status_t peerchat_fd(const peerchat_t *client,
+                              int *out_fd);
+
+/**
+ * Gives the UDP address that the node is bound to, with the port that the system chose: "127.0.0.1:4600".
+ *
+ * Works on a closed client, too. Never blocks. Thread-safe.
+ * @param client       The client.
+ * @param out_address  Receives a string, which the caller frees with peerchat_string_free.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_local_address(const peerchat_t *client, char **out_address);
+
+/**
+ * Gives the node's key, the part before @ in "key@host:port": 52 characters that are safe to publish.
+ *
+ * It stays the same for the life of the profile. Works on a closed client, too. Never blocks. Thread-safe.
+ * @param client   The client.
+ * @param out_key  Receives a string, which the caller frees with peerchat_string_free.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_node_key(const peerchat_t *client, char **out_key);
+
+/**
+ * Gives the node's id, its place in the network: 64 hexadecimal digits.
+ *
+ * Works on a closed client, too. Never blocks. Thread-safe.
+ * @param client  The client.
+ * @param out_id  Receives a string, which the caller frees with peerchat_string_free.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_node_id(const peerchat_t *client, char **out_id);
+
+/**
+ * Gives the user's name in the form in which names are compared: "Alice" has become "alice".
+ *
+ * Works on a closed client, too. Never blocks. Thread-safe.
+ * @param client    The client.
+ * @param out_name  Receives a string, which the caller frees with peerchat_string_free.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NO_USER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_user_name(const peerchat_t *client, char **out_name);
+
+/**
+ * Gives the user's id, who the person is whatever they are called: 52 characters.
+ *
+ * Works on a closed client, too. Never blocks. Thread-safe.
+ * @param client  The client.
+ * @param out_id  Receives a string, which the caller frees with peerchat_string_free.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NO_USER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_user_id(const peerchat_t *client, char **out_id);
+
+/**
+ * Gives the user's fingerprint, the first 8 characters of the id: "alice#7kq2m4xd" is name and fingerprint.
+ *
+ * Works on a closed client, too. Never blocks. Thread-safe.
+ * @param client           The client.
+ * @param out_fingerprint  Receives a string, which the caller frees with peerchat_string_free.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NO_USER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_user_fingerprint(const peerchat_t *client, char **out_fingerprint);
+
+/**
+ * Tells whether a data directory holds a profile of this user, without opening it.
+ *
+ * Waits for the disk. Thread-safe.
+ * @param data_dir    Path, UTF-8. One that does not exist holds no profile.
+ * @param user        User name, UTF-8.
+ * @param out_exists  Receives the answer.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME or
+ *         PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_profile_exists(const char *data_dir, const char *user, bool *out_exists);
+
+/**
+ * Saves a text message for sending and returns without waiting for the network.
+ *
+ * On PEERCHAT_OK the message is on disk and its id is in `*out_id`; PEERCHAT_EVENT_MESSAGE_STATE events with that
+ * id tell what becomes of it. On any other status nothing was queued and `*out_id` is untouched. Waits for the
+ * disk, usually some milliseconds, never for the network. Thread-safe.
+ * @param client    The client, with a user.
+ * @param to        "alice", or "alice#7kq2m4xd" to name the person as well. UTF-8.
+ * @param text      UTF-8, `text_len` bytes, no NUL needed; copied.
+ * @param text_len  1 to PEERCHAT_MAX_TEXT_LEN.
+ * @param out_id    Receives the id.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
+ *         PEERCHAT_ERR_EMPTY_TEXT, PEERCHAT_ERR_TEXT_TOO_LONG, PEERCHAT_ERR_OUTBOX_FULL, PEERCHAT_ERR_NO_USER,
+ *         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_send(const peerchat_t *client,
+                                const char *to,
+                                const char *text,
+                                size_t text_len,
+                                peerchat_message_id_t *out_id);
+
+/**
+ * Tells how far a message of our own has come.
+ *
+ * Waits for the disk at most. Thread-safe.
+ * @param client     The client.
+ * @param id         The id that peerchat_send gave, in this or an earlier run of the profile; copied.
+ * @param out_state  Receives the state.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_STORAGE,
+ *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_message_state(const peerchat_t *client,
+                                         const peerchat_message_id_t *id,
+                                         peerchat_message_state_t *out_state);
+
+/**
+ * Waits for the next event and gives it to the caller.
+ *
+ * There is one queue, in order, and each event goes to one caller; asking for the next event confirms the last one
+ * as seen, so that a program that crashes in between is told again. Blocks up to `timeout_ms`, or until
+ * peerchat_close. Thread-safe.
+ * @param client      The client.
+ * @param timeout_ms  Milliseconds; 0 does not wait, PEERCHAT_WAIT_FOREVER does not give up.
+ * @param out_event   Receives the event, which the caller frees with peerchat_event_free; untouched unless
+ *                    PEERCHAT_OK is returned.
+ * @return PEERCHAT_OK, PEERCHAT_NO_EVENT, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_poll(const peerchat_t *client,
+                                uint32_t timeout_ms,
+                                peerchat_event_t **out_event);
+
+/**
+ * Frees an event and its strings.
+ *
+ * Never blocks. May be called from another thread than peerchat_poll, and after peerchat_destroy.
+ * @param event  Taken; NULL is allowed and does nothing.
+ */
+void peerchat_event_free(peerchat_event_t *event);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* PEERCHAT_H */

@@ -1,0 +1,138 @@
+//! [`PeerchatError`]: one kind for each of the core's codes, for languages that catch by type.
+
+/// Lists the kinds once: the code, the error and the ways between them follow.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = -$number:tt,)*) => {
+        /// Says what kind of thing went wrong. The numbers are those of C, and never change.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq, uniffi::Enum)]
+        #[repr(i32)]
+        pub enum ErrorCode {
+            $($(#[$doc])* $kind = -$number,)*
+        }
+
+        impl ErrorCode {
+            /// Returns the code with this number; a number that is not known here can only be a bug.
+            fn from_number(number: i32) -> Self {
+                match number {
+                    $(-$number => Self::$kind,)*
+                    _ => Self::Internal,
+                }
+            }
+        }
+
+        /// What a call can fail with: one kind for each [`ErrorCode`], the reason in words with each.
+        #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, uniffi::Error)]
+        pub enum PeerchatError {
+            $(
+                $(#[$doc])*
+                #[error("{detail}")]
+                $kind {
+                    /// The stable number of the kind.
+                    code: ErrorCode,
+                    /// The reason in words, with what to do about it.
+                    detail: String,
+                },
+            )*
+        }
+
+        impl PeerchatError {
+            /// Makes the error of this kind.
+            pub(super) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+                let detail = detail.into();
+                match code {
+                    $(ErrorCode::$kind => Self::$kind { code, detail },)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// An option is out of its range, or an argument does not have the form it must have.
+    InvalidArgument = -10,
+    /// A user name breaks the rules.
+    InvalidName = -11,
+    /// An address is not of the form that is asked for.
+    InvalidAddress = -12,
+    /// A message without text.
+    EmptyText = -13,
+    /// A message text that is too long.
+    TextTooLong = -14,
+    /// As many messages wait for delivery as may.
+    OutboxFull = -15,
+    /// No message has this id.
+    NotFound = -16,
+    /// The client has no user: it was opened as a node only.
+    NoUser = -17,
+    /// The client was closed.
+    Closed = -30,
+    /// A wait ran out of time.
+    TimedOut = -31,
+    /// Another process, or another client of this one, has the profile open.
+    ProfileInUse = -40,
+    /// The profile on disk is damaged.
+    ProfileDamaged = -41,
+    /// The profile was written by a later version of peerchat.
+    ProfileTooNew = -42,
+    /// The disk refused.
+    Storage = -43,
+    /// Another program uses the UDP port.
+    AddressInUse = -50,
+    /// The UDP socket could not be opened.
+    Network = -51,
+    /// No node answered at the bootstrap address.
+    Unreachable = -52,
+    /// The node at the bootstrap address has another key.
+    WrongKey = -53,
+    /// Nobody in the network goes by this name.
+    UnknownRecipient = -60,
+    /// Somebody else holds the name.
+    NameTaken = -61,
+    /// The network does not agree on who holds the name.
+    NameContested = -62,
+    /// The message was not delivered before it expired.
+    Expired = -63,
+    /// A bug in peerchat.
+    Internal = -90,
+}
+
+impl From<peerchat_core::ErrorCode> for ErrorCode {
+    /// Finds the code by its number, which is the same in both; a test walks all codes.
+    fn from(code: peerchat_core::ErrorCode) -> Self {
+        Self::from_number(code as i32)
+    }
+}
+
+impl<E: Into<peerchat_core::Error>> From<E> for PeerchatError {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        Self::new(error.code().into(), error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_the_core_has_a_kind() {
+        let source = include_str!("../../../peerchat-core/src/error.rs");
+        let (_, body) = source.split_once("pub enum ErrorCode {").unwrap();
+        let (body, _) = body.split_once("\n}").unwrap();
+        let codes = body.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+        let codes: Vec<_> = codes.filter_map(|line| line.strip_suffix(',')?.split_once(" = ")).collect();
+        assert!(codes.len() > 20, "the core's source was not understood: {codes:?}");
+        for (name, number) in codes {
+            assert_eq!(format!("{:?}", ErrorCode::from_number(number.parse().unwrap())), name);
+        }
+    }
+
+    #[test]
+    fn an_error_keeps_its_kind_and_words() {
+        let error = PeerchatError::from(peerchat_core::Error::Closed);
+        assert_eq!(
+            error,
+            PeerchatError::Closed { code: ErrorCode::Closed, detail: "the client is closed".into() }
+        );
+    }
+}

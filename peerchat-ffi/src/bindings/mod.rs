@@ -1,0 +1,12 @@
+//! The uniffi surface: the same client, for languages with objects, exceptions and coroutines.
+//!
+//! It wraps [`peerchat_core::Client`], not the C ABI. The asynchronous methods need no runtime around them: the
+//! core's futures only wait on channels, and the node behind them has a runtime of its own.
+
+mod client;
+mod error;
+mod event;
+
+pub use client::{Client, ClientOptions, FoundUser, HistoryEntry, Statistics, profile_exists, version};
+pub use error::{ErrorCode, PeerchatError};
+pub use event::{Event, MessageState};

@@ -1,0 +1,294 @@
+//! Options: what a client is created with.
+
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use peerchat_core::config::Location;
+use peerchat_core::{Config, ConfigBuilder, Error, UserName};
+use safer_ffi::derive_ReprC;
+use safer_ffi::prelude::repr_c;
+
+use super::guard::{guard, or_else, required};
+use super::status::{Failure, peerchat_status_t};
+use super::string::{CStrArg, string};
+
+/// What a client is created with. Made by peerchat_options_new, freed by peerchat_options_free.
+#[derive_ReprC]
+#[repr(opaque)]
+#[derive(Debug, Default)]
+pub struct peerchat_options_t {
+    location: Option<Location>,
+    user: Option<UserName>,
+    network: Option<String>,
+    bind: Option<SocketAddr>,
+    port: Option<u16>,
+    k: Option<usize>,
+    alpha: Option<usize>,
+    message_lifetime: Option<Duration>,
+}
+
+impl peerchat_options_t {
+    /// Makes the configuration; what was not set keeps the default of the core.
+    pub(super) fn config(&self) -> Result<Config, Failure> {
+        let mut builder = match &self.location {
+            Some(Location::Directory(path)) => Config::builder(path),
+            Some(Location::Memory) => Config::in_memory(),
+            None => {
+                return Err(Failure::new(
+                    peerchat_status_t::PEERCHAT_ERR_INVALID_ARGUMENT,
+                    "no place for the profile: set a data directory, or ask for a profile in memory",
+                ));
+            }
+        };
+        if let Some(user) = &self.user {
+            builder = builder.user(user.as_str()).map_err(Error::from)?;
+        }
+        builder = set(builder, self.network.as_deref(), ConfigBuilder::network);
+        builder = set(builder, self.port, ConfigBuilder::port);
+        builder = set(builder, self.bind, ConfigBuilder::bind);
+        builder = set(builder, self.k, ConfigBuilder::k);
+        builder = set(builder, self.alpha, ConfigBuilder::alpha);
+        builder = set(builder, self.message_lifetime, ConfigBuilder::message_lifetime);
+        builder.build().map_err(|error| Error::from(error).into())
+    }
+}
+
+fn set<T>(
+    builder: ConfigBuilder,
+    value: Option<T>,
+    setter: fn(ConfigBuilder, T) -> ConfigBuilder,
+) -> ConfigBuilder {
+    match value {
+        Some(value) => setter(builder, value),
+        None => builder,
+    }
+}
+
+/// Runs a setter.
+fn change(
+    options: Option<&mut peerchat_options_t>,
+    change: impl FnOnce(&mut peerchat_options_t) -> Result<(), Failure>,
+) -> peerchat_status_t {
+    guard(|| change(required(options, "options")?))
+}
+
+/// Makes options that hold nothing but defaults. A place for the profile has to be set: a directory or memory.
+///
+/// Never blocks. One thread at a time may use the same options.
+/// @param out_options  Receives the options, which the caller frees with peerchat_options_free.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_new(
+    out_options: Option<&mut MaybeUninit<repr_c::Box<peerchat_options_t>>>,
+) -> peerchat_status_t {
+    guard(|| {
+        required(out_options, "out_options")?.write(Box::new(peerchat_options_t::default()).into());
+        Ok(())
+    })
+}
+
+/// Frees options. Clients that were created with them are not touched.
+///
+/// Never blocks.
+/// @param options  Taken; NULL is allowed and does nothing.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_free(options: Option<repr_c::Box<peerchat_options_t>>) {
+    or_else((), || drop(options));
+}
+
+/// Keeps the profile in one file in a directory, which is made if it is missing. No default. Undoes
+/// peerchat_options_set_in_memory.
+///
+/// Never blocks: the directory is used by peerchat_create.
+/// @param data_dir  Path, UTF-8; copied. An empty one is refused by peerchat_create.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8 or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_data_dir(
+    options: Option<&mut peerchat_options_t>,
+    data_dir: CStrArg<'_>,
+) -> peerchat_status_t {
+    change(options, |options| {
+        options.location = Some(Location::Directory(PathBuf::from(string(data_dir, "data_dir")?)));
+        Ok(())
+    })
+}
+
+/// Keeps the profile in memory: it is gone when the client closes. For tests and throw-away nodes. Undoes
+/// peerchat_options_set_data_dir.
+///
+/// Never blocks.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_in_memory(
+    options: Option<&mut peerchat_options_t>,
+) -> peerchat_status_t {
+    change(options, |options| {
+        options.location = Some(Location::Memory);
+        Ok(())
+    })
+}
+
+/// Opens the client for this person. Default: nobody, a node that serves the network.
+///
+/// A name that the data directory knows is logged in; any other is registered. Never blocks.
+/// @param user  User name, UTF-8; copied.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME or
+///         PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_user(
+    options: Option<&mut peerchat_options_t>,
+    user: CStrArg<'_>,
+) -> peerchat_status_t {
+    change(options, |options| {
+        options.user = Some(UserName::parse(string(user, "user")?).map_err(Error::from)?);
+        Ok(())
+    })
+}
+
+/// Names the network. Nodes of different networks never talk. Default: "peerchat".
+///
+/// Never blocks.
+/// @param network  UTF-8, 1 to 64 bytes; copied. Another length is refused by peerchat_create.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8 or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_network(
+    options: Option<&mut peerchat_options_t>,
+    network: CStrArg<'_>,
+) -> peerchat_status_t {
+    change(options, |options| {
+        options.network = Some(string(network, "network")?.to_owned());
+        Ok(())
+    })
+}
+
+/// Binds this UDP address. Default: any port on every IPv4 and IPv6 address. Undoes peerchat_options_set_port.
+///
+/// Never blocks.
+/// @param address  `192.0.2.1:4600` or `[2001:db8::1]:4600`, not a host name; port 0 for any. UTF-8.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ADDRESS or
+///         PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_bind(
+    options: Option<&mut peerchat_options_t>,
+    address: CStrArg<'_>,
+) -> peerchat_status_t {
+    change(options, |options| {
+        let address = string(address, "address")?;
+        options.bind = Some(address.parse().map_err(|_| {
+            Failure::new(
+                peerchat_status_t::PEERCHAT_ERR_INVALID_ADDRESS,
+                format!("`{address}` is not an address to bind: write ip:port or [ipv6]:port"),
+            )
+        })?);
+        options.port = None;
+        Ok(())
+    })
+}
+
+/// Binds this UDP port on every IPv4 and IPv6 address. Default: any. Undoes peerchat_options_set_bind.
+///
+/// Never blocks.
+/// @param port  0 for any.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_port(
+    options: Option<&mut peerchat_options_t>,
+    port: u16,
+) -> peerchat_status_t {
+    change(options, |options| {
+        (options.port, options.bind) = (Some(port), None);
+        Ok(())
+    })
+}
+
+/// Sets Kademlia's k, the size of a bucket and the number of nodes that keep a record. Default and maximum: 20.
+///
+/// Never blocks.
+/// @param k  1 to 20. Another value is refused by peerchat_create.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_k(
+    options: Option<&mut peerchat_options_t>,
+    k: usize,
+) -> peerchat_status_t {
+    change(options, |options| {
+        options.k = Some(k);
+        Ok(())
+    })
+}
+
+/// Sets Kademlia's alpha, the number of requests that a lookup keeps in flight. Default: 3.
+///
+/// Never blocks.
+/// @param alpha  1 to k. Another value is refused by peerchat_create.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_alpha(
+    options: Option<&mut peerchat_options_t>,
+    alpha: usize,
+) -> peerchat_status_t {
+    change(options, |options| {
+        options.alpha = Some(alpha);
+        Ok(())
+    })
+}
+
+/// Sets how long an undelivered message is retried before it expires. Default: 30 days.
+///
+/// Never blocks.
+/// @param lifetime_ms  Milliseconds. 0 is refused by peerchat_create.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_message_lifetime_ms(
+    options: Option<&mut peerchat_options_t>,
+    lifetime_ms: u64,
+) -> peerchat_status_t {
+    change(options, |options| {
+        options.message_lifetime = Some(Duration::from_millis(lifetime_ms));
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use peerchat_core::kademlia::{ALPHA, K};
+
+    #[test]
+    fn what_is_not_set_keeps_its_default() {
+        let options = peerchat_options_t { location: Some(Location::Memory), ..Default::default() };
+        let config = options.config().unwrap();
+        assert_eq!((config.k(), config.alpha(), config.user()), (K, ALPHA, None));
+        // The header promises these numbers.
+        assert_eq!((K, ALPHA, peerchat_core::config::DEFAULT_NETWORK), (20, 3, "peerchat"));
+        assert_eq!(config.message_lifetime(), Duration::from_secs(30 * 86_400));
+    }
+
+    #[test]
+    fn options_reach_the_configuration() {
+        let options = peerchat_options_t {
+            location: Some(Location::Directory("/profiles".into())),
+            user: Some(UserName::parse("alice").unwrap()),
+            network: Some("lab".into()),
+            bind: Some("127.0.0.1:4600".parse().unwrap()),
+            port: None,
+            k: Some(10),
+            alpha: Some(5),
+            message_lifetime: Some(Duration::from_secs(1)),
+        };
+        let config = options.config().unwrap();
+        assert_eq!(config.location(), options.location.as_ref().unwrap());
+        assert_eq!(config.user(), options.user.as_ref());
+        assert_eq!((config.network(), config.bind()), ("lab", options.bind));
+        assert_eq!((config.k(), config.alpha()), (10, 5));
+        assert_eq!(config.message_lifetime(), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_profile_without_a_place_is_refused() {
+        let refused = peerchat_options_t::default().config().unwrap_err();
+        assert_eq!(refused.status, peerchat_status_t::PEERCHAT_ERR_INVALID_ARGUMENT);
+    }
+}

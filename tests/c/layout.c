@@ -1,0 +1,66 @@
+/* Sizes, offsets and numbers that programs were compiled with, and the two versions. Compiled as C99 and C++11. */
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "peerchat.h"
+
+#define ASSERT(name, condition) typedef char assert_##name[(condition) ? 1 : -1]
+#define OFFSET(member, offset) ASSERT(offset_of_##member, offsetof(peerchat_event_t, member) == (offset))
+
+ASSERT(status, sizeof(peerchat_status_t) == 4);
+ASSERT(state, sizeof(peerchat_message_state_t) == 4);
+ASSERT(kind, sizeof(peerchat_event_kind_t) == 4);
+ASSERT(message_id, sizeof(peerchat_message_id_t) == PEERCHAT_MESSAGE_ID_LEN);
+
+/* New members come after the last one, so none of these ever changes. */
+#if UINTPTR_MAX == UINT64_MAX
+OFFSET(struct_size, 0);
+OFFSET(kind, 4);
+OFFSET(command_id, 8);
+OFFSET(message_id, 16);
+OFFSET(state, 32);
+OFFSET(code, 36);
+OFFSET(name, 40);
+OFFSET(user_id, 48);
+OFFSET(fingerprint, 56);
+OFFSET(text, 64);
+OFFSET(text_len, 72);
+OFFSET(number, 80);
+OFFSET(sent_unix_ms, 88);
+OFFSET(received_unix_ms, 96);
+OFFSET(node_id, 104);
+OFFSET(address, 112);
+OFFSET(detail, 120);
+OFFSET(contact_count, 128);
+ASSERT(event, sizeof(peerchat_event_t) >= 136);
+#endif
+
+ASSERT(ok, PEERCHAT_OK == 0 && PEERCHAT_NO_EVENT == 1);
+ASSERT(null_pointer, PEERCHAT_ERR_NULL_POINTER == -1 && PEERCHAT_ERR_INVALID_UTF8 == -2);
+ASSERT(argument, PEERCHAT_ERR_INVALID_ARGUMENT == -10 && PEERCHAT_ERR_INVALID_NAME == -11);
+ASSERT(address_code, PEERCHAT_ERR_INVALID_ADDRESS == -12 && PEERCHAT_ERR_EMPTY_TEXT == -13);
+ASSERT(text_code, PEERCHAT_ERR_TEXT_TOO_LONG == -14 && PEERCHAT_ERR_OUTBOX_FULL == -15);
+ASSERT(not_found, PEERCHAT_ERR_NOT_FOUND == -16 && PEERCHAT_ERR_NO_USER == -17);
+ASSERT(closed, PEERCHAT_ERR_CLOSED == -30 && PEERCHAT_ERR_TIMED_OUT == -31);
+ASSERT(profile, PEERCHAT_ERR_PROFILE_IN_USE == -40 && PEERCHAT_ERR_PROFILE_DAMAGED == -41);
+ASSERT(storage, PEERCHAT_ERR_PROFILE_TOO_NEW == -42 && PEERCHAT_ERR_STORAGE == -43);
+ASSERT(network, PEERCHAT_ERR_ADDRESS_IN_USE == -50 && PEERCHAT_ERR_NETWORK == -51);
+ASSERT(bootstrap, PEERCHAT_ERR_UNREACHABLE == -52 && PEERCHAT_ERR_WRONG_KEY == -53);
+ASSERT(recipient, PEERCHAT_ERR_UNKNOWN_RECIPIENT == -60 && PEERCHAT_ERR_NAME_TAKEN == -61);
+ASSERT(contested, PEERCHAT_ERR_NAME_CONTESTED == -62 && PEERCHAT_ERR_EXPIRED == -63);
+ASSERT(internal, PEERCHAT_ERR_INTERNAL == -90);
+ASSERT(states, PEERCHAT_MESSAGE_NONE == 0 && PEERCHAT_MESSAGE_QUEUED == 1 && PEERCHAT_MESSAGE_DELIVERED == 3);
+ASSERT(final_states, PEERCHAT_MESSAGE_EXPIRED == 5 && PEERCHAT_MESSAGE_FAILED == 6);
+ASSERT(kinds, PEERCHAT_EVENT_OTHER == 0 && PEERCHAT_EVENT_BOOTSTRAPPED == 1 && PEERCHAT_EVENT_CLOSED == 9);
+
+int main(void)
+{
+    char version[32];
+    sprintf(version, "%d.%d.%d", PEERCHAT_VERSION_MAJOR, PEERCHAT_VERSION_MINOR, PEERCHAT_VERSION_PATCH);
+    if (strcmp(PEERCHAT_VERSION, peerchat_version()) != 0 || strcmp(version, peerchat_version()) != 0) {
+        fprintf(stderr, "header %s (%s), library %s\n", PEERCHAT_VERSION, version, peerchat_version());
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,222 @@
+"""Two people in one process find one another by name over the loopback, with asyncio and without."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+from pathlib import Path
+
+import peerchat
+from peerchat import errors, events
+
+# Longer than anything that works takes, shorter than the patience of whoever runs the tests.
+PATIENCE = 60.0
+
+
+def open_client(user=None, **options):
+    return peerchat.Client(user=user, bind="127.0.0.1:0", **options)
+
+
+async def wait_for(client, kind, condition=lambda event: True):
+    while True:
+        event = await asyncio.wait_for(client.next_event(), PATIENCE)
+        if isinstance(event, kind) and condition(event):
+            return event
+
+
+def wait_blocking(client, kind, condition=lambda event: True):
+    while (event := client.poll(PATIENCE)) is not None:
+        if isinstance(event, kind) and condition(event):
+            return event
+    raise AssertionError(f"no {kind.__name__} in time")
+
+
+class Async(unittest.IsolatedAsyncioTestCase):
+    async def test_two_people_talk(self):
+        async with open_client("alice") as alice, open_client("bob") as bob:
+            command = bob.bootstrap(alice.local_address)
+            joined = await wait_for(bob, events.Bootstrapped)
+            self.assertEqual((joined.command_id, joined.address), (command, alice.local_address))
+            self.assertEqual(joined.node_id, alice.node_id)
+            registered = await wait_for(bob, events.Registered)
+            self.assertEqual((registered.name, registered.fingerprint), ("bob", bob.user_fingerprint))
+            await wait_for(alice, events.Registered)
+
+            message_id = await alice.send("bob", "grüße 🙂")
+            message = await wait_for(bob, events.Message)
+            self.assertEqual((message.sender, message.text, message.number), ("alice", "grüße 🙂", 1))
+            self.assertEqual(message.user_id, alice.user_id)
+            is_final = lambda event: event.id == message_id and event.state.is_final
+            told = await wait_for(alice, events.MessageState, is_final)
+            self.assertEqual((told.state, told.recipient, told.code), (peerchat.State.DELIVERED, "bob", None))
+            self.assertIs(alice.message_state(message_id), peerchat.State.DELIVERED)
+
+            await bob.send("alice", "hello")
+            self.assertEqual((await wait_for(alice, events.Message)).text, "hello")
+
+            found = await alice.lookup("bob")
+            self.assertEqual((found.name, found.user_id), ("bob", bob.user_id))
+            with self.assertRaises(errors.UnknownRecipientError):
+                await alice.lookup("nobody")
+            self.assertGreaterEqual(alice.statistics().contact_count, 1)
+
+            received, sent = alice.history("bob", limit=2)
+            self.assertEqual([(entry.text, entry.is_own) for entry in (received, sent)],
+                             [("hello", False), ("grüße 🙂", True)])
+            self.assertEqual((received.state, sent.state), (None, peerchat.State.DELIVERED))
+            self.assertEqual(alice.history("bob", before=received.position), [sent])
+
+    async def test_the_iterator_ends_when_the_client_is_closed(self):
+        async with open_client("alice") as client:
+            taker = asyncio.create_task(self.drain(client))
+            await asyncio.sleep(0)
+            client.close()
+            await asyncio.wait_for(taker, PATIENCE)
+            with self.assertRaises(errors.ClosedError):
+                await client.send("bob", "hello")
+            with self.assertRaises(errors.ClosedError):
+                await client.next_event()
+
+    async def drain(self, client):
+        async for _ in client.events():
+            pass
+
+    async def test_a_cancelled_wait_loses_no_event(self):
+        async with open_client("alice") as client:
+            waiter = asyncio.create_task(client.next_event())
+            await asyncio.sleep(0)
+            command = client.bootstrap("127.0.0.1:1")
+            waiter.cancel()
+            failed = await wait_for(client, events.BootstrapFailed)
+            self.assertEqual((failed.command_id, failed.code), (command, peerchat.ErrorCode.UNREACHABLE))
+            self.assertTrue(waiter.cancelled())
+
+    async def test_a_wait_that_is_cancelled_when_its_event_is_there_leaves_it_to_the_next(self):
+        async with open_client("alice") as client:
+            # Called before the waiter hears of the event.
+            client._pending_event().add_done_callback(lambda _: waiter.cancel())
+            waiter = asyncio.create_task(client.next_event())
+            command = client.bootstrap("127.0.0.1:1")
+            with self.assertRaises(asyncio.CancelledError):
+                await waiter
+            failed = await wait_for(client, events.BootstrapFailed)
+            self.assertEqual(failed.command_id, command)
+
+    async def test_each_event_goes_to_one_taker(self):
+        async with open_client("alice") as client:
+            takers = [asyncio.create_task(client.next_event()) for _ in range(4)]
+            await asyncio.sleep(0)
+            commands = {client.bootstrap("127.0.0.1:1") for _ in takers}
+            taken = await asyncio.wait_for(asyncio.gather(*takers), PATIENCE)
+            self.assertEqual({event.command_id for event in taken}, commands)
+
+    async def test_bad_calls_raise_by_kind(self):
+        async with open_client("alice") as client:
+            for recipient, text, kind in [
+                ("", "x", errors.InvalidNameError),
+                ("bob", "", errors.EmptyTextError),
+                ("bob", "x" * 1001, errors.TextTooLongError),
+            ]:
+                with self.subTest(kind=kind), self.assertRaises(kind):
+                    await client.send(recipient, text)
+            with self.assertRaises(errors.InvalidAddressError):
+                client.bootstrap("no-port")
+            with self.assertRaises(errors.NotFoundError):
+                client.message_state("ee" * 16)
+            with self.assertRaises(errors.InvalidArgumentError):
+                client.message_state("no id")
+            with self.assertRaises(errors.AddressInUseError):
+                peerchat.Client(bind=client.local_address)
+        async with open_client() as node:
+            self.assertIsNone(node.user_name)
+            with self.assertRaises(errors.NoUserError):
+                await node.send("bob", "x")
+
+
+class Blocking(unittest.TestCase):
+    def test_two_people_talk(self):
+        with open_client("alice") as alice, open_client("bob") as bob:
+            bob.bootstrap(alice.local_address)
+            wait_blocking(bob, events.Registered)
+            message_id = bob.send_blocking("alice", "hello")
+            message = wait_blocking(alice, events.Message)
+            self.assertEqual((message.sender.partition("#")[0], message.text), ("bob", "hello"))
+            told = wait_blocking(bob, events.MessageState, lambda event: event.state.is_final)
+            self.assertEqual((told.id, told.state), (message_id, peerchat.State.DELIVERED))
+            self.assertEqual(bob.lookup_wait("alice").user_id, alice.user_id)
+
+    def test_poll_keeps_its_time(self):
+        with open_client() as client:
+            self.assertIsNone(client.poll())
+            self.assertIsNone(client.poll(0.3))
+
+    def test_the_iterator_ends_when_another_thread_closes_the_client(self):
+        with open_client() as client:
+            closer = threading.Timer(0.01, client.close)
+            closer.start()
+            self.assertEqual(list(client.events()), [])
+            closer.join()
+
+    def test_a_profile_is_open_once_and_comes_back(self):
+        with tempfile.TemporaryDirectory() as directory:
+            data_dir = Path(directory) / "profiles"
+            self.assertFalse(peerchat.profile_exists(data_dir, "alice"))
+            with open_client("Alice", data_dir=data_dir) as alice:
+                identity = (alice.user_name, alice.user_id, alice.node_key)
+                self.assertEqual(alice.user_name, "alice")
+                with self.assertRaises(errors.ProfileInUseError):
+                    open_client("alice", data_dir=data_dir)
+            self.assertTrue(peerchat.profile_exists(data_dir, "alice"))
+            with open_client("alice", data_dir=data_dir) as alice:
+                self.assertEqual((alice.user_name, alice.user_id, alice.node_key), identity)
+
+
+class Processes(unittest.TestCase):
+    def start(self, script):
+        return subprocess.Popen(
+            [sys.executable, "-u", "-W", "error", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def test_ctrl_c_gets_through_a_blocking_wait(self):
+        process = self.start(
+            "import peerchat\n"
+            "with peerchat.Client(bind='127.0.0.1:0') as client:\n"
+            "    try:\n"
+            "        print('waits')\n"
+            "        for event in client.events(): pass\n"
+            "    except KeyboardInterrupt:\n"
+            "        print('interrupted')\n"
+        )
+        self.assertEqual(process.stdout.readline(), "waits\n")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(process.communicate(timeout=PATIENCE), ("interrupted\n", ""))
+        self.assertEqual(process.returncode, 0)
+
+    def test_a_client_that_is_left_open_does_not_disturb_the_exit(self):
+        process = self.start(
+            "import asyncio, peerchat\n"
+            "client = peerchat.Client(bind='127.0.0.1:0', user='alice')\n"
+            "async def main():\n"
+            "    try:\n"
+            "        await asyncio.wait_for(client.next_event(), 0.01)\n"
+            "    except TimeoutError:\n"
+            "        print('left')\n"
+            "asyncio.run(main())\n"
+        )
+        self.assertEqual(process.communicate(timeout=PATIENCE), ("left\n", ""))
+        self.assertEqual(process.returncode, 0)
+
+    def test_a_missing_library_is_named(self):
+        environment = {**os.environ, "PEERCHAT_LIBRARY": "/nowhere/libpeerchat.so"}
+        process = subprocess.run(
+            [sys.executable, "-c", "import peerchat"], env=environment, capture_output=True, text=True, check=False
+        )
+        self.assertIn("ImportError: the peerchat library is not at /nowhere/libpeerchat.so", process.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
