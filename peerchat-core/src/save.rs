@@ -124,7 +124,7 @@ pub struct SavedMessage {
     pub stream: StreamId,
     /// Its number in the stream; `None` while the recipient of a message of our own is not yet known.
     pub number: Option<u64>,
-    /// What the body is; see [`crate::wire::ContentKind`].
+    /// What the body is; see [`crate::user::ContentKind`].
     pub kind: u16,
     /// The body; UTF-8 if the kind is text.
     pub body: Vec<u8>,
