@@ -17,7 +17,7 @@ use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
-use crate::kademlia::{NodeId, NodeKey};
+use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey};
 use crate::runtime::{Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime};
 use crate::save::{ProfileKeys, SavedConversation, SavedMessage, StreamId};
 use crate::storage::{self, Opened, Store};
@@ -166,6 +166,7 @@ impl Client {
         let engine_config = EngineConfig {
             k: config.k(),
             alpha: config.alpha(),
+            paths: LOOKUP_PATHS,
             family: socket.family(),
             user: config.user().cloned(),
             message_lifetime: config.message_lifetime(),

@@ -47,6 +47,8 @@ pub struct EngineConfig {
     pub k: usize,
     /// Kademlia's alpha.
     pub alpha: usize,
+    /// How many disjoint paths a lookup of values takes.
+    pub paths: usize,
     /// Which addresses this node can send to.
     pub family: AddressFamily,
     /// The user's name; it must be there if and only if the profile has a user key.
@@ -129,7 +131,8 @@ impl Engine {
     pub fn new(config: EngineConfig, mut saved: Saved, seed: [u8; 32], now: Now) -> Self {
         let mut rng = ChaCha20Rng::from_seed(seed);
         let key = NodeKey::from(saved.keys.node.public());
-        let node_config = NodeConfig { k: config.k, alpha: config.alpha, family: config.family };
+        let node_config =
+            NodeConfig { k: config.k, alpha: config.alpha, paths: config.paths, family: config.family };
         let mut node = Node::new(key, node_config, ChaCha20Rng::from_rng(&mut rng), now);
         node.restore(&saved.routing, &saved.records, now);
         let user = saved.keys.user.clone().zip(config.user).map(|(user_key, name)| {

@@ -56,6 +56,8 @@ pub struct NodeConfig {
     pub k: usize,
     /// How many requests a lookup keeps in flight; at least 1. See [`super::ALPHA`].
     pub alpha: usize,
+    /// How many disjoint paths a lookup of values takes; at least 1. See [`super::LOOKUP_PATHS`].
+    pub paths: usize,
     /// Which addresses the node can send to.
     pub family: AddressFamily,
 }
@@ -178,8 +180,7 @@ impl Node {
     #[must_use]
     pub fn new(own: NodeKey, config: NodeConfig, rng: ChaCha20Rng, now: Now) -> Self {
         let own = own.node_id();
-        let config =
-            NodeConfig { k: config.k.clamp(1, super::K), alpha: config.alpha.max(1), family: config.family };
+        let config = NodeConfig { k: config.k.clamp(1, super::K), alpha: config.alpha.max(1), ..config };
         Self {
             own,
             config,

@@ -145,6 +145,7 @@ impl Network {
         let config = EngineConfig {
             k: peerchat_core::kademlia::K,
             alpha: peerchat_core::kademlia::ALPHA,
+            paths: peerchat_core::kademlia::LOOKUP_PATHS,
             family: AddressFamily::V4,
             user: name.map(|name| UserName::parse(name).unwrap()),
             message_lifetime: Duration::from_secs(30 * 24 * 3600),

@@ -100,11 +100,11 @@ impl Node {
     }
 
     /// Looks up the records that the nodes closest to `key` keep under it, and ends as soon as `wanted` nodes have
-    /// answered with one, or when the k closest nodes have answered.
+    /// answered with one, or when the k closest nodes have answered. It takes several disjoint paths; see [`Lookup`].
     ///
     /// Our own store answers too, if we are among the k closest nodes we know.
     pub fn find_value(&mut self, key: RecordKey, wanted: usize, now: Now) -> LookupId {
-        let config = self.lookup_config(Some(wanted));
+        let config = LookupConfig { wanted: Some(wanted), paths: self.config.paths, ..self.lookup_config() };
         let mut lookup = Lookup::new(key.place(), config);
         let time = self.wall_time(now);
         if self.is_among_closest(&key.place())
@@ -179,7 +179,7 @@ impl Node {
     }
 
     fn begin(&mut self, target: NodeId, purpose: Purpose, seed: Option<Contact>, now: Now) -> LookupId {
-        let lookup = Lookup::new(target, self.lookup_config(None));
+        let lookup = Lookup::new(target, self.lookup_config());
         self.begin_lookup(Search { lookup, purpose, key: None }, seed, now)
     }
 
@@ -195,8 +195,8 @@ impl Node {
         id
     }
 
-    fn lookup_config(&self, wanted: Option<usize>) -> LookupConfig {
-        LookupConfig { k: self.config.k, alpha: self.config.alpha, wanted }
+    fn lookup_config(&self) -> LookupConfig {
+        LookupConfig { k: self.config.k, alpha: self.config.alpha, wanted: None, paths: 1 }
     }
 
     /// Returns the closest live contacts, and stale ones where those are fewer than alpha (Kademlia paper, 4.1).

@@ -60,7 +60,12 @@ impl Network {
         Self {
             hosts: Vec::new(),
             now: start(),
-            config: NodeConfig { k: super::super::K, alpha: super::super::ALPHA, family: AddressFamily::V4 },
+            config: NodeConfig {
+                k: super::super::K,
+                alpha: super::super::ALPHA,
+                paths: super::super::LOOKUP_PATHS,
+                family: AddressFamily::V4,
+            },
             sent: [0; 4],
             loss: 0.0,
             rng: ChaCha20Rng::seed_from_u64(seed),
@@ -315,6 +320,11 @@ pub(super) fn start() -> Now {
 
 /// A node by itself.
 pub(super) fn node(family: AddressFamily) -> Node {
-    let config = NodeConfig { k: super::super::K, alpha: super::super::ALPHA, family };
+    let config = NodeConfig {
+        k: super::super::K,
+        alpha: super::super::ALPHA,
+        paths: super::super::LOOKUP_PATHS,
+        family,
+    };
     Node::new(NodeKey::from_bytes([0xee; 32]), config, ChaCha20Rng::from_seed([7; 32]), start())
 }
