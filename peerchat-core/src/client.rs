@@ -119,6 +119,8 @@ pub struct Statistics {
     pub contact_count: usize,
     /// Records kept for the DHT now.
     pub record_count: usize,
+    /// Whether the node keeps records for others now: whether they can reach it, as far as it knows.
+    pub is_serving: bool,
     /// Messages of our own that are not finished now.
     pub outbox_count: usize,
     /// Encrypted links that are up now.
@@ -168,6 +170,7 @@ impl Client {
             alpha: config.alpha(),
             paths: LOOKUP_PATHS,
             family: socket.family(),
+            serve: config.serve(),
             user: config.user().cloned(),
             message_lifetime: config.message_lifetime(),
         };

@@ -25,6 +25,7 @@ pub use lookup::{
 };
 pub use node::{
     LookupId, Node, NodeConfig, NodeEvent, NodeStats, NodeWrite, Outgoing, PublishId, PublishOutcome, RpcId,
+    Serve,
 };
 pub use record::{
     MAX_RECORD_AHEAD, MAX_RECORD_BODY_LEN, MAX_RECORD_LEN, MAX_RECORD_LIFETIME, Record, RecordError,
