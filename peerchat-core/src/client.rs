@@ -17,7 +17,7 @@ use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
-use crate::kademlia::{NodeId, NodeKey};
+use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey};
 use crate::runtime::{Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime};
 use crate::save::{ProfileKeys, SavedConversation, SavedMessage, StreamId};
 use crate::storage::{self, Opened, Store};
@@ -119,6 +119,8 @@ pub struct Statistics {
     pub contact_count: usize,
     /// Records kept for the DHT now.
     pub record_count: usize,
+    /// Whether the node keeps records for others now: whether they can reach it, as far as it knows.
+    pub is_serving: bool,
     /// Messages of our own that are not finished now.
     pub outbox_count: usize,
     /// Encrypted links that are up now.
@@ -166,7 +168,9 @@ impl Client {
         let engine_config = EngineConfig {
             k: config.k(),
             alpha: config.alpha(),
+            paths: LOOKUP_PATHS,
             family: socket.family(),
+            serve: config.serve(),
             user: config.user().cloned(),
             message_lifetime: config.message_lifetime(),
         };

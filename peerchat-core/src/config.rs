@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::identity::{NameError, UserName};
-use crate::kademlia::{ALPHA, K};
+use crate::kademlia::{ALPHA, K, Serve};
 
 /// The network that a client joins unless told otherwise.
 pub const DEFAULT_NETWORK: &str = "peerchat";
@@ -66,6 +66,7 @@ pub struct Config {
     bind: Option<SocketAddr>,
     k: usize,
     alpha: usize,
+    serve: Serve,
     message_lifetime: Duration,
 }
 
@@ -118,6 +119,12 @@ impl Config {
         self.alpha
     }
 
+    /// Returns whether the node serves others.
+    #[must_use]
+    pub fn serve(&self) -> Serve {
+        self.serve
+    }
+
     /// Returns how long an undelivered message is retried.
     #[must_use]
     pub fn message_lifetime(&self) -> Duration {
@@ -141,6 +148,7 @@ impl ConfigBuilder {
                 bind: None,
                 k: K,
                 alpha: ALPHA,
+                serve: Serve::default(),
                 message_lifetime: DEFAULT_MESSAGE_LIFETIME,
             },
         }
@@ -189,6 +197,14 @@ impl ConfigBuilder {
     #[must_use]
     pub fn alpha(mut self, alpha: usize) -> Self {
         self.config.alpha = alpha;
+        self
+    }
+
+    /// Sets whether the node keeps records for others and is listed in their routing tables. Default:
+    /// [`Serve::Auto`], if others can reach it. [`Serve::Never`] suits programs that soon end.
+    #[must_use]
+    pub fn serve(mut self, serve: Serve) -> Self {
+        self.config.serve = serve;
         self
     }
 

@@ -12,7 +12,7 @@ use crate::event::{CommandId, Event, MessageId};
 use crate::identity::{Recipient, UserId, UserName};
 use crate::kademlia::{
     AddressFamily, Contact, LookupId, LookupOutcome, Node, NodeConfig, NodeEvent, NodeId, NodeKey, NodeWrite,
-    PublishId, PublishOutcome, Record, RecordKey, RpcId,
+    PublishId, PublishOutcome, Record, RecordKey, RpcId, Serve,
 };
 use crate::save::{BatchId, Saved, Write, WriteBatch};
 use crate::time::Now;
@@ -47,8 +47,12 @@ pub struct EngineConfig {
     pub k: usize,
     /// Kademlia's alpha.
     pub alpha: usize,
+    /// How many disjoint paths a lookup of values takes.
+    pub paths: usize,
     /// Which addresses this node can send to.
     pub family: AddressFamily,
+    /// Whether the node serves others.
+    pub serve: Serve,
     /// The user's name; it must be there if and only if the profile has a user key.
     pub user: Option<UserName>,
     /// How long an undelivered message is retried.
@@ -129,7 +133,13 @@ impl Engine {
     pub fn new(config: EngineConfig, mut saved: Saved, seed: [u8; 32], now: Now) -> Self {
         let mut rng = ChaCha20Rng::from_seed(seed);
         let key = NodeKey::from(saved.keys.node.public());
-        let node_config = NodeConfig { k: config.k, alpha: config.alpha, family: config.family };
+        let node_config = NodeConfig {
+            k: config.k,
+            alpha: config.alpha,
+            paths: config.paths,
+            family: config.family,
+            serve: config.serve,
+        };
         let mut node = Node::new(key, node_config, ChaCha20Rng::from_rng(&mut rng), now);
         node.restore(&saved.routing, &saved.records, now);
         let user = saved.keys.user.clone().zip(config.user).map(|(user_key, name)| {
@@ -337,10 +347,15 @@ impl Engine {
             }
         }
         // After the node has taken the reply: what comes online is told before the address that it publishes.
-        if self.own_addresses.handle_report(from.id(), observed)
-            && let Some(user) = &mut self.user
-        {
-            user.handle_addresses(&self.own_addresses.best(), now);
+        let before = self.own_addresses.best();
+        if self.own_addresses.handle_report(from.id(), observed) {
+            let addresses = self.own_addresses.best();
+            if before.iter().any(|address| !addresses.contains(address)) {
+                self.node.handle_moved(now);
+            }
+            if let Some(user) = &mut self.user {
+                user.handle_addresses(&addresses, now);
+            }
         }
         self.run(now);
     }
@@ -561,6 +576,7 @@ impl Engine {
             }
             UserAction::Call { tag, to, request } => {
                 let id = CallId(tag.0 << 1 | 1);
+                self.node.handle_touched(&to, now);
                 self.calls.push_back(EngineCall { id, to, request: Request::Chat(request) });
             }
             UserAction::Save { writes, then } => {

@@ -21,10 +21,11 @@ pub use bucket::{
 pub use contact::{AddressFamily, Contact, NodeKey, Scope};
 pub use id::{Distance, NodeId};
 pub use lookup::{
-    FoundValue, Lookup, LookupConfig, LookupOutcome, MAX_LOOKUP_CANDIDATES, MAX_LOOKUP_REQUESTS,
+    FoundValue, LOOKUP_PATHS, Lookup, LookupConfig, LookupOutcome, MAX_LOOKUP_CANDIDATES, MAX_LOOKUP_REQUESTS,
 };
 pub use node::{
     LookupId, Node, NodeConfig, NodeEvent, NodeStats, NodeWrite, Outgoing, PublishId, PublishOutcome, RpcId,
+    Serve,
 };
 pub use record::{
     MAX_RECORD_AHEAD, MAX_RECORD_BODY_LEN, MAX_RECORD_LEN, MAX_RECORD_LIFETIME, Record, RecordError,

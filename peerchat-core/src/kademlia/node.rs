@@ -18,12 +18,15 @@ use super::wall::{WallClock, WallTime};
 use crate::time::Now;
 use calls::{Call, Calls, Stage, Why};
 use publishing::Publishing;
+use reach::Reach;
+pub use reach::Serve;
 use replication::Replication;
 use searches::Searches;
 use upkeep::Upkeep;
 
 mod calls;
 mod publishing;
+mod reach;
 mod replication;
 mod requests;
 mod searches;
@@ -56,8 +59,12 @@ pub struct NodeConfig {
     pub k: usize,
     /// How many requests a lookup keeps in flight; at least 1. See [`super::ALPHA`].
     pub alpha: usize,
+    /// How many disjoint paths a lookup of values takes; at least 1. See [`super::LOOKUP_PATHS`].
+    pub paths: usize,
     /// Which addresses the node can send to.
     pub family: AddressFamily,
+    /// Whether the node keeps records for others and is listed in their routing tables.
+    pub serve: Serve,
 }
 
 /// A request to send.
@@ -168,6 +175,7 @@ pub struct Node {
     publishing: Publishing,
     replication: Replication,
     upkeep: Upkeep,
+    reach: Reach,
     writes: VecDeque<NodeWrite>,
     events: VecDeque<NodeEvent>,
     stats: NodeStats,
@@ -178,8 +186,7 @@ impl Node {
     #[must_use]
     pub fn new(own: NodeKey, config: NodeConfig, rng: ChaCha20Rng, now: Now) -> Self {
         let own = own.node_id();
-        let config =
-            NodeConfig { k: config.k.clamp(1, super::K), alpha: config.alpha.max(1), family: config.family };
+        let config = NodeConfig { k: config.k.clamp(1, super::K), alpha: config.alpha.max(1), ..config };
         Self {
             own,
             config,
@@ -192,6 +199,7 @@ impl Node {
             publishing: Publishing::default(),
             replication: Replication::default(),
             upkeep: Upkeep::new(now.instant),
+            reach: Reach::default(),
             writes: VecDeque::new(),
             events: VecDeque::new(),
             stats: NodeStats::default(),
@@ -204,6 +212,7 @@ impl Node {
         for bytes in records {
             self.restore_record(bytes, now);
         }
+        self.note_joining(contacts);
         self.remember(contacts.iter().copied());
         self.try_rejoin(now);
     }
@@ -222,13 +231,14 @@ impl Node {
             self.stats.wrong_replies += 1;
             return self.fail(&call, now);
         }
+        self.handle_touched(&from, now);
         self.heard(from, now);
         self.table.handle_round_trip(from.id(), round_trip);
         match call.why {
             Why::Check | Why::Rejoin => self.ping_answered(call.why, now),
             Why::Lookup(lookup) => self.search_answered(lookup, &from, reply, now),
             Why::Publish(publish) => self.publication_answered(publish, reply),
-            Why::Replicate(_) => {}
+            Why::Replicate(_) | Why::Reach => {}
         }
         self.pump_stores(now);
     }
@@ -240,10 +250,11 @@ impl Node {
         }
     }
 
-    /// Notes that authenticated traffic came from a contact at its proven address.
+    /// Notes that authenticated traffic came from a contact at its proven address. It enters the routing table if it
+    /// has said that it serves.
     pub fn handle_alive(&mut self, from: Contact, now: Now) {
-        self.heard(from, now);
-        self.pump_stores(now);
+        let has_said = self.take_unproven_server(from.id());
+        self.handle_proven(from, has_said.then_some(true), now);
     }
 
     /// Does what is due.
@@ -256,6 +267,7 @@ impl Node {
             }
         }
         self.handle_upkeep_timeout(now);
+        self.handle_reach_timeout(now);
         self.handle_publishing_timeout(now);
         self.handle_replication_timeout(now);
         self.pump_stores(now);
@@ -286,6 +298,7 @@ impl Node {
             self.calls.next_deadline().map(|at| (at, "DHT request")),
             self.table.next_refresh().map(|(at, _)| (at, "bucket refresh")),
             self.upkeep_timeout(),
+            self.reach_timeout(),
             self.publishing.next_due().map(|at| (at, "republish")),
             self.replication_timeout(),
         ]
@@ -338,6 +351,16 @@ impl Node {
         &self.stats
     }
 
+    /// Takes that something came from a contact's proven address. `serves` is what it says of itself, if it does;
+    /// a node that does not say so is noted only if it is known.
+    fn handle_proven(&mut self, from: Contact, serves: Option<bool>, now: Now) {
+        self.touch_caller(&from, now);
+        if serves.unwrap_or_else(|| self.table.get(from.id()).is_some()) {
+            self.heard(from, now);
+        }
+        self.pump_stores(now);
+    }
+
     /// Takes a contact that was heard from its address, proven.
     fn heard(&mut self, contact: Contact, now: Now) {
         if Scope::of(&contact.address()).is_none() || !self.config.family.admits(&contact.address()) {
@@ -385,7 +408,7 @@ impl Node {
         self.drop_if_long_gone(call.to.id(), now.instant);
         self.go_offline_if_alone(now);
         match call.why {
-            Why::Check => {}
+            Why::Check | Why::Reach => {}
             Why::Rejoin => self.rejoin_failed(now),
             Why::Lookup(lookup) => self.search_failed(lookup, call.to.id(), now),
             Why::Publish(publish) => self.publication_unanswered(publish),
@@ -405,6 +428,7 @@ impl Node {
 
     /// Sends a request.
     fn call(&mut self, to: Contact, rpc: Rpc, why: Why, now: Now) {
+        self.touch_callee(&to, now);
         let soft_timeout =
             self.table.get(to.id()).map_or(super::bucket::DEFAULT_SOFT_TIMEOUT, KnownContact::soft_timeout);
         self.calls.send(to, rpc, why, soft_timeout, now.instant);
@@ -421,7 +445,7 @@ impl Node {
 
     fn is_answer(&self, why: Why, reply: &RpcReply) -> bool {
         match why {
-            Why::Check | Why::Rejoin => matches!(reply, RpcReply::Pong),
+            Why::Check | Why::Rejoin | Why::Reach => matches!(reply, RpcReply::Pong),
             Why::Lookup(lookup) => match reply {
                 RpcReply::Nodes(_) => true,
                 RpcReply::Value(_) => self.searches.takes_values(lookup),

@@ -1,4 +1,4 @@
-//! The four RPCs of the paper as types. Every one may be executed twice without harm: the transport retransmits.
+//! The four RPCs of the paper, and three for reachability, as types. Every one may be executed twice without harm: the transport retransmits.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,8 @@ pub enum Rpc {
         target: NodeId,
         /// Which addresses the asker can use.
         family: AddressFamily,
+        /// Whether the asker serves: only then it enters routing tables.
+        serves: bool,
     },
     /// FIND_VALUE: the record under `key`, or what FIND_NODE would return.
     FindValue {
@@ -24,18 +26,32 @@ pub enum Rpc {
         key: RecordKey,
         /// Which addresses the asker can use.
         family: AddressFamily,
+        /// Whether the asker serves: only then it enters routing tables.
+        serves: bool,
     },
     /// STORE: keep this record.
     Store {
         /// The record's bytes, unchecked.
         record: Vec<u8>,
     },
+    /// DIAL_BACK: let another node dial the asker where it was seen, so that it learns whether others can reach it.
+    DialBack {
+        /// A contact of the asked node to which the asker has sent nothing.
+        helper: NodeId,
+    },
+    /// RELAY: dial a node that has asked for it with DIAL_BACK.
+    Relay {
+        /// The node, at the address where whoever sends this sees it.
+        to: Contact,
+    },
+    /// DIAL: that it arrives is all it says.
+    Dial,
 }
 
 /// The answer to an [`Rpc`].
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RpcReply {
-    /// To PING.
+    /// To PING, and to DIAL_BACK, RELAY and DIAL whatever comes of them.
     Pong,
     /// To FIND_NODE, and to FIND_VALUE by a node that does not keep the record.
     Nodes(Vec<Contact>),

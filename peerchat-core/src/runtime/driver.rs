@@ -223,6 +223,7 @@ impl Driver {
         Statistics {
             contact_count: node.contact_count(),
             record_count: node.record_count(),
+            is_serving: node.is_serving(),
             outbox_count: self.parts.engine.outbox_count(),
             link_count: self.parts.transport.link_count(),
             datagrams_sent: transport.datagrams_out,

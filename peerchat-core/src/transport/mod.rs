@@ -137,6 +137,9 @@ pub const MAX_EARLY_RESPONSE_LEN: usize = MAX_DATAGRAM_LEN
     - RESPONSE_PAYLOAD_LEN
     - RESPONSE_HEADER_LEN;
 
+/// Length of a first handshake packet without a request in it, in bytes.
+pub const SHORT_INIT_LEN: usize = INIT_HEADER_LEN + NOISE_INIT_LEN + INIT_PAYLOAD_LEN;
+
 /// How often a packet is sent before its purpose is given up, each wait twice as long as the one before.
 pub const MAX_TRANSMISSIONS: u8 = 3;
 

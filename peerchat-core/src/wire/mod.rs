@@ -58,6 +58,9 @@ mod request {
     pub(super) const FIND_NODE: u8 = 0x02;
     pub(super) const FIND_VALUE: u8 = 0x03;
     pub(super) const STORE: u8 = 0x04;
+    pub(super) const DIAL_BACK: u8 = 0x05;
+    pub(super) const RELAY: u8 = 0x06;
+    pub(super) const DIAL: u8 = 0x07;
     pub(super) const INTRODUCE: u8 = 0x10;
     pub(super) const DELIVER: u8 = 0x11;
 }
@@ -76,10 +79,20 @@ mod response {
 }
 
 #[derive(Deserialize, Serialize)]
-struct FindNodeBody(NodeId, AddressFamily);
+struct FindNodeBody(NodeId, AddressFamily, bool);
 
 #[derive(Deserialize, Serialize)]
-struct FindValueBody(RecordKey, AddressFamily);
+struct FindValueBody(RecordKey, AddressFamily, bool);
+
+/// Shortest body of a RELAY, in bytes: it makes its receiver send a handshake, [`MAX_TRANSMISSIONS`] times, to an
+/// address that is not proven to it, and that must not be more than what asked for it.
+///
+/// [`MAX_TRANSMISSIONS`]: crate::transport::MAX_TRANSMISSIONS
+const MIN_RELAY_LEN: usize = 420;
+
+/// The contact, and zeros up to [`MIN_RELAY_LEN`].
+#[derive(Deserialize, Serialize)]
+struct RelayBody(Contact, #[serde(with = "serde_bytes")] Vec<u8>);
 
 #[derive(Deserialize, Serialize)]
 struct NodesBody(#[serde(deserialize_with = "bounded_list::<_, _, K>")] Vec<Contact>);
@@ -102,13 +115,18 @@ impl Request {
     pub fn encode(&self) -> Encoded {
         let (kind, body) = match self {
             Self::Dht(Rpc::Ping) => (request::PING, Vec::new()),
-            Self::Dht(Rpc::FindNode { target, family }) => {
-                (request::FIND_NODE, codec::encode(&FindNodeBody(*target, *family)))
+            Self::Dht(Rpc::FindNode { target, family, serves }) => {
+                (request::FIND_NODE, codec::encode(&FindNodeBody(*target, *family, *serves)))
             }
-            Self::Dht(Rpc::FindValue { key, family }) => {
-                (request::FIND_VALUE, codec::encode(&FindValueBody(*key, *family)))
+            Self::Dht(Rpc::FindValue { key, family, serves }) => {
+                (request::FIND_VALUE, codec::encode(&FindValueBody(*key, *family, *serves)))
             }
             Self::Dht(Rpc::Store { record }) => (request::STORE, record.clone()),
+            Self::Dht(Rpc::DialBack { helper }) => (request::DIAL_BACK, codec::encode(helper)),
+            Self::Dht(Rpc::Relay { to }) => {
+                (request::RELAY, codec::encode(&RelayBody(*to, vec![0; MIN_RELAY_LEN])))
+            }
+            Self::Dht(Rpc::Dial) => (request::DIAL, Vec::new()),
             Self::Chat(ChatRequest::Introduce { claim, user }) => {
                 (request::INTRODUCE, codec::encode(&IntroduceBody(claim.clone(), user.clone())))
             }
@@ -126,14 +144,21 @@ impl Request {
         Ok(match kind {
             request::PING => empty(body, Self::Dht(Rpc::Ping))?,
             request::FIND_NODE => {
-                let FindNodeBody(target, family) = decode(body)?;
-                Self::Dht(Rpc::FindNode { target, family })
+                let FindNodeBody(target, family, serves) = decode(body)?;
+                Self::Dht(Rpc::FindNode { target, family, serves })
             }
             request::FIND_VALUE => {
-                let FindValueBody(key, family) = decode(body)?;
-                Self::Dht(Rpc::FindValue { key, family })
+                let FindValueBody(key, family, serves) = decode(body)?;
+                Self::Dht(Rpc::FindValue { key, family, serves })
             }
             request::STORE => Self::Dht(Rpc::Store { record: record(body)? }),
+            request::DIAL_BACK => Self::Dht(Rpc::DialBack { helper: decode(body)? }),
+            request::RELAY if body.len() < MIN_RELAY_LEN => return Err(WireError::Malformed),
+            request::RELAY => {
+                let RelayBody(to, _) = decode(body)?;
+                Self::Dht(Rpc::Relay { to })
+            }
+            request::DIAL => empty(body, Self::Dht(Rpc::Dial))?,
             request::INTRODUCE => {
                 let IntroduceBody(claim, user) = decode(body)?;
                 Self::Chat(ChatRequest::Introduce { claim: record(&claim)?, user: record(&user)? })

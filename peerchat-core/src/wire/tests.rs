@@ -55,7 +55,11 @@ fn ping_bytes() {
 #[test]
 fn find_node_bytes() {
     let target = NodeId::from_bytes([0xab; 32]);
-    insta::assert_snapshot!(check_request(Request::Dht(Rpc::FindNode { target, family: AddressFamily::V4 })));
+    insta::assert_snapshot!(check_request(Request::Dht(Rpc::FindNode {
+        target,
+        family: AddressFamily::V4,
+        serves: true
+    })));
     let contacts = ["1.2.3.4:5000", "[2001:db8::1]:80"]
         .map(|address| Contact::new(NodeKey::from_bytes([0xcd; 32]), address.parse().unwrap()));
     insta::assert_snapshot!(check_response(Response::Dht(RpcReply::Nodes(contacts.to_vec()))));
@@ -64,7 +68,11 @@ fn find_node_bytes() {
 #[test]
 fn find_value_bytes() {
     let key = RecordKey::from_bytes([0xab; 32]);
-    insta::assert_snapshot!(check_request(Request::Dht(Rpc::FindValue { key, family: AddressFamily::Any })));
+    insta::assert_snapshot!(check_request(Request::Dht(Rpc::FindValue {
+        key,
+        family: AddressFamily::Any,
+        serves: false
+    })));
     insta::assert_snapshot!(check_response(Response::Dht(RpcReply::Value(vec![7; 5]))));
 }
 
@@ -76,6 +84,26 @@ fn store_bytes() {
     insta::assert_snapshot!(check_response(Response::Dht(refused)));
     let refused = RpcReply::Refused { reason: StoreRefusal::Full, incumbent: None };
     insta::assert_snapshot!(check_response(Response::Dht(refused)));
+}
+
+#[test]
+fn reachability_bytes() {
+    let helper = NodeId::from_bytes([0xab; 32]);
+    insta::assert_snapshot!(check_request(Request::Dht(Rpc::DialBack { helper })));
+    let to = Contact::new(NodeKey::from_bytes([0xcd; 32]), "1.2.3.4:5000".parse().unwrap());
+    insta::assert_snapshot!(check_request(Request::Dht(Rpc::Relay { to })));
+    insta::assert_snapshot!(check_request(Request::Dht(Rpc::Dial)));
+}
+
+#[test]
+fn a_relay_is_no_shorter_than_what_it_causes() {
+    let to = Contact::new(NodeKey::from_bytes([0xcd; 32]), "[2001:db8::1]:80".parse().unwrap());
+    let body = Request::Dht(Rpc::Relay { to }).encode().body;
+    let handshakes = usize::from(crate::transport::MAX_TRANSMISSIONS) * crate::transport::SHORT_INIT_LEN;
+    assert!(body.len() >= handshakes, "{} bytes cause {handshakes}", body.len());
+    assert!(!Request::Dht(Rpc::Dial).is_early(), "it would ride in a first packet of full size");
+    let short = codec::encode(&RelayBody(to, vec![0; 9]));
+    assert_eq!(Request::decode(request::RELAY, &short), Err(WireError::Malformed));
 }
 
 #[test]
@@ -129,7 +157,11 @@ fn more_than_k_contacts_are_refused() {
 fn truncated_and_trailing_bytes_are_refused() {
     let requests = [
         Request::Dht(Rpc::Ping),
-        Request::Dht(Rpc::FindNode { target: NodeId::from_bytes([1; 32]), family: AddressFamily::V6 }),
+        Request::Dht(Rpc::FindNode {
+            target: NodeId::from_bytes([1; 32]),
+            family: AddressFamily::V6,
+            serves: true,
+        }),
         Request::Chat(ChatRequest::Introduce { claim: vec![1; 9], user: vec![1; 9] }),
         Request::Chat(ChatRequest::Deliver(delivery())),
     ];

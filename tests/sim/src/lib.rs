@@ -21,6 +21,7 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 mod disk;
+mod nat;
 
 pub use disk::Disk;
 
@@ -63,6 +64,8 @@ struct Machine {
     saved: BTreeSet<MessageId>,
     found: BTreeMap<CommandId, Result<FoundUser, LookupError>>,
     timeout: Option<Instant>,
+    /// `None` if anybody can reach the machine.
+    nat: Option<nat::Nat>,
 }
 
 /// A network under test.
@@ -145,7 +148,9 @@ impl Network {
         let config = EngineConfig {
             k: peerchat_core::kademlia::K,
             alpha: peerchat_core::kademlia::ALPHA,
+            paths: peerchat_core::kademlia::LOOKUP_PATHS,
             family: AddressFamily::V4,
+            serve: peerchat_core::kademlia::Serve::Auto,
             user: name.map(|name| UserName::parse(name).unwrap()),
             message_lifetime: Duration::from_secs(30 * 24 * 3600),
         };
@@ -164,6 +169,7 @@ impl Network {
             saved: BTreeSet::new(),
             found: BTreeMap::new(),
             timeout: None,
+            nat: None,
         });
         self.by_address.insert(address, host);
         self.start(host);
@@ -426,7 +432,8 @@ impl Network {
     fn transmit(&mut self, host: Host, call: EngineCall, attempt: usize, asked: Instant) {
         let to = self.by_address.get(&call.to.address()).copied();
         // Whoever answers at the address must have the key.
-        if let Some(to) = to.filter(|to| self.machines[to.0].key == call.to.key()) {
+        let is_right = |to: &Host| self.machines[to.0].key == call.to.key();
+        if let Some(to) = to.filter(is_right).filter(|to| self.passes_nats(host, *to)) {
             let request = Happening::Request { from: host, id: call.id, request: call.request.clone() };
             self.travel(to, request);
         }
@@ -445,7 +452,7 @@ impl Network {
                 self.answer(host, reply.to.of_simulation(), reply.response);
             } else if let Some((id, address)) = engine.poll_probe() {
                 match self.by_address.get(&address).copied() {
-                    Some(to) if self.machines[to.0].engine.is_some() => {
+                    Some(to) if self.machines[to.0].engine.is_some() && self.passes_nats(host, to) => {
                         self.carry(to, Happening::Probe { id, from: host });
                     }
                     _ => {
@@ -478,7 +485,7 @@ impl Network {
 
     fn answer(&mut self, host: Host, token: u64, response: Response) {
         let Some((to, run, id, asked)) = self.machines[host.0].open_requests.remove(&token) else { return };
-        if self.machines[to.0].run == run {
+        if self.machines[to.0].run == run && self.passes_nats(host, to) {
             self.travel(to, Happening::Response { id, from: host, response, asked });
         }
     }

@@ -30,6 +30,8 @@ pub(super) enum Why {
     Publish(PublishId),
     /// STORE of a record kept for others.
     Replicate(RecordKey),
+    /// DIAL_BACK, RELAY or DIAL.
+    Reach,
 }
 
 /// How long a request has been on its way.
@@ -87,7 +89,7 @@ impl Calls {
         match why {
             Why::Check | Why::Rejoin => _ = self.pinged.insert(to.id()),
             Why::Publish(_) | Why::Replicate(_) => self.stores += 1,
-            Why::Lookup(_) => {}
+            Why::Lookup(_) | Why::Reach => {}
         }
         self.pending.insert(id, Call { to, why, stage, sent: now, soft_timeout, deadline });
         self.deadlines.insert((deadline, id));
@@ -101,7 +103,7 @@ impl Calls {
         match call.why {
             Why::Check | Why::Rejoin => _ = self.pinged.remove(&call.to.id()),
             Why::Publish(_) | Why::Replicate(_) => self.stores = self.stores.saturating_sub(1),
-            Why::Lookup(_) => {}
+            Why::Lookup(_) | Why::Reach => {}
         }
         Some(call)
     }

@@ -161,11 +161,11 @@ impl Node {
         }
     }
 
-    /// Returns the first k of the closest nodes and ourselves, and whether we are among them.
+    /// Returns the first k of the closest nodes and ourselves if we serve, and whether we are among them.
     pub(super) fn with_ourselves(&self, place: &NodeId, mut closest: Vec<Contact>) -> (Vec<Contact>, bool) {
         let own = self.own.distance(place);
         let rank = closest.partition_point(|contact| contact.id().distance(place) < own);
-        let is_among = rank < self.config.k;
+        let is_among = rank < self.config.k && self.is_serving();
         closest.truncate(self.config.k - usize::from(is_among));
         (closest, is_among)
     }
@@ -195,7 +195,7 @@ impl Node {
         let record = match why {
             Why::Publish(id) => Some(&self.publishing.running.get(&id)?.record),
             Why::Replicate(key) => self.store.get(&key, time),
-            Why::Check | Why::Rejoin | Why::Lookup(_) => None,
+            Why::Check | Why::Rejoin | Why::Lookup(_) | Why::Reach => None,
         };
         record.map(|record| record.as_bytes().to_vec())
     }

@@ -10,16 +10,24 @@ use super::{Node, NodeWrite, is_in_scope};
 use crate::time::Now;
 
 impl Node {
-    /// Answers a request. The asker enters the routing table if it `is_proven`: if it sent authenticated traffic
-    /// that answers something we sent to that address.
+    /// Answers a request. The asker enters the routing table if it says that it serves and once it `is_proven`: if it
+    /// sent authenticated traffic that answers something we sent to that address.
     pub fn handle_request(&mut self, from: Contact, is_proven: bool, rpc: Rpc, now: Now) -> RpcReply {
-        if is_proven {
-            self.handle_alive(from, now);
+        let serves = match rpc {
+            Rpc::FindNode { serves, .. } | Rpc::FindValue { serves, .. } => Some(serves),
+            // Whoever dials for another was found in a routing table.
+            Rpc::Dial => Some(true),
+            _ => None,
+        };
+        match serves {
+            _ if is_proven => self.handle_proven(from, serves, now),
+            Some(serves) => self.note_unproven_server(&from, serves),
+            None => {}
         }
         match rpc {
             Rpc::Ping => RpcReply::Pong,
-            Rpc::FindNode { target, family } => RpcReply::Nodes(self.nodes_for(&from, &target, family)),
-            Rpc::FindValue { key, family } => {
+            Rpc::FindNode { target, family, .. } => RpcReply::Nodes(self.nodes_for(&from, &target, family)),
+            Rpc::FindValue { key, family, .. } => {
                 let time = self.wall_time(now);
                 match self.store.get(&key, time) {
                     Some(record) => RpcReply::Value(record.as_bytes().to_vec()),
@@ -27,6 +35,9 @@ impl Node {
                 }
             }
             Rpc::Store { record } => self.store_for_others(&record, now),
+            Rpc::DialBack { helper } => self.relay_dial(from, helper, now),
+            Rpc::Relay { to } => self.dial_for(&from, to, now),
+            Rpc::Dial => RpcReply::Pong,
         }
     }
 

@@ -90,6 +90,7 @@ impl Node {
     /// Joins the network of `seed`: looks up the own id, starting from it and from whoever is known already. The
     /// seed is remembered and asked again while nobody answers.
     pub fn join(&mut self, seed: Contact, now: Now) -> LookupId {
+        self.note_joining(&[seed]);
         self.remember([seed]);
         self.begin(self.own, Purpose::Join, Some(seed), now)
     }
@@ -100,11 +101,11 @@ impl Node {
     }
 
     /// Looks up the records that the nodes closest to `key` keep under it, and ends as soon as `wanted` nodes have
-    /// answered with one, or when the k closest nodes have answered.
+    /// answered with one, or when the k closest nodes have answered. It takes several disjoint paths; see [`Lookup`].
     ///
     /// Our own store answers too, if we are among the k closest nodes we know.
     pub fn find_value(&mut self, key: RecordKey, wanted: usize, now: Now) -> LookupId {
-        let config = self.lookup_config(Some(wanted));
+        let config = LookupConfig { wanted: Some(wanted), paths: self.config.paths, ..self.lookup_config() };
         let mut lookup = Lookup::new(key.place(), config);
         let time = self.wall_time(now);
         if self.is_among_closest(&key.place())
@@ -124,7 +125,10 @@ impl Node {
     pub(super) fn search_answered(&mut self, id: LookupId, from: &Contact, reply: RpcReply, now: Now) {
         match reply {
             RpcReply::Nodes(contacts) => {
-                let candidates = self.candidates(id, from, contacts, now);
+                let mut candidates = self.candidates(id, from, contacts, now);
+                if let Some(helper) = self.try_test(from, &candidates, now) {
+                    candidates.retain(|contact| *contact != helper);
+                }
                 if let Some(search) = self.searches.running.get_mut(&id) {
                     search.lookup.handle_nodes(from, &candidates);
                 }
@@ -179,7 +183,7 @@ impl Node {
     }
 
     fn begin(&mut self, target: NodeId, purpose: Purpose, seed: Option<Contact>, now: Now) -> LookupId {
-        let lookup = Lookup::new(target, self.lookup_config(None));
+        let lookup = Lookup::new(target, self.lookup_config());
         self.begin_lookup(Search { lookup, purpose, key: None }, seed, now)
     }
 
@@ -195,8 +199,8 @@ impl Node {
         id
     }
 
-    fn lookup_config(&self, wanted: Option<usize>) -> LookupConfig {
-        LookupConfig { k: self.config.k, alpha: self.config.alpha, wanted }
+    fn lookup_config(&self) -> LookupConfig {
+        LookupConfig { k: self.config.k, alpha: self.config.alpha, wanted: None, paths: 1 }
     }
 
     /// Returns the closest live contacts, and stale ones where those are fewer than alpha (Kademlia paper, 4.1).
@@ -225,6 +229,8 @@ impl Node {
                 self.stats.refused_family += 1;
             } else if !is_in_scope(&contact, reporter) {
                 self.stats.refused_scope += 1;
+            } else if self.reach.is_reserved(&contact) {
+                // It may be asked when it has dialled us, or has not.
             } else if contact.id() != self.own && (is_own || !self.has_just_failed(&contact, now)) {
                 candidates.push(self.at_proven_address(contact));
             }
@@ -256,9 +262,10 @@ impl Node {
         let (target, key, is_done) = (search.lookup.target(), search.key, search.lookup.is_done());
         let family = self.config.family;
         for contact in asked {
+            let serves = self.is_serving_to(&contact);
             let rpc = match key {
-                Some(key) => Rpc::FindValue { key, family },
-                None => Rpc::FindNode { target, family },
+                Some(key) => Rpc::FindValue { key, family, serves },
+                None => Rpc::FindNode { target, family, serves },
             };
             self.call(contact, rpc, Why::Lookup(id), now);
         }

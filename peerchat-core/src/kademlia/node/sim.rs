@@ -12,7 +12,7 @@ use super::super::id::NodeId;
 use super::super::lookup::LookupOutcome;
 use super::super::record::{Record, RecordHeader, RecordKey, RecordKind};
 use super::super::rpc::{Rpc, RpcReply};
-use super::{Node, NodeConfig, NodeEvent, Outgoing, PublishOutcome, RpcId};
+use super::{Node, NodeConfig, NodeEvent, Outgoing, PublishOutcome, RpcId, Serve};
 use crate::identity::{SecretKey, UserId};
 use crate::time::{Now, Timestamp};
 
@@ -45,8 +45,8 @@ pub(super) struct Network {
     pub(super) hosts: Vec<Host>,
     pub(super) now: Now,
     pub(super) config: NodeConfig,
-    /// Requests sent, by kind: PING, FIND_NODE, FIND_VALUE, STORE.
-    pub(super) sent: [usize; 4],
+    /// Requests sent, by kind: PING, FIND_NODE, FIND_VALUE, STORE, those for reachability.
+    pub(super) sent: [usize; 5],
     loss: f64,
     rng: ChaCha20Rng,
     by_address: BTreeMap<SocketAddr, usize>,
@@ -60,8 +60,14 @@ impl Network {
         Self {
             hosts: Vec::new(),
             now: start(),
-            config: NodeConfig { k: super::super::K, alpha: super::super::ALPHA, family: AddressFamily::V4 },
-            sent: [0; 4],
+            config: NodeConfig {
+                k: super::super::K,
+                alpha: super::super::ALPHA,
+                paths: super::super::LOOKUP_PATHS,
+                serve: Serve::Auto,
+                family: AddressFamily::V4,
+            },
+            sent: [0; 5],
             loss: 0.0,
             rng: ChaCha20Rng::seed_from_u64(seed),
             by_address: BTreeMap::new(),
@@ -281,6 +287,7 @@ impl Network {
             Rpc::FindNode { .. } => 1,
             Rpc::FindValue { .. } => 2,
             Rpc::Store { .. } => 3,
+            Rpc::DialBack { .. } | Rpc::Relay { .. } | Rpc::Dial => 4,
         }] += 1;
         let sent = self.now.instant;
         let attempt = ATTEMPTS.into_iter().find(|_| !self.rng.random_bool(self.loss));
@@ -315,6 +322,12 @@ pub(super) fn start() -> Now {
 
 /// A node by itself.
 pub(super) fn node(family: AddressFamily) -> Node {
-    let config = NodeConfig { k: super::super::K, alpha: super::super::ALPHA, family };
+    let config = NodeConfig {
+        k: super::super::K,
+        alpha: super::super::ALPHA,
+        paths: super::super::LOOKUP_PATHS,
+        serve: Serve::Always,
+        family,
+    };
     Node::new(NodeKey::from_bytes([0xee; 32]), config, ChaCha20Rng::from_seed([7; 32]), start())
 }

@@ -176,6 +176,7 @@ impl Node {
 
     /// The own id has been looked up: the k closest to our own records may be others now.
     pub(super) fn found_itself(&mut self, has_answers: bool, now: Now) {
+        self.note_joined(now);
         if has_answers {
             self.upkeep.join_refreshes = MAX_JOIN_REFRESHES;
             self.republish_all(now);
