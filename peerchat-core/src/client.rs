@@ -122,6 +122,12 @@ pub struct Statistics {
     pub outbox_count: usize,
     /// Encrypted links that are up now.
     pub link_count: usize,
+    /// DHT requests sent, for whatever reason; one that had to be repeated counts once.
+    pub requests_sent: u64,
+    /// Searches of the DHT that have ended, for whatever reason.
+    pub searches_ended: u64,
+    /// The sum over these searches of how many requests in a row led to what they found.
+    pub search_hops: u64,
     /// Datagrams sent.
     pub datagrams_sent: u64,
     /// Datagrams received, dropped ones included.

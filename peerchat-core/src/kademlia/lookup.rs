@@ -39,6 +39,9 @@ pub struct LookupOutcome {
     pub values: Vec<FoundValue>,
     /// How many of the closest nodes answered that they do not keep the record.
     pub absent: usize,
+    /// How many requests in a row led to the first value, or without one to the closest node: 1 if we knew who had it,
+    /// 0 if we have it ourselves or nobody answered.
+    pub hops: u32,
 }
 
 /// How far a candidate has come.
@@ -68,6 +71,8 @@ struct Candidate {
     in_flight: u8,
     /// A second address is tried once: whoever invents addresses gains one request.
     has_tried_other: bool,
+    /// How many requests in a row lead to it: 1 if we knew it ourselves.
+    hops: u32,
     state: State,
 }
 
@@ -101,7 +106,7 @@ impl Lookup {
     /// Adds contacts that may be asked.
     pub fn add(&mut self, contacts: impl IntoIterator<Item = Contact>) {
         for contact in contacts {
-            self.add_one(contact);
+            self.add_one(contact, 1);
         }
     }
 
@@ -116,7 +121,10 @@ impl Lookup {
             return;
         }
         let nearest = self.candidates.first().map(|candidate| candidate.distance);
-        self.add(closer.iter().copied());
+        let hops = self.find(from.id()).map_or(1, |candidate| candidate.hops + 1);
+        for contact in closer {
+            self.add_one(*contact, hops);
+        }
         let is_closer = self.candidates.first().map(|candidate| candidate.distance) < nearest;
         self.fruitless = if is_closer { 0 } else { self.fruitless + 1 };
     }
@@ -208,7 +216,7 @@ impl Lookup {
 
     /// Returns what was found.
     #[must_use]
-    pub fn into_outcome(self) -> LookupOutcome {
+    pub fn into_outcome(mut self) -> LookupOutcome {
         let (mut closest, mut absent) = (Vec::new(), 0);
         for candidate in &self.candidates {
             if let State::Answered { has_value } = candidate.state
@@ -218,7 +226,9 @@ impl Lookup {
                 absent += usize::from(!has_value);
             }
         }
-        LookupOutcome { closest, values: self.values, absent }
+        let goal = self.values.first().map(|value| value.from).or(closest.first().map(Contact::id));
+        let hops = goal.and_then(|id| self.find(id)).map_or(0, |candidate| candidate.hops);
+        LookupOutcome { closest, values: self.values, absent, hops }
     }
 
     /// Returns the place that is looked for.
@@ -236,7 +246,7 @@ impl Lookup {
         self.config.wanted.is_some_and(|wanted| self.values.len() >= wanted.max(1))
     }
 
-    fn add_one(&mut self, contact: Contact) {
+    fn add_one(&mut self, contact: Contact, hops: u32) {
         let distance = self.target.distance(&contact.id());
         let place = self.candidates.partition_point(|candidate| candidate.distance < distance);
         if let Some(candidate) = self.candidates.get_mut(place)
@@ -249,7 +259,7 @@ impl Lookup {
         }
         let state = State::Unasked;
         let candidate =
-            Candidate { distance, contact, other: None, in_flight: 0, has_tried_other: false, state };
+            Candidate { distance, contact, other: None, in_flight: 0, has_tried_other: false, hops, state };
         self.candidates.insert(place, candidate);
         if self.candidates.len() > MAX_LOOKUP_CANDIDATES {
             let farthest = self.candidates.iter().rposition(|candidate| candidate.state == State::Unasked);

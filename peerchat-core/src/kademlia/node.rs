@@ -140,8 +140,14 @@ pub struct NodeStats {
     pub wrong_replies: u64,
     /// Requests that were not answered.
     pub failures: u64,
+    /// Requests sent, for whatever reason; what the transport repeats counts once.
+    pub requests: u64,
     /// Lookups begun, for whatever reason.
     pub lookups: u64,
+    /// Lookups that ended, for whatever reason.
+    pub lookups_ended: u64,
+    /// The sum of their [`LookupOutcome::hops`].
+    pub lookup_hops: u64,
     /// Contacts whose hand-over was given up because too many waited; hourly replication makes up for it.
     pub dropped_handovers: u64,
 }
@@ -401,6 +407,7 @@ impl Node {
 
     /// Sends a request.
     fn call(&mut self, to: Contact, rpc: Rpc, why: Why, now: Now) {
+        self.stats.requests += 1;
         let soft_timeout =
             self.table.get(to.id()).map_or(super::bucket::DEFAULT_SOFT_TIMEOUT, KnownContact::soft_timeout);
         self.calls.send(to, rpc, why, soft_timeout, now.instant);

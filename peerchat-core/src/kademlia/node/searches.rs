@@ -253,6 +253,8 @@ impl Node {
         let Some(search) = self.searches.running.remove(&id) else { return };
         self.searches.count(search.purpose, -1);
         let outcome = search.lookup.into_outcome();
+        self.stats.lookups_ended += 1;
+        self.stats.lookup_hops += u64::from(outcome.hops);
         let has_answers = !outcome.closest.is_empty();
         match search.purpose {
             Purpose::Refresh => {}
