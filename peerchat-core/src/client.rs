@@ -162,7 +162,7 @@ impl Client {
         }
         let [engine_seed, transport_seed] = seeds;
         let transport = Transport::new(
-            TransportConfig { network: config.network().to_owned(), ..TransportConfig::default() },
+            TransportConfig { network: config.network().to_owned(), max_links: config.max_links() },
             &saved.keys.node,
             ChaCha20Rng::from_seed(transport_seed),
         );
@@ -454,8 +454,10 @@ impl Client {
 
 /// Runs a driver, and tells the application if it dies of a bug.
 fn spawn(driver: Driver, events: Arc<EventQueue>, store: Store, ended: Arc<Ended>) {
+    // Boxed, and started out here: a future takes the room of what it is given twice, and again for what waits for it.
+    let running = tokio::spawn(Box::new(driver).run());
     tokio::spawn(async move {
-        if let Err(error) = tokio::spawn(driver.run()).await {
+        if let Err(error) = running.await {
             tracing::error!(%error, "the node died");
             let detail =
                 "the node stopped because of a bug; open the profile again, and please report it".to_owned();

@@ -15,6 +15,7 @@ use super::rpc::{Rpc, RpcReply, StoreRefusal};
 use super::store::{MAX_RECORDS, RecordStore};
 use super::table::{DROP_STALE_AFTER, Insertion, RoutingTable};
 use super::wall::{WallClock, WallTime};
+use crate::idle;
 use crate::time::Now;
 use calls::{Call, Calls, Stage, Why};
 use publishing::Publishing;
@@ -272,13 +273,13 @@ impl Node {
     /// Returns the next thing to save.
     #[must_use]
     pub fn poll_write(&mut self) -> Option<NodeWrite> {
-        self.writes.pop_front()
+        idle::pop(&mut self.writes)
     }
 
     /// Returns the next thing that happened.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<NodeEvent> {
-        self.events.pop_front()
+        idle::pop(&mut self.events)
     }
 
     /// Returns when [`Self::handle_timeout`] is next due, and what for.

@@ -98,7 +98,7 @@ impl Driver {
     }
 
     /// Runs until the client closes or the disk fails; then saves what can be saved.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         let stop = self.run_until_stopped().await;
         self.parts.events.close_after(match stop {
             Stop::Closed => None,

@@ -21,6 +21,8 @@ pub struct Settings {
     pub k: usize,
     /// Kademlia's alpha.
     pub alpha: usize,
+    /// To how many peers a client keeps a link.
+    pub max_links: usize,
     /// Where the profiles are kept; `None` for memory.
     pub directory: Option<PathBuf>,
     /// How many users may join at a time.
@@ -31,7 +33,7 @@ impl Settings {
     /// The original's experiment: k = 10, alpha = 5, one user after another, profiles in memory.
     #[must_use]
     pub const fn original() -> Self {
-        Self { k: 10, alpha: 5, directory: None, overlap: 1 }
+        Self { k: 10, alpha: 5, max_links: 1024, directory: None, overlap: 1 }
     }
 }
 
@@ -125,8 +127,11 @@ pub fn open(number: usize, settings: &Settings) -> Result<Client, Failure> {
         Some(directory) => Config::builder(directory),
         None => Config::in_memory(),
     };
-    let builder =
-        builder.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).k(settings.k).alpha(settings.alpha);
+    let builder = builder
+        .bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        .k(settings.k)
+        .alpha(settings.alpha)
+        .max_links(settings.max_links);
     Ok(Client::open(builder.user(&user_name(number))?.build()?)?)
 }
 

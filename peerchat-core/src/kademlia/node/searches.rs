@@ -10,6 +10,7 @@ use super::super::rpc::{Rpc, RpcReply};
 use super::super::store;
 use super::calls::{Stage, Why};
 use super::{LookupId, Node, NodeEvent, PublishId, is_in_scope};
+use crate::idle;
 use crate::time::Now;
 
 /// What a lookup is for, and so what happens when it is done.
@@ -250,7 +251,7 @@ impl Node {
     }
 
     fn end_search(&mut self, id: LookupId, now: Now) {
-        let Some(search) = self.searches.running.remove(&id) else { return };
+        let Some(search) = idle::remove(&mut self.searches.running, &id) else { return };
         self.searches.count(search.purpose, -1);
         let outcome = search.lookup.into_outcome();
         self.stats.lookups_ended += 1;

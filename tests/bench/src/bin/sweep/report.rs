@@ -82,6 +82,11 @@ pub(super) struct Row {
     pub(super) threads: usize,
     /// UDP payload sent.
     pub(super) bytes_per_node: f64,
+    /// Searches of the DHT that have ended.
+    pub(super) searches_per_node: f64,
+    pub(super) links_per_node: f64,
+    pub(super) contacts_per_node: f64,
+    pub(super) records_per_node: f64,
     pub(super) samples: Vec<Sample>,
 }
 

@@ -6,10 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use peerchat_bench::Failure;
-use peerchat_bench::network::{Network, Settings, user_name};
+use peerchat_bench::network::{Network, Settings};
 use peerchat_bench::process::Usage;
 use peerchat_bench::quantile::quantile;
-use peerchat_core::Client;
+use peerchat_core::{Client, UserName};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 
@@ -23,6 +23,9 @@ const PAIRS: usize = 20;
 const OVERLAP_FROM: usize = 1000;
 
 const OVERLAP: usize = 8;
+
+/// To how many peers a node keeps a link, so that ten thousand nodes fit into one process.
+const MAX_LINKS: usize = 40;
 
 /// The shortest time between two counts of the requests sent.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
@@ -40,6 +43,9 @@ struct Totals {
     searches: u64,
     hops: u64,
     bytes: u64,
+    links: usize,
+    contacts: usize,
+    records: usize,
 }
 
 /// The lookups of the pairs.
@@ -54,6 +60,7 @@ pub(super) fn run(case: Case) -> Result<Row, Failure> {
     let directory = if case.is_on_disk { Some(tempfile::tempdir()?) } else { None };
     let overlap = if case.n >= OVERLAP_FROM { OVERLAP } else { 1 };
     let settings = Settings {
+        max_links: MAX_LINKS,
         directory: directory.as_ref().map(|directory| directory.path().to_owned()),
         overlap,
         ..Settings::original()
@@ -87,6 +94,10 @@ pub(super) fn run(case: Case) -> Result<Row, Failure> {
         descriptors_per_node: after.descriptor_count.saturating_sub(before.descriptor_count) as f64 / n,
         threads: after.thread_count,
         bytes_per_node: end.bytes as f64 / n,
+        searches_per_node: end.searches as f64 / n,
+        links_per_node: end.links as f64 / n,
+        contacts_per_node: end.contacts as f64 / n,
+        records_per_node: end.records as f64 / n,
         samples,
     })
 }
@@ -139,13 +150,15 @@ fn look_up_pairs(clients: &[Client]) -> Result<Lookups, Failure> {
         let first = rng.random_range(0..clients.len());
         let second = (first + rng.random_range(1..clients.len())) % clients.len();
         for (asking, wanted) in [(first, second), (second, first)] {
-            look_up(&clients[asking], &user_name(wanted), &clients[wanted], &mut lookups);
+            look_up(&clients[asking], &clients[wanted], &mut lookups);
         }
     }
     Ok(lookups)
 }
 
-fn look_up(asking: &Client, name: &str, wanted: &Client, lookups: &mut Lookups) {
+fn look_up(asking: &Client, wanted: &Client, lookups: &mut Lookups) {
+    // Joins overlap, so the order of the clients is not that of their names.
+    let Some(name) = wanted.user_name().map(UserName::as_str) else { return };
     let start = Instant::now();
     let found = asking.lookup_wait(name);
     lookups.times.push(start.elapsed());
@@ -170,6 +183,9 @@ fn totals(clients: &[Client]) -> Result<Totals, Failure> {
         totals.searches += statistics.searches_ended;
         totals.hops += statistics.search_hops;
         totals.bytes += statistics.bytes_sent;
+        totals.links += statistics.link_count;
+        totals.contacts += statistics.contact_count;
+        totals.records += statistics.record_count;
     }
     Ok(totals)
 }
