@@ -231,6 +231,12 @@ impl Lookup {
         LookupOutcome { closest, values: self.values, absent, hops }
     }
 
+    /// Returns the record with these bytes if some node has answered with it.
+    #[must_use]
+    pub fn value(&self, bytes: &[u8]) -> Option<&Record> {
+        self.values.iter().map(|value| &value.record).find(|record| record.as_bytes() == bytes)
+    }
+
     /// Returns the place that is looked for.
     #[must_use]
     pub const fn target(&self) -> NodeId {
