@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build header python-bindings fmt clippy doc clean
+.PHONY: help demo test sweep build header python-bindings fmt clippy doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,11 @@ demo: ## Run a C program, a Python script and the terminal client against each o
 
 test: ## Run everything that is tested
 	@tests/run
+
+# A node costs one descriptor, so the limit on open files is raised as far as the system allows.
+sweep: ## Measure networks of 10 to 10,000 nodes; `make sweep N=320` one size, `N="40 40-disk"` some
+	$(CARGO) build --release -p peerchat-bench --bin sweep
+	@ulimit -n "$$(ulimit -Hn)" && exec target/release/sweep $(N)
 
 build: ## Build every library, program, example and test
 	$(CARGO) build --workspace --all-targets

@@ -125,6 +125,12 @@ pub struct Statistics {
     pub outbox_count: usize,
     /// Encrypted links that are up now.
     pub link_count: usize,
+    /// DHT requests sent, for whatever reason; one that had to be repeated counts once.
+    pub requests_sent: u64,
+    /// Searches of the DHT that have ended, for whatever reason.
+    pub searches_ended: u64,
+    /// The sum over these searches of how many requests in a row led to what they found.
+    pub search_hops: u64,
     /// Datagrams sent.
     pub datagrams_sent: u64,
     /// Datagrams received, dropped ones included.
@@ -159,7 +165,7 @@ impl Client {
         }
         let [engine_seed, transport_seed] = seeds;
         let transport = Transport::new(
-            TransportConfig { network: config.network().to_owned(), ..TransportConfig::default() },
+            TransportConfig { network: config.network().to_owned(), max_links: config.max_links() },
             &saved.keys.node,
             ChaCha20Rng::from_seed(transport_seed),
         );
@@ -454,8 +460,10 @@ impl Client {
 
 /// Runs a driver, and tells the application if it dies of a bug.
 fn spawn(driver: Driver, events: Arc<EventQueue>, store: Store, ended: Arc<Ended>) {
+    // Boxed, and started out here: a future takes the room of what it is given twice, and again for what waits for it.
+    let running = tokio::spawn(Box::new(driver).run());
     tokio::spawn(async move {
-        if let Err(error) = tokio::spawn(driver.run()).await {
+        if let Err(error) = running.await {
             tracing::error!(%error, "the node died");
             let detail =
                 "the node stopped because of a bug; open the profile again, and please report it".to_owned();

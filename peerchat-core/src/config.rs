@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::identity::{NameError, UserName};
 use crate::kademlia::{ALPHA, K, Serve};
+use crate::transport::MAX_LINKS;
 
 /// The network that a client joins unless told otherwise.
 pub const DEFAULT_NETWORK: &str = "peerchat";
@@ -49,6 +50,9 @@ pub enum ConfigError {
         /// The `k` beside it.
         k: usize,
     },
+    /// The number of links is zero.
+    #[error("no node can do without links; allow one at least")]
+    MaxLinks,
     /// The data directory is an empty path.
     #[error("the data directory is empty; name one, or ask for a profile in memory")]
     DataDir,
@@ -67,6 +71,7 @@ pub struct Config {
     k: usize,
     alpha: usize,
     serve: Serve,
+    max_links: usize,
     message_lifetime: Duration,
 }
 
@@ -125,6 +130,12 @@ impl Config {
         self.serve
     }
 
+    /// Returns to how many peers a link is kept.
+    #[must_use]
+    pub fn max_links(&self) -> usize {
+        self.max_links
+    }
+
     /// Returns how long an undelivered message is retried.
     #[must_use]
     pub fn message_lifetime(&self) -> Duration {
@@ -149,6 +160,7 @@ impl ConfigBuilder {
                 k: K,
                 alpha: ALPHA,
                 serve: Serve::default(),
+                max_links: MAX_LINKS,
                 message_lifetime: DEFAULT_MESSAGE_LIFETIME,
             },
         }
@@ -208,6 +220,15 @@ impl ConfigBuilder {
         self
     }
 
+    /// Sets to how many peers an encrypted link is kept, 1 or more; when there are more, the one used least recently is
+    /// dropped. Default: [`MAX_LINKS`]. A link takes about 700 bytes of memory, and half a millisecond of processor time
+    /// to make again, so a process with very many nodes may want fewer, but not fewer than [`Self::k`].
+    #[must_use]
+    pub fn max_links(mut self, count: usize) -> Self {
+        self.config.max_links = count;
+        self
+    }
+
     /// Sets how long an undelivered message is retried. Default: [`DEFAULT_MESSAGE_LIFETIME`].
     #[must_use]
     pub fn message_lifetime(mut self, lifetime: Duration) -> Self {
@@ -230,6 +251,9 @@ impl ConfigBuilder {
         }
         if !(1..=config.k).contains(&config.alpha) {
             return Err(ConfigError::Alpha { alpha: config.alpha, k: config.k });
+        }
+        if config.max_links == 0 {
+            return Err(ConfigError::MaxLinks);
         }
         if config.location == Location::Directory(PathBuf::new()) {
             return Err(ConfigError::DataDir);
@@ -259,6 +283,7 @@ mod tests {
             Config::in_memory().k(2).alpha(3).build().unwrap_err(),
             ConfigError::Alpha { alpha: 3, k: 2 }
         );
+        assert_eq!(Config::in_memory().max_links(0).build().unwrap_err(), ConfigError::MaxLinks);
         assert_eq!(Config::in_memory().network("").build().unwrap_err(), ConfigError::Network { len: 0 });
         assert_eq!(Config::builder("").build().unwrap_err(), ConfigError::DataDir);
         assert_eq!(

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
+use crate::codec;
 use crate::error::ErrorCode;
 use crate::event::{CommandId, Event, MessageId};
 use crate::identity::{Recipient, UserId, UserName};
+use crate::idle;
 use crate::kademlia::{
     AddressFamily, Contact, LookupId, LookupOutcome, Node, NodeConfig, NodeEvent, NodeId, NodeKey, NodeWrite,
     PublishId, PublishOutcome, Record, RecordKey, RpcId, Serve,
@@ -118,7 +120,8 @@ pub struct Engine {
     requests: BTreeMap<RequestTag, ReplyToken>,
     last_request: u64,
     last_probe: u64,
-    saved_routing: Vec<Contact>,
+    /// Digest of the contacts that were saved last.
+    saved_routing: [u8; 32],
     next_routing_save: Option<Instant>,
     calls: VecDeque<EngineCall>,
     replies: VecDeque<EngineReply>,
@@ -159,7 +162,7 @@ impl Engine {
             requests: BTreeMap::new(),
             last_request: 0,
             last_probe: 0,
-            saved_routing: saved.routing,
+            saved_routing: digest(&saved.routing),
             next_routing_save: None,
             calls: VecDeque::new(),
             replies: VecDeque::new(),
@@ -263,8 +266,9 @@ impl Engine {
     pub fn save_routing(&mut self) {
         let contacts = self.node.contacts_to_save();
         // A node that has lost everybody keeps the contacts it once had: one of them may come back.
-        if !contacts.is_empty() && contacts != self.saved_routing {
-            self.saved_routing.clone_from(&contacts);
+        let digest = digest(&contacts);
+        if !contacts.is_empty() && digest != self.saved_routing {
+            self.saved_routing = digest;
             let none = self.saving.add(vec![Write::Routing { contacts }], Vec::new());
             debug_assert!(none.is_empty());
         }
@@ -408,13 +412,13 @@ impl Engine {
     /// Returns the next request to send.
     #[must_use]
     pub fn poll_call(&mut self) -> Option<EngineCall> {
-        self.calls.pop_front()
+        idle::pop(&mut self.calls)
     }
 
     /// Returns the next answer to send.
     #[must_use]
     pub fn poll_reply(&mut self) -> Option<EngineReply> {
-        self.replies.pop_front()
+        idle::pop(&mut self.replies)
     }
 
     /// Returns the next address whose node's key is to be asked for.
@@ -432,13 +436,13 @@ impl Engine {
     /// Returns the next thing to tell the application.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        idle::pop(&mut self.events)
     }
 
     /// Returns the next command that has ended.
     #[must_use]
     pub fn poll_outcome(&mut self) -> Option<Outcome> {
-        self.outcomes.pop_front()
+        idle::pop(&mut self.outcomes)
     }
 
     /// Returns when [`Self::handle_timeout`] is next due, and what for.
@@ -478,7 +482,7 @@ impl Engine {
 
     fn handle_node_event(&mut self, event: NodeEvent, now: Now) {
         match event {
-            NodeEvent::LookupDone { id, outcome } => match self.lookups.remove(&id) {
+            NodeEvent::LookupDone { id, outcome } => match idle::remove(&mut self.lookups, &id) {
                 Some(LookupUse::Search(search)) => self.handle_searched(search, outcome, now),
                 Some(LookupUse::Bootstrap(command)) => self.handle_joined(command, now),
                 Some(LookupUse::OwnAddress) | None => {}
@@ -518,7 +522,7 @@ impl Engine {
     }
 
     fn handle_published(&mut self, id: PublishId, outcome: PublishOutcome, now: Now) {
-        let Some(key) = self.publications.remove(&id) else { return };
+        let Some(key) = idle::remove(&mut self.publications, &id) else { return };
         let asked_count = outcome.accepted + outcome.refused.len() + outcome.unanswered;
         let incumbents: Vec<Record> = outcome.refused.into_iter().filter_map(|(_, record)| record).collect();
         if let Some(user) = &mut self.user {
@@ -530,7 +534,7 @@ impl Engine {
         let Some(bootstrap) = self.bootstraps.get_mut(&command) else { return };
         let Some(seed) = bootstrap.joining else { return };
         if bootstrap.has_answered {
-            self.bootstraps.remove(&command);
+            idle::remove(&mut self.bootstraps, &command);
             self.events.push_back(Event::Bootstrapped { command, node: seed.id(), address: seed.address() });
             return;
         }
@@ -558,7 +562,7 @@ impl Engine {
     }
 
     fn fail_bootstrap(&mut self, command: CommandId, code: ErrorCode) {
-        let Some(bootstrap) = self.bootstraps.remove(&command) else { return };
+        let Some(bootstrap) = idle::remove(&mut self.bootstraps, &command) else { return };
         let detail = failure_detail(code).to_owned();
         self.events.push_back(Event::BootstrapFailed { command, address: bootstrap.text, code, detail });
     }
@@ -592,7 +596,7 @@ impl Engine {
         match effect {
             Effect::Tell(event) => self.events.push_back(event),
             Effect::Reply { to, response } => {
-                if let Some(token) = self.requests.remove(&to) {
+                if let Some(token) = idle::remove(&mut self.requests, &to) {
                     self.reply(token, Response::Chat(response));
                 }
             }
@@ -609,6 +613,15 @@ impl Engine {
     fn reply(&mut self, to: ReplyToken, response: Response) {
         self.replies.push_back(EngineReply { to, response });
     }
+}
+
+/// Returns what tells one list of contacts from another in a fraction of the room.
+fn digest(contacts: &[Contact]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for contact in contacts {
+        hasher.update(&codec::encode(contact));
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// Which child made a call: call ids of the node are even, those of the user odd.

@@ -15,6 +15,7 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod identity;
+mod idle;
 pub mod kademlia;
 #[cfg(feature = "runtime")]
 mod runtime;

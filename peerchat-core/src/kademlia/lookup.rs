@@ -52,6 +52,9 @@ pub struct LookupOutcome {
     pub values: Vec<FoundValue>,
     /// How many of the closest nodes answered that they do not keep the record.
     pub absent: usize,
+    /// How many requests in a row led to the first value, or without one to the closest node: 1 if we knew who had it,
+    /// 0 if we have it ourselves or nobody answered.
+    pub hops: u32,
 }
 
 /// One of the disjoint paths of a lookup.
@@ -113,7 +116,7 @@ impl Lookup {
     /// Adds contacts to start from, dealt out to the paths in turn.
     pub fn add(&mut self, contacts: impl IntoIterator<Item = Contact>) {
         for contact in contacts {
-            self.add_to(self.next_start, contact);
+            self.add_to(self.next_start, contact, 1);
             self.next_start = (self.next_start + 1) % self.config.paths;
         }
     }
@@ -128,7 +131,8 @@ impl Lookup {
     pub fn handle_nodes(&mut self, from: &Contact, closer: &[Contact]) {
         let Some(path) = self.mark_answered(from, false) else { return };
         let nearest = self.on_path(path).next().map(|candidate| candidate.distance);
-        closer.iter().for_each(|contact| self.add_to(path, *contact));
+        let hops = self.find(from.id()).map_or(1, |candidate| candidate.hops + 1);
+        closer.iter().for_each(|contact| self.add_to(path, *contact, hops));
         let is_closer = self.on_path(path).next().map(|candidate| candidate.distance) < nearest;
         if let Some(path) = self.paths.get_mut(path) {
             path.fruitless = if is_closer { 0 } else { path.fruitless + 1 };
@@ -198,7 +202,7 @@ impl Lookup {
 
     /// Returns what was found, on all paths.
     #[must_use]
-    pub fn into_outcome(self) -> LookupOutcome {
+    pub fn into_outcome(mut self) -> LookupOutcome {
         let (mut closest, mut absent) = (Vec::new(), 0);
         for candidate in &self.candidates {
             if let State::Answered { has_value } = candidate.state
@@ -208,7 +212,15 @@ impl Lookup {
                 absent += usize::from(!has_value);
             }
         }
-        LookupOutcome { closest, values: self.values, absent }
+        let goal = self.values.first().map(|value| value.from).or(closest.first().map(Contact::id));
+        let hops = goal.and_then(|id| self.find(id)).map_or(0, |candidate| candidate.hops);
+        LookupOutcome { closest, values: self.values, absent, hops }
+    }
+
+    /// Returns the record with these bytes if some node has answered with it.
+    #[must_use]
+    pub fn value(&self, bytes: &[u8]) -> Option<&Record> {
+        self.values.iter().map(|value| &value.record).find(|record| record.as_bytes() == bytes)
     }
 
     /// Returns the place that is looked for.
@@ -273,7 +285,7 @@ impl Lookup {
         self.own_values + found >= wanted
     }
 
-    fn add_to(&mut self, path: usize, contact: Contact) {
+    fn add_to(&mut self, path: usize, contact: Contact, hops: u32) {
         let distance = self.target.distance(&contact.id());
         let place = self.candidates.partition_point(|candidate| candidate.distance < distance);
         let is_new = match self.candidates.get_mut(place).filter(|candidate| candidate.distance == distance) {
@@ -283,7 +295,7 @@ impl Lookup {
                 is_new
             }
             None => {
-                self.candidates.insert(place, Candidate::new(distance, path, contact));
+                self.candidates.insert(place, Candidate::new(distance, path, contact, hops));
                 true
             }
         };

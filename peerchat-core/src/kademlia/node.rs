@@ -15,6 +15,7 @@ use super::rpc::{Rpc, RpcReply, StoreRefusal};
 use super::store::{MAX_RECORDS, RecordStore};
 use super::table::{DROP_STALE_AFTER, Insertion, RoutingTable};
 use super::wall::{WallClock, WallTime};
+use crate::idle;
 use crate::time::Now;
 use calls::{Call, Calls, Stage, Why};
 use publishing::Publishing;
@@ -151,8 +152,14 @@ pub struct NodeStats {
     pub wrong_replies: u64,
     /// Requests that were not answered.
     pub failures: u64,
+    /// Requests sent, for whatever reason; what the transport repeats counts once.
+    pub requests: u64,
     /// Lookups begun, for whatever reason.
     pub lookups: u64,
+    /// Lookups that ended, for whatever reason.
+    pub lookups_ended: u64,
+    /// The sum of their [`LookupOutcome::hops`].
+    pub lookup_hops: u64,
     /// Contacts whose hand-over was given up because too many waited; hourly replication makes up for it.
     pub dropped_handovers: u64,
 }
@@ -282,13 +289,13 @@ impl Node {
     /// Returns the next thing to save.
     #[must_use]
     pub fn poll_write(&mut self) -> Option<NodeWrite> {
-        self.writes.pop_front()
+        idle::pop(&mut self.writes)
     }
 
     /// Returns the next thing that happened.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<NodeEvent> {
-        self.events.pop_front()
+        idle::pop(&mut self.events)
     }
 
     /// Returns when [`Self::handle_timeout`] is next due, and what for.
@@ -429,6 +436,7 @@ impl Node {
     /// Sends a request.
     fn call(&mut self, to: Contact, rpc: Rpc, why: Why, now: Now) {
         self.touch_callee(&to, now);
+        self.stats.requests += 1;
         let soft_timeout =
             self.table.get(to.id()).map_or(super::bucket::DEFAULT_SOFT_TIMEOUT, KnownContact::soft_timeout);
         self.calls.send(to, rpc, why, soft_timeout, now.instant);

@@ -98,7 +98,7 @@ impl Driver {
     }
 
     /// Runs until the client closes or the disk fails; then saves what can be saved.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         let stop = self.run_until_stopped().await;
         self.parts.events.close_after(match stop {
             Stop::Closed => None,
@@ -226,6 +226,9 @@ impl Driver {
             is_serving: node.is_serving(),
             outbox_count: self.parts.engine.outbox_count(),
             link_count: self.parts.transport.link_count(),
+            requests_sent: node.stats().requests,
+            searches_ended: node.stats().lookups_ended,
+            search_hops: node.stats().lookup_hops,
             datagrams_sent: transport.datagrams_out,
             datagrams_received: transport.datagrams_in,
             bytes_sent: transport.bytes_out,

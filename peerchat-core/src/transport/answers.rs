@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use snow::HandshakeState;
 
 use super::call::ReplyToken;
+use crate::idle;
 use crate::kademlia::NodeKey;
 
 /// Answers to first handshake packets that are kept for repetition. When full, the oldest is dropped.
@@ -67,7 +68,7 @@ impl Answers {
     /// Drops what is too old; returns whether anything is left.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         while let Some((_, init)) = self.until.pop_front_if(|(until, _)| *until <= now) {
-            self.by_init.remove(&init);
+            idle::remove(&mut self.by_init, &init);
         }
         !self.until.is_empty()
     }
@@ -148,7 +149,7 @@ impl OpenRequests {
 
     /// Removes and returns a request.
     pub(super) fn remove(&mut self, token: ReplyToken) -> Option<OpenRequest> {
-        let request = self.requests.remove(&token)?;
+        let request = idle::remove(&mut self.requests, &token)?;
         match &request.origin {
             Origin::Link(link) => {
                 self.by_link.remove(&(*link, request.request_id));

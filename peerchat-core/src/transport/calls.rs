@@ -8,6 +8,7 @@ use super::timers::Timer;
 use super::{
     Call, CallError, MAX_BODY_LEN, MAX_KIND, MAX_TRANSMISSIONS, Transport, TransportEvent, canonical,
 };
+use crate::idle;
 use crate::kademlia::Contact;
 use crate::time::Now;
 
@@ -188,7 +189,7 @@ impl Transport {
     }
 
     fn remove_call(&mut self, request_id: u32) -> Option<PendingCall> {
-        let pending = self.calls.remove(&request_id)?;
+        let pending = idle::remove(&mut self.calls, &request_id)?;
         if let Stage::Sent { link, .. } = pending.stage {
             self.in_flight.remove(&(link, request_id));
         }

@@ -10,6 +10,7 @@ use super::handshake::{Ephemeral, read_response};
 use super::link::{Link, LinkParts};
 use super::timers::Timer;
 use super::{CallError, INITIAL_RTO, MAX_DATAGRAM_LEN, MAX_EARLY_REQUEST_LEN, MAX_TRANSMISSIONS, Transport};
+use crate::idle;
 use crate::kademlia::NodeKey;
 
 /// Handshakes that may be pending at once; calls that would need another fail with [`CallError::Busy`].
@@ -77,7 +78,7 @@ impl Transport {
         self.stats.handshakes_started += 1;
         let (started_at, waiting) = (now, Vec::new());
         let dial = Dial { peer, address, noise, init, started_at, transmissions: 0, early, waiting };
-        self.dials.insert(index, dial);
+        self.dials.insert(index, Box::new(dial));
         self.dial_targets.insert((peer, address), index);
         self.on_dial_timeout(index, now);
         Ok(index)
@@ -170,7 +171,7 @@ impl Transport {
     }
 
     fn remove_dial(&mut self, index: u32) -> Option<Dial> {
-        let dial = self.dials.remove(&index)?;
+        let dial = *idle::remove(&mut self.dials, &index)?;
         self.dial_targets.remove(&(dial.peer, dial.address));
         self.timers.remove(Timer::Handshake(index));
         Some(dial)

@@ -68,6 +68,7 @@ use rand::Rng as _;
 use rand_chacha::ChaCha20Rng;
 
 use crate::identity::SecretKey;
+use crate::idle;
 use crate::kademlia::NodeKey;
 use crate::time::Now;
 
@@ -155,6 +156,9 @@ pub const RESETS_SENT_PER_SECOND: u32 = 100;
 /// RESETs looked at per second, and at once; the rest is dropped.
 pub const RESETS_HEEDED_PER_SECOND: u32 = 1000;
 
+/// Peers to whom a link is kept unless told otherwise.
+pub const MAX_LINKS: usize = 1024;
+
 /// How often what is short-lived is looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -169,9 +173,9 @@ pub struct TransportConfig {
 }
 
 impl Default for TransportConfig {
-    /// The network `peerchat`, 1024 links.
+    /// The network `peerchat`, [`MAX_LINKS`] links.
     fn default() -> Self {
-        Self { network: "peerchat".into(), max_links: 1024 }
+        Self { network: "peerchat".into(), max_links: MAX_LINKS }
     }
 }
 
@@ -191,8 +195,8 @@ pub struct Transport {
     last_request_id: u32,
     /// Links with the calls sent over them that are not answered yet.
     in_flight: BTreeSet<(u32, u32)>,
-    /// Handshakes that this node started, by link index.
-    dials: BTreeMap<u32, Dial>,
+    /// Handshakes that this node started, by link index. Boxed: a tree keeps room for eleven even when it is empty.
+    dials: BTreeMap<u32, Box<Dial>>,
     dial_targets: BTreeMap<(NodeKey, SocketAddr), u32>,
     answers: Answers,
     open: OpenRequests,
@@ -283,13 +287,13 @@ impl Transport {
     /// Returns the next datagram to send.
     #[must_use]
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.transmits.pop_front()
+        idle::pop(&mut self.transmits)
     }
 
     /// Returns the next thing that happened.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<TransportEvent> {
-        self.events.pop_front()
+        idle::pop(&mut self.events)
     }
 
     /// Returns when [`Transport::handle_timeout`] is next due, and what for.

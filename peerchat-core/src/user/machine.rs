@@ -268,7 +268,7 @@ impl User {
     /// Returns the next thing to do, `None` when there is none left.
     #[must_use]
     pub fn poll_action(&mut self) -> Option<UserAction> {
-        self.actions.pop_front()
+        crate::idle::pop(&mut self.actions)
     }
 
     /// Returns when [`Self::handle_timeout`] is next due, and what for.

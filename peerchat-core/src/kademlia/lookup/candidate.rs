@@ -43,12 +43,14 @@ pub(super) struct Candidate {
     asked_by: usize,
     /// Requests without an answer or a failure.
     in_flight: u8,
+    /// How many requests in a row first led to it: 1 if we knew it ourselves.
+    pub(super) hops: u32,
 }
 
 impl Candidate {
-    pub(super) fn new(distance: Distance, path: usize, contact: Contact) -> Self {
+    pub(super) fn new(distance: Distance, path: usize, contact: Contact, hops: u32) -> Self {
         let leads = vec![Lead { path, contact, is_tried: false }];
-        Self { distance, state: State::Unasked, leads, contact, asked_by: path, in_flight: 0 }
+        Self { distance, state: State::Unasked, leads, contact, asked_by: path, in_flight: 0, hops }
     }
 
     pub(super) const fn contact(&self) -> Contact {

@@ -8,6 +8,7 @@ use super::super::id::NodeId;
 use super::super::record::RecordKey;
 use super::super::rpc::Rpc;
 use super::{LookupId, Outgoing, PublishId, RpcId};
+use crate::idle;
 
 /// How long after its soft timeout a lookup still waits for a request, at least. The transport repeats a lost
 /// request within that time.
@@ -98,7 +99,7 @@ impl Calls {
 
     /// Ends a request.
     pub(super) fn take(&mut self, id: RpcId) -> Option<Call> {
-        let call = self.pending.remove(&id)?;
+        let call = idle::remove(&mut self.pending, &id)?;
         self.deadlines.remove(&(call.deadline, id));
         match call.why {
             Why::Check | Why::Rejoin => _ = self.pinged.remove(&call.to.id()),
@@ -130,7 +131,7 @@ impl Calls {
     }
 
     pub(super) fn poll_outgoing(&mut self) -> Option<Outgoing> {
-        self.outgoing.pop_front()
+        idle::pop(&mut self.outgoing)
     }
 
     /// Tells whether a PING to this node is on its way.

@@ -11,6 +11,7 @@ use super::calls::Why;
 use super::replication::HANDOVER_STEP;
 use super::searches::Purpose;
 use super::{Node, NodeEvent, NodeId, PublishId, PublishOutcome};
+use crate::idle;
 use crate::time::Now;
 
 /// How often a record of our own is stored again; less by up to [`REPUBLISH_JITTER`]. Holders replicate what nobody
@@ -153,7 +154,7 @@ impl Node {
         self.resume_handovers();
         let mut budget = HANDOVER_STEP;
         while self.calls.store_count() < MAX_STORES_IN_FLIGHT {
-            let queued = self.publishing.queue.pop_front();
+            let queued = idle::pop(&mut self.publishing.queue);
             let Some((to, why)) = queued.or_else(|| self.next_handover(&mut budget, now)) else { return };
             if let Some(record) = self.bytes_to_store(why, now) {
                 self.call(to, Rpc::Store { record }, why, now);
@@ -185,7 +186,9 @@ impl Node {
         if self.publishing.running.get(&id).is_none_or(|publication| publication.unfinished > 0) {
             return;
         }
-        if let Some(Publication { outcome, is_command: true, .. }) = self.publishing.running.remove(&id) {
+        if let Some(Publication { outcome, is_command: true, .. }) =
+            idle::remove(&mut self.publishing.running, &id)
+        {
             self.events.push_back(NodeEvent::PublishDone { id, outcome });
         }
     }

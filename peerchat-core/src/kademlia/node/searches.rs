@@ -11,6 +11,7 @@ use super::super::rpc::{Rpc, RpcReply};
 use super::super::store;
 use super::calls::{Stage, Why};
 use super::{LookupId, Node, NodeEvent, PublishId, is_in_scope};
+use crate::idle;
 use crate::time::Now;
 
 /// How many times k contacts a lookup starts with. Only if the k nearest are all gone, unnoticed, does it need more.
@@ -166,7 +167,9 @@ impl Node {
         let Some(search) = self.searches.running.get_mut(&id) else { return };
         let key = search.key;
         let time = self.wall.read(now);
-        match Record::parse(bytes) {
+        // Most holders answer with the same bytes: those were checked, and checking is most of what an answer costs.
+        let checked = search.lookup.value(bytes).cloned();
+        match checked.map_or_else(|| Record::parse(bytes), Ok) {
             Ok(record) if Some(record.header().key) == key => {
                 if store::is_alive(&record, time) {
                     search.lookup.handle_value(from, record);
@@ -275,9 +278,11 @@ impl Node {
     }
 
     fn end_search(&mut self, id: LookupId, now: Now) {
-        let Some(search) = self.searches.running.remove(&id) else { return };
+        let Some(search) = idle::remove(&mut self.searches.running, &id) else { return };
         self.searches.count(search.purpose, -1);
         let outcome = search.lookup.into_outcome();
+        self.stats.lookups_ended += 1;
+        self.stats.lookup_hops += u64::from(outcome.hops);
         let has_answers = !outcome.closest.is_empty();
         match search.purpose {
             Purpose::Refresh => {}
