@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build header python-bindings fmt clippy doc clean
+.PHONY: help demo test sim build header python-bindings fmt clippy doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,9 @@ demo: ## Run a C program, a Python script and the terminal client against each o
 
 test: ## Run everything that is tested
 	@tests/run
+
+sim: ## Run the simulator's experiments, or one: make sim EXPERIMENT=growth|churn|sybils|survival
+	$(CARGO) run --release -p peerchat-sim --bin sim -- $(EXPERIMENT)
 
 build: ## Build every library, program, example and test
 	$(CARGO) build --workspace --all-targets

@@ -35,6 +35,7 @@ pub struct Host(pub usize);
 pub struct Network {
     seed: u64,
     rng: ChaCha20Rng,
+    start: Now,
     now: Now,
     machines: Vec<Machine>,
     queue: Queue<Scheduled>,
@@ -56,11 +57,12 @@ impl Network {
         reason = "virtual time needs a first instant; only differences matter"
     )]
     pub fn with_seed(seed: u64) -> Self {
-        let now = Now { instant: Instant::now(), wall: Timestamp::from_unix_ms(1_700_000_000_000) };
+        let start = Now { instant: Instant::now(), wall: Timestamp::from_unix_ms(1_700_000_000_000) };
         Self {
             seed,
             rng: ChaCha20Rng::seed_from_u64(seed),
-            now,
+            start,
+            now: start,
             machines: Vec::new(),
             queue: Queue::new(),
             by_address: BTreeMap::new(),
@@ -104,6 +106,12 @@ impl Network {
     #[must_use]
     pub const fn request_count(&self) -> u64 {
         self.request_count
+    }
+
+    /// Returns how many things have happened so far.
+    #[must_use]
+    pub const fn step(&self) -> u64 {
+        self.step
     }
 
     /// Returns the virtual time.
@@ -337,11 +345,11 @@ impl Network {
 
     /// Lets the network run for a while.
     pub fn run_for(&mut self, time: Duration) {
-        let end = self.now.after(time);
-        while self.queue.next_at().is_some_and(|at| at <= end.instant) {
+        let end = self.now.instant + time;
+        while self.queue.next_at().is_some_and(|at| at <= end) {
             self.happen();
         }
-        self.now = end;
+        self.advance(end);
     }
 
     /// Lets the network run until `is_done`.
@@ -374,8 +382,7 @@ impl Network {
     fn happen(&mut self) {
         let Some((at, Scheduled { host, run, happening })) = self.queue.pop() else { return };
         self.step += 1;
-        let passed = at.saturating_duration_since(self.now.instant);
-        self.now = self.now.after(passed);
+        self.advance(at);
         if matches!(happening, Happening::Churn) {
             self.come_or_go(host);
         } else if self.machines[host.0].run == run && self.machines[host.0].is_up() {
@@ -394,6 +401,11 @@ impl Network {
             churn.session(&mut self.rng)
         };
         self.schedule(self.now.instant + time, host, Happening::Churn);
+    }
+
+    fn advance(&mut self, to: Instant) {
+        // From the start: the wall clock counts whole milliseconds, and would fall behind by the rest of each step.
+        self.now = self.start.after(to.saturating_duration_since(self.start.instant));
     }
 
     fn clock(&self, host: Host) -> Now {

@@ -51,6 +51,7 @@ pub struct SwarmStats {
 pub struct Swarm {
     seed: u64,
     rng: ChaCha20Rng,
+    start: Now,
     now: Now,
     config: NodeConfig,
     link: Link,
@@ -73,10 +74,12 @@ impl Swarm {
         reason = "virtual time needs a first instant; only differences matter"
     )]
     pub fn new(seed: u64, config: NodeConfig, link: Link, addresses: Addresses) -> Self {
+        let start = Now { instant: Instant::now(), wall: Timestamp::from_unix_ms(1_700_000_000_000) };
         Self {
             seed,
             rng: ChaCha20Rng::seed_from_u64(seed),
-            now: Now { instant: Instant::now(), wall: Timestamp::from_unix_ms(1_700_000_000_000) },
+            start,
+            now: start,
             config,
             link,
             reach: Reach::default(),
@@ -333,14 +336,19 @@ impl Swarm {
 
     /// Lets the swarm run for a while.
     pub fn run_for(&mut self, time: Duration) {
-        let end = self.now.after(time);
-        while self.queue.next_at().is_some_and(|at| at <= end.instant) {
+        let end = self.now.instant + time;
+        while self.queue.next_at().is_some_and(|at| at <= end) {
             let Some((at, happening)) = self.queue.pop() else { break };
             self.stats.steps += 1;
-            self.now = self.now.after(at.saturating_duration_since(self.now.instant));
+            self.advance(at);
             self.handle(happening);
         }
-        self.now = Now { wall: self.now.after(end.instant - self.now.instant).wall, instant: end.instant };
+        self.advance(end);
+    }
+
+    fn advance(&mut self, to: Instant) {
+        // From the start: the wall clock counts whole milliseconds, and would fall behind by the rest of each step.
+        self.now = self.start.after(to.saturating_duration_since(self.start.instant));
     }
 
     fn add(&mut self, key: Option<NodeKey>) -> usize {
