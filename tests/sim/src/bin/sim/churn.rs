@@ -15,7 +15,7 @@ const MEDIANS_MIN: [u64; 3] = [10, 30, 60];
 const LOSS: f64 = 0.05;
 const MINUTE: Duration = Duration::from_secs(60);
 const PROBE_COUNT: usize = 12_000;
-const RECORD_COUNT: u64 = 500;
+const RECORD_COUNT: u64 = 200;
 
 pub(crate) fn run(options: &Options) -> Report {
     let size = options.scaled(SIZE);

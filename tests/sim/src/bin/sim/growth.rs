@@ -6,7 +6,7 @@ use peerchat_sim::{Addresses, Link, Swarm};
 
 use crate::plot::Chart;
 use crate::probes::Probes;
-use crate::progress::Progress;
+use crate::progress::{Progress, resident_bytes};
 use crate::report::Report;
 use crate::{Options, node_config};
 
@@ -51,8 +51,9 @@ pub(crate) fn run(options: &Options) -> Report {
                 "seed {}, k = 20, alpha = 3, latency log-normal (median 40 ms one way), no loss",
                 options.seed
             ),
-            "nodes join through random others in about 4 to 5 minutes; then 15 minutes, 4,000 lookups"
+            "nodes join through random others within 3 to 5 minutes; then 4,000 lookups in 15 minutes"
                 .to_owned(),
+            "KiB/node is the whole process divided by n".to_owned(),
         ],
         label: "n",
         columns: vec![
@@ -86,7 +87,7 @@ fn grown(options: &Options, size: usize) -> (usize, Vec<f64>) {
     let probes = Probes::run(&mut swarm, &keys, 0.5, probing, |swarm| progress.tell(swarm, "probing"));
     let seconds = (PROBE_TIME + Duration::from_secs(60)).as_secs_f64();
     let rate = (swarm.stats().requests - before) as f64 / seconds / size as f64;
-    let memory = progress.memory() as f64 / 1024.0 / size as f64;
+    let memory = resident_bytes() as f64 / 1024.0 / size as f64;
     let (values, places) = (&probes.values, &probes.places);
     let row = vec![
         values.success(),

@@ -1,4 +1,4 @@
-//! [`Progress`]: says on standard error how far a run has come, and measures what it costs.
+//! [`Progress`]: says on standard error how far a run has come, and what it costs.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,6 @@ pub(crate) struct Progress {
     name: String,
     began: Instant,
     told: Instant,
-    memory_before: u64,
 }
 
 #[expect(clippy::disallowed_methods, reason = "the program's own time, not the network's")]
@@ -22,7 +21,7 @@ fn wall() -> Instant {
 
 impl Progress {
     pub(crate) fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), began: wall(), told: wall(), memory_before: resident_bytes() }
+        Self { name: name.into(), began: wall(), told: wall() }
     }
 
     /// Tells how far it is, now and then.
@@ -46,15 +45,10 @@ impl Progress {
     pub(crate) fn seconds(&self) -> f64 {
         self.began.elapsed().as_secs_f64()
     }
-
-    /// Returns how much memory has been taken since this began.
-    pub(crate) fn memory(&self) -> u64 {
-        resident_bytes().saturating_sub(self.memory_before)
-    }
 }
 
 /// Returns how much memory the process has, zero where the system does not say.
-fn resident_bytes() -> u64 {
+pub(crate) fn resident_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     text.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096
 }

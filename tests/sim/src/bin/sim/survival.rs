@@ -13,7 +13,7 @@ use crate::{Options, node_config};
 const SIZE: usize = 3_000;
 const HOURS: usize = 24;
 const MINUTE: Duration = Duration::from_secs(60);
-const RECORD_COUNT: u64 = 1_000;
+const RECORD_COUNT: u64 = 200;
 const PROBES_PER_HOUR: usize = 400;
 const MEDIAN_MIN: u32 = 60;
 
