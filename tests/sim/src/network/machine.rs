@@ -1,0 +1,115 @@
+//! [`Machine`]: one host of a network, and what can happen to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use peerchat_core::engine::{Engine, EngineCall, EngineConfig};
+use peerchat_core::event::{CommandId, Event, MessageId};
+use peerchat_core::kademlia::NodeKey;
+use peerchat_core::save::BatchId;
+use peerchat_core::time::{Now, Timestamp};
+use peerchat_core::transport::{CallId, ProbeId};
+use peerchat_core::user::{FoundUser, LookupError};
+use peerchat_core::wire::{Request, Response};
+
+use super::Host;
+use crate::adversary::Behaviour;
+use crate::disk::Disk;
+use crate::faults::Churn;
+
+/// What happens to one host at one time.
+#[derive(Debug)]
+pub(super) enum Happening {
+    Request {
+        from: Host,
+        id: CallId,
+        request: Request,
+    },
+    Response {
+        id: CallId,
+        from: Host,
+        response: Response,
+        asked: Instant,
+    },
+    Retransmit {
+        call: EngineCall,
+        attempt: usize,
+        asked: Instant,
+    },
+    Probe {
+        id: ProbeId,
+        from: Host,
+    },
+    Probed {
+        id: ProbeId,
+        key: Option<NodeKey>,
+    },
+    Written(BatchId),
+    Timeout,
+    /// A session or an absence ends.
+    Churn,
+}
+
+/// Something that will happen, unless the host has been started again by then.
+#[derive(Debug)]
+pub(super) struct Scheduled {
+    pub(super) host: Host,
+    pub(super) run: u64,
+    pub(super) happening: Happening,
+}
+
+/// One machine: a disk, an address, and an engine while it runs.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) engine: Option<Engine>,
+    /// What it does instead of running an engine.
+    pub(super) behaviour: Option<Behaviour>,
+    /// Counts starts, so that what was under way for an earlier run is not taken by a later one.
+    pub(super) run: u64,
+    pub(super) config: EngineConfig,
+    pub(super) disk: Disk,
+    pub(super) address: SocketAddr,
+    pub(super) key: NodeKey,
+    pub(super) pending: BTreeSet<CallId>,
+    pub(super) open_requests: BTreeMap<u64, (Host, u64, CallId, Instant)>,
+    pub(super) events: Vec<Event>,
+    pub(super) saved: BTreeSet<MessageId>,
+    pub(super) found: BTreeMap<CommandId, Result<FoundUser, LookupError>>,
+    pub(super) timeout: Option<Instant>,
+    pub(super) churn: Option<Churn>,
+    /// How far its wall clock is ahead.
+    pub(super) ahead_ms: i64,
+}
+
+impl Machine {
+    pub(super) fn new(config: EngineConfig, disk: Disk, address: SocketAddr, key: NodeKey) -> Self {
+        Self {
+            engine: None,
+            behaviour: None,
+            run: 0,
+            config,
+            disk,
+            address,
+            key,
+            pending: BTreeSet::new(),
+            open_requests: BTreeMap::new(),
+            events: Vec::new(),
+            saved: BTreeSet::new(),
+            found: BTreeMap::new(),
+            timeout: None,
+            churn: None,
+            ahead_ms: 0,
+        }
+    }
+
+    pub(super) const fn is_up(&self) -> bool {
+        self.engine.is_some() || self.behaviour.is_some()
+    }
+
+    /// Returns what the clocks of this machine show.
+    pub(super) fn clock(&self, now: Now) -> Now {
+        let wall = Timestamp::from_unix_ms(now.wall.unix_ms().saturating_add_signed(self.ahead_ms));
+        Now { wall, ..now }
+    }
+}

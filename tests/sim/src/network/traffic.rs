@@ -1,0 +1,207 @@
+//! How what engines say travels, and how it arrives.
+
+use std::time::{Duration, Instant};
+
+use peerchat_core::engine::{EngineCall, Outcome};
+use peerchat_core::kademlia::{Contact, Rpc};
+use peerchat_core::transport::{CallId, ProbeId, ReplyToken};
+use peerchat_core::wire::{Request, Response};
+
+use super::machine::{Happening, Scheduled};
+use super::{Host, Network};
+use crate::RETRANSMISSIONS;
+
+/// How long a batch takes to be on disk.
+const WRITE_TIME: Duration = Duration::from_micros(300);
+
+/// The call id of what adversaries send unasked: they do not wait for answers.
+const UNSOLICITED: CallId = CallId(u64::MAX);
+
+impl Network {
+    /// Lets something happen to a machine that is up.
+    pub(super) fn handle(&mut self, host: Host, happening: Happening) {
+        let now = self.machines[host.0].clock(self.now);
+        match happening {
+            Happening::Request { from, id, request } => self.handle_request(host, from, id, request),
+            Happening::Response { id, from, response, asked } => {
+                self.handle_response(host, from, id, response, asked);
+            }
+            Happening::Retransmit { call, attempt, asked } => self.retransmit(host, call, attempt, asked),
+            Happening::Probe { id, from } => {
+                let key = Some(self.machines[host.0].key);
+                if self.reach.send(host.0, from.0, self.now.instant) {
+                    self.carry(host, from, Happening::Probed { id, key });
+                }
+            }
+            Happening::Probed { id, key } => {
+                self.with_engine(host, |engine| engine.handle_probed(id, key, now))
+            }
+            Happening::Written(id) => {
+                self.machines[host.0].disk.commit(id);
+                self.with_engine(host, |engine| engine.handle_written(id, now));
+            }
+            Happening::Timeout => {
+                self.machines[host.0].timeout = None;
+                self.with_engine(host, |engine| engine.handle_timeout(now));
+            }
+            Happening::Churn => {}
+        }
+    }
+
+    /// Sends a request of an adversary, who does not wait for the answer.
+    pub(super) fn send_unsolicited(&mut self, from: Host, to: Host, rpc: Rpc) {
+        let request = Happening::Request { from, id: UNSOLICITED, request: Request::Dht(rpc) };
+        if self.reach.send(from.0, to.0, self.now.instant) {
+            self.carry(from, to, request);
+        }
+    }
+
+    fn handle_request(&mut self, host: Host, from: Host, id: CallId, request: Request) {
+        let peer = self.contact(from);
+        let from_run = self.machines[from.0].run;
+        self.request_count += 1;
+        let token = self.request_count;
+        let machine = &mut self.machines[host.0];
+        let now = machine.clock(self.now);
+        machine.open_requests.insert(token, (from, from_run, id, now.instant));
+        if let Some(behaviour) = machine.behaviour {
+            let answer = match &request {
+                Request::Dht(rpc) => self.conspiracy.answer(behaviour, rpc, &mut self.rng).map(Response::Dht),
+                Request::Chat(_) => None,
+            };
+            if let Some(response) = answer {
+                self.answer(host, token, response);
+            }
+        } else if let Some(engine) = &mut machine.engine {
+            engine.handle_request(peer, true, ReplyToken::for_simulation(token), request, now);
+        }
+    }
+
+    fn handle_response(&mut self, host: Host, from: Host, id: CallId, response: Response, asked: Instant) {
+        let peer = self.contact(from);
+        let machine = &mut self.machines[host.0];
+        let now = machine.clock(self.now);
+        if machine.pending.remove(&id)
+            && let Some(engine) = &mut machine.engine
+        {
+            engine.handle_response(id, peer, machine.address, response, now.instant - asked, now);
+        }
+    }
+
+    fn retransmit(&mut self, host: Host, call: EngineCall, attempt: usize, asked: Instant) {
+        let now = self.machines[host.0].clock(self.now);
+        if !self.machines[host.0].pending.contains(&call.id) {
+            return;
+        }
+        if attempt + 1 < RETRANSMISSIONS.len() {
+            self.transmit(host, call, attempt + 1, asked);
+        } else {
+            self.machines[host.0].pending.remove(&call.id);
+            self.with_engine(host, |engine| engine.handle_call_failed(call.id, now));
+        }
+    }
+
+    /// Sends a request for the `attempt`th time.
+    fn transmit(&mut self, host: Host, call: EngineCall, attempt: usize, asked: Instant) {
+        let to = self.by_address.get(&call.to.address()).copied();
+        // Whoever answers at the address must have the key.
+        if let Some(to) = to.filter(|to| self.machines[to.0].key == call.to.key()) {
+            let request = || Happening::Request { from: host, id: call.id, request: call.request.clone() };
+            self.travel(host, to, request);
+        }
+        let at = asked + RETRANSMISSIONS[attempt];
+        self.schedule(at, host, Happening::Retransmit { call, attempt, asked });
+    }
+
+    /// Does what an engine asks for, until it asks for nothing.
+    pub(super) fn drain(&mut self, host: Host) {
+        let now = self.now;
+        loop {
+            let machine = &mut self.machines[host.0];
+            let Some(engine) = &mut machine.engine else { return };
+            if let Some(call) = engine.poll_call() {
+                machine.pending.insert(call.id);
+                self.transmit(host, call, 0, now.instant);
+            } else if let Some(reply) = engine.poll_reply() {
+                self.answer(host, reply.to.of_simulation(), reply.response);
+            } else if let Some((id, address)) = engine.poll_probe() {
+                let to = self.by_address.get(&address).copied();
+                self.probe(host, id, to);
+            } else if let Some(batch) = engine.poll_write() {
+                let id = batch.id;
+                machine.disk.begin(batch);
+                self.schedule(now.instant + WRITE_TIME, host, Happening::Written(id));
+            } else if let Some(event) = engine.poll_event() {
+                machine.events.push(event);
+            } else if let Some(outcome) = engine.poll_outcome() {
+                match outcome {
+                    Outcome::Saved(id) => _ = machine.saved.insert(id),
+                    Outcome::Found { command, result } => _ = machine.found.insert(command, result),
+                }
+            } else {
+                break;
+            }
+        }
+        self.schedule_timeout(host);
+    }
+
+    fn probe(&mut self, host: Host, id: ProbeId, to: Option<Host>) {
+        let to = to.filter(|to| self.machines[to.0].is_up());
+        match to.filter(|to| self.reach.send(host.0, to.0, self.now.instant)) {
+            Some(to) => self.carry(host, to, Happening::Probe { id, from: host }),
+            None => {
+                let at = self.now.instant + RETRANSMISSIONS[2];
+                self.schedule(at, host, Happening::Probed { id, key: None });
+            }
+        }
+    }
+
+    fn answer(&mut self, host: Host, token: u64, response: Response) {
+        let Some((to, run, id, asked)) = self.machines[host.0].open_requests.remove(&token) else { return };
+        if self.machines[to.0].run == run {
+            self.travel(host, to, || Happening::Response {
+                id,
+                from: host,
+                response: response.clone(),
+                asked,
+            });
+        }
+    }
+
+    fn schedule_timeout(&mut self, host: Host) {
+        let machine = &mut self.machines[host.0];
+        let Some(engine) = &machine.engine else { return };
+        let Some((at, _)) = engine.poll_timeout() else { return };
+        let at = at.max(self.now.instant);
+        if machine.timeout.is_none_or(|earlier| at < earlier) {
+            machine.timeout = Some(at);
+            self.schedule(at, host, Happening::Timeout);
+        }
+    }
+
+    /// Lets a packet travel: it may be lost, doubled, or not get there at all.
+    fn travel(&mut self, from: Host, to: Host, packet: impl Fn() -> Happening) {
+        if !self.reach.send(from.0, to.0, self.now.instant) {
+            return;
+        }
+        for delay in self.link.copies((from.0, to.0), &mut self.rng).into_iter().flatten() {
+            self.schedule(self.now.instant + delay, to, packet());
+        }
+    }
+
+    /// Lets something travel without loss: what has no retransmission here.
+    fn carry(&mut self, from: Host, to: Host, packet: Happening) {
+        let delay = self.link.delay((from.0, to.0), &mut self.rng);
+        self.schedule(self.now.instant + delay, to, packet);
+    }
+
+    pub(super) fn schedule(&mut self, at: Instant, host: Host, happening: Happening) {
+        let run = self.machines[host.0].run;
+        self.queue.push(at, Scheduled { host, run, happening });
+    }
+
+    pub(super) fn contact(&self, host: Host) -> Contact {
+        let machine = &self.machines[host.0];
+        Contact::new(machine.key, machine.address)
+    }
+}
