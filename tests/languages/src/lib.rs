@@ -2,17 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs::OpenOptions;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a program may run, valgrind included, before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// How often a program that runs is looked at.
-const GLANCE: Duration = Duration::from_millis(5);
 
 /// Returns the root of the repository.
 #[must_use]
@@ -60,51 +56,33 @@ pub fn skip(test: &str, reason: &str) {
 /// # Panics
 ///
 /// It cannot be started, fails, or hangs; the panic shows what it printed.
-pub fn run(command: &mut Command) -> Output {
+pub fn run(command: &Command) -> Output {
     let shown = format!("{command:?}");
-    let output = finish(command.stdin(Stdio::null()), &shown);
+    let output = finish(command, &shown);
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
     assert!(output.status.success(), "{shown}\n{}\n{stdout}\n{stderr}", output.status);
     output
 }
 
-fn finish(command: &mut Command, shown: &str) -> Output {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{shown}: {error}"));
-    let readers = (read_all(child.stdout.take()), read_all(child.stderr.take()));
-    let deadline = Instant::now() + PATIENCE;
-    let mut is_killed = false;
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("a child can be waited for") {
-            break status;
-        }
-        if Instant::now() > deadline && !is_killed {
-            is_killed = true;
-            child.kill().expect("a child can be killed");
-        }
-        thread::sleep(GLANCE);
-    };
-    let [stdout, stderr] =
-        [readers.0, readers.1].map(|reader| reader.join().expect("a reader does not panic"));
-    let output = Output { status, stdout, stderr };
-    assert!(
-        !is_killed,
-        "{shown}\nhangs: not done after {PATIENCE:?}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+/// Runs a program under `timeout`, which ends it if it hangs.
+fn finish(command: &Command, shown: &str) -> Output {
+    let mut bounded = Command::new("timeout");
+    bounded.arg("--kill-after=5").arg(PATIENCE.as_secs().to_string());
+    bounded.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bounded.env(name, value),
+            None => bounded.env_remove(name),
+        };
+    }
+    if let Some(dir) = command.get_current_dir() {
+        bounded.current_dir(dir);
+    }
+    let output = bounded.output().unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let is_ended = matches!(output.status.code(), Some(124 | 137));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!is_ended, "{shown}\nhangs: not done after {PATIENCE:?}\n{stderr}");
     output
-}
-
-fn read_all(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        // What could be read until an error is as much as there is to show.
-        let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
-        bytes
-    })
 }
 
 /// Returns a command with these arguments.

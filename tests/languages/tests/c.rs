@@ -37,7 +37,7 @@ fn compile(source: &Path, linked: Linked, dir: &TempDir) -> PathBuf {
             command.arg(library_dir().join("libpeerchat.a")).args(STATIC_NEEDS);
         }
     }
-    run(&mut command);
+    run(&command);
     program
 }
 
@@ -56,7 +56,7 @@ fn check(test: &str, takes_directory: bool) {
         if takes_directory {
             program.arg(dir.path().join("profiles"));
         }
-        run(&mut program);
+        run(&program);
     }
 }
 
@@ -77,7 +77,7 @@ fn check_under_valgrind(source: &Path, arguments: &[&OsStr]) {
         "--errors-for-leak-kinds=definite",
     ]);
     valgrind.args(["--fair-sched=yes", "--error-exitcode=99"]).arg(program).args(arguments);
-    run(&mut valgrind);
+    run(&valgrind);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn layout_holds_in_cpp11() {
         compile.args(["-x", "c++"]).arg(source("layout")).args(["-x", "none"]);
         compile.arg(shared_library()).arg(format!("-Wl,-rpath,{}", library_dir().display()));
         run(compile.arg("-o").arg(&program));
-        run(&mut Command::new(program));
+        run(&Command::new(program));
     }
 }
 

@@ -30,5 +30,5 @@ fn types_are_strict() {
     let cache = tempfile::tempdir().unwrap();
     let mut mypy = Command::new("python3");
     mypy.current_dir(root().join("bindings/python")).args(["-m", "mypy", "--cache-dir"]).arg(cache.path());
-    run(&mut mypy);
+    run(&mypy);
 }
