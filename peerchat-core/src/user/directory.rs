@@ -170,6 +170,21 @@ mod tests {
         assert_eq!(claimed_name(&claim).unwrap().as_str(), "alice");
     }
 
+    /// Changing these bytes is a protocol change.
+    #[test]
+    fn record_bytes() {
+        let hex = |record: &Record| {
+            let rows = record.as_bytes().chunks(16);
+            let row = |row: &[u8]| row.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
+            rows.map(row).collect::<Vec<_>>().join("\n")
+        };
+        insta::assert_snapshot!(hex(&claim(1)));
+        let addresses = vec!["1.2.3.4:5000".parse().unwrap(), "[2001:db8::1]:5000".parse().unwrap()];
+        let device = Device { node: NodeKey::from_bytes([0xcd; 32]), addresses };
+        let user = sign_user(&SecretKey::from_bytes(&[1; 32]), vec![device], None, NOW).unwrap();
+        insta::assert_snapshot!(hex(&user));
+    }
+
     #[test]
     fn a_user_record_with_four_devices_fits() {
         let device = |seed: u8| Device {
