@@ -12,14 +12,15 @@ use rand_chacha::ChaCha20Rng;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::address::BootstrapAddress;
-use crate::config::Config;
+use crate::config::{Config, Location};
+use crate::crypto::{DeviceCipher, Olm};
 use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
 use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey};
 use crate::runtime::{Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime};
-use crate::save::{ProfileKeys, SavedConversation, SavedMessage, StreamId};
+use crate::save::{ProfileKeys, Saved, SavedConversation, SavedMessage, StreamId};
 use crate::storage::{self, Opened, Store};
 use crate::time::Timestamp;
 use crate::transport::{Transport, TransportConfig};
@@ -159,6 +160,7 @@ impl Client {
         // Before the profile: a taken port must not leave a new profile behind.
         let socket = Socket::bind(config.bind())?;
         let Opened { store, saved } = storage::open(config.location(), config.user(), || keys)?;
+        let cipher = device_cipher(config.location(), &saved)?;
         let mut seeds = [[0; 32]; 2];
         for seed in &mut seeds {
             fill_random(seed)?;
@@ -180,7 +182,7 @@ impl Client {
             user: config.user().cloned(),
             message_lifetime: config.message_lifetime(),
         };
-        let engine = Engine::new(engine_config, saved, engine_seed, crate::runtime::now());
+        let engine = Engine::new(engine_config, saved, cipher, engine_seed, crate::runtime::now());
         let (node_id, user) = (engine.node_id(), config.user().cloned().zip(engine.user_id()));
         let (commands, receiver) = mpsc::channel(MAX_COMMANDS);
         let ended = Arc::new(Ended::default());
@@ -476,6 +478,22 @@ fn spawn(driver: Driver, events: Arc<EventQueue>, store: Store, ended: Arc<Ended
 }
 
 /// Draws the keys that a new profile would get.
+/// Takes up the keys by which the device of a user takes part in sessions, or makes them.
+fn device_cipher(location: &Location, saved: &Saved) -> Result<Option<Box<dyn DeviceCipher>>, Error> {
+    if saved.keys.user.is_none() {
+        return Ok(None);
+    }
+    let state = saved.device.as_ref().map(|device| &device.state);
+    let cipher = Olm::restore(state).map_err(|error| Error::ProfileDamaged {
+        path: match location {
+            Location::Directory(data_dir) => data_dir.clone(),
+            Location::Memory => ":memory:".into(),
+        },
+        detail: format!("the keys of the device: {error}"),
+    })?;
+    Ok(Some(Box::new(cipher)))
+}
+
 fn draw_keys(has_user: bool) -> Result<ProfileKeys, Error> {
     let draw = || {
         let mut secret = zeroize::Zeroizing::new([0; 32]);

@@ -8,6 +8,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
 use crate::codec;
+use crate::crypto::DeviceCipher;
 use crate::error::ErrorCode;
 use crate::event::{CommandId, Event, MessageId};
 use crate::identity::{Recipient, UserId, UserName};
@@ -131,9 +132,16 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Makes the engine of a profile with everything that was saved of it. `seed` must come from a secure source.
+    /// Makes the engine of a profile with everything that was saved of it. `cipher` has the keys of the device; there
+    /// must be one if there is a user. `seed` must come from a secure source.
     #[must_use]
-    pub fn new(config: EngineConfig, mut saved: Saved, seed: [u8; 32], now: Now) -> Self {
+    pub fn new(
+        config: EngineConfig,
+        mut saved: Saved,
+        cipher: Option<Box<dyn DeviceCipher>>,
+        seed: [u8; 32],
+        now: Now,
+    ) -> Self {
         let mut rng = ChaCha20Rng::from_seed(seed);
         let key = NodeKey::from(saved.keys.node.public());
         let node_config = NodeConfig {
@@ -145,10 +153,11 @@ impl Engine {
         };
         let mut node = Node::new(key, node_config, ChaCha20Rng::from_rng(&mut rng), now);
         node.restore(&saved.routing, &saved.records, now);
-        let user = saved.keys.user.clone().zip(config.user).map(|(user_key, name)| {
+        let user = saved.keys.user.clone().zip(config.user).zip(cipher);
+        let user = user.map(|((user_key, name), cipher)| {
             let user_config =
                 UserConfig { name, family: config.family, message_lifetime: config.message_lifetime };
-            User::new(user_config, user_key, key, &mut saved, rng, now)
+            User::new(user_config, user_key, key, cipher, &mut saved, rng, now)
         });
         let mut engine = Self {
             node,
@@ -573,11 +582,6 @@ impl Engine {
                 let lookup = self.node.find_value(key, wanted, now);
                 self.lookups.insert(lookup, LookupUse::Search(id));
             }
-            UserAction::Publish(record) => {
-                let key = record.header().key;
-                let publication = self.node.publish(record, now);
-                self.publications.insert(publication, key);
-            }
             UserAction::Call { tag, to, request } => {
                 let id = CallId(tag.0 << 1 | 1);
                 self.node.handle_touched(&to, now);
@@ -601,10 +605,15 @@ impl Engine {
                 }
             }
             Effect::Saved { id } => self.outcomes.push_back(Outcome::Saved(id)),
-            Effect::Numbered { conversation, number } => {
+            Effect::Sealed { conversation, seal } => {
                 if let Some(user) = &mut self.user {
-                    user.handle_saved(conversation, number, now);
+                    user.handle_sealed(conversation, seal, now);
                 }
+            }
+            Effect::Publish(record) => {
+                let key = record.header().key;
+                let publication = self.node.publish(record, now);
+                self.publications.insert(publication, key);
             }
             Effect::Found { command, result } => self.outcomes.push_back(Outcome::Found { command, result }),
         }

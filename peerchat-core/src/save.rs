@@ -2,6 +2,7 @@
 //!
 //! A [`WriteBatch`] is atomic: all of it is on disk or nothing is.
 
+use crate::crypto::{Envelope, IdentityKey, Prekey, Prekeys, Secret, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId};
 use crate::kademlia::{Contact, NodeId, RecordKey};
@@ -64,7 +65,7 @@ pub enum Write {
     Stream(SavedStream),
     /// Inserts a message.
     Message(SavedMessage),
-    /// Changes the state of a message of our own.
+    /// Changes the state of a message of our own, which is then no longer owed: its envelope goes.
     MessageState {
         /// Its position in history.
         position: u64,
@@ -80,11 +81,62 @@ pub enum Write {
         /// Its number in the own stream of that conversation.
         number: u64,
     },
+    /// Inserts or replaces the sealed form of a message of our own.
+    Envelope(SavedEnvelope),
+    /// Inserts or replaces the keys of this device.
+    Device(SavedDevice),
+    /// Inserts or replaces a session.
+    Session(SavedSession),
+    /// Drops a session.
+    SessionGone {
+        /// Its name.
+        id: SessionId,
+    },
     /// The application has confirmed every received message up to this position in history.
     Confirmed {
         /// The position.
         position: u64,
     },
+}
+
+/// A message of our own as it is sent, every time it is sent.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SavedEnvelope {
+    /// The position of the message in history.
+    pub position: u64,
+    /// The device that can open it.
+    pub device: NodeId,
+    /// The sealed bytes.
+    pub envelope: Envelope,
+}
+
+/// The keys by which this device takes part in sessions.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SavedDevice {
+    /// The secret keys; see [`crate::crypto::DeviceCipher::state`].
+    pub state: Secret,
+    /// The prekeys among them, with their ages.
+    pub prekeys: Prekeys,
+}
+
+/// A session with a device of another person.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SavedSession {
+    /// Names it.
+    pub id: SessionId,
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The node of the other device.
+    pub device: NodeId,
+    /// Which of our prekeys it was started from; `None` if we started it.
+    pub prekey: Option<Prekey>,
+    /// See [`crate::crypto::SessionCipher::state`]; `None` if it has ended and is remembered only so that its first
+    /// message starts nothing again.
+    pub state: Option<Secret>,
+    /// Of two sessions, the one with the larger number was used later.
+    pub last_used: u64,
+    /// Whether nothing more is sealed in it.
+    pub is_retired: bool,
 }
 
 /// A conversation with one person.
@@ -111,6 +163,10 @@ pub struct SavedStream {
     pub device: NodeId,
     /// Every number below this one has arrived or was given up by its sender.
     pub next_number: u64,
+    /// The device's key in sessions; `None` until it has introduced itself with one.
+    pub identity: Option<IdentityKey>,
+    /// The tags of the latest messages before `next_number`, in order; 0 for one that was given up.
+    pub tags: Vec<u64>,
 }
 
 /// A message in history.
@@ -164,6 +220,12 @@ pub struct Saved {
     pub streams: Vec<SavedStream>,
     /// Our own messages in state [`MessageState::Queued`], by position.
     pub outbox: Vec<SavedMessage>,
+    /// The sealed forms of those messages.
+    pub envelopes: Vec<SavedEnvelope>,
+    /// The keys of this device; `None` if it has none yet.
+    pub device: Option<SavedDevice>,
+    /// Every session.
+    pub sessions: Vec<SavedSession>,
     /// The highest position in history, 0 if it is empty.
     pub last_position: u64,
     /// The application has confirmed every received message up to this position.
@@ -182,6 +244,9 @@ impl Saved {
             conversations: Vec::new(),
             streams: Vec::new(),
             outbox: Vec::new(),
+            envelopes: Vec::new(),
+            device: None,
+            sessions: Vec::new(),
             last_position: 0,
             confirmed_position: 0,
         }

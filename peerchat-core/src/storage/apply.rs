@@ -7,7 +7,10 @@ use super::rows::CONFIRMED_POSITION;
 use crate::event::MessageState;
 use crate::identity::UserName;
 use crate::kademlia::{Contact, Record};
-use crate::save::{ConversationId, ProfileKeys, SavedConversation, SavedMessage, SavedStream, Write};
+use crate::save::{
+    ConversationId, ProfileKeys, SavedConversation, SavedDevice, SavedEnvelope, SavedMessage, SavedSession,
+    SavedStream, Write,
+};
 
 /// Writes the keys of a new profile.
 pub(super) fn insert_keys(
@@ -44,6 +47,13 @@ pub(super) fn apply(db: &Connection, write: &Write) -> Result<(), Failure> {
         Write::MessageState { position, state } => set_state(db, *position, *state),
         Write::MessageNumber { position, conversation, number } => {
             set_number(db, *position, *conversation, *number)
+        }
+        Write::Envelope(envelope) => put_envelope(db, envelope),
+        Write::Device(device) => put_device(db, device),
+        Write::Session(session) => put_session(db, session),
+        Write::SessionGone { id } => {
+            execute(db, "DELETE FROM sessions WHERE id = ?", [id.0])?;
+            Ok(())
         }
         Write::Confirmed { position } => {
             let sql = "INSERT INTO meta (name, value) VALUES (?, ?)
@@ -83,11 +93,48 @@ fn put_conversation(db: &Connection, conversation: &SavedConversation) -> Result
 }
 
 fn put_stream(db: &Connection, stream: &SavedStream) -> Result<(), Failure> {
-    let SavedStream { id, conversation, device, next_number } = stream;
-    let sql = "INSERT INTO streams (id, conversation, device, next_number) VALUES (?, ?, ?, ?)
+    let SavedStream { id, conversation, device, next_number, identity, tags } = stream;
+    let sql = "INSERT INTO streams (id, conversation, device, next_number, identity, tags) VALUES (?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET conversation = excluded.conversation, device = excluded.device,
-        next_number = excluded.next_number";
-    execute(db, sql, params![id.0, conversation.0, device.as_bytes(), next_number.cast_signed()])?;
+        next_number = excluded.next_number, identity = excluded.identity, tags = excluded.tags";
+    let identity = identity.as_ref().map(|identity| identity.0.as_slice());
+    let tags: Vec<u8> = tags.iter().flat_map(|tag| tag.to_be_bytes()).collect();
+    let next_number = next_number.cast_signed();
+    execute(db, sql, params![id.0, conversation.0, device.as_bytes(), next_number, identity, tags])?;
+    Ok(())
+}
+
+fn put_envelope(db: &Connection, saved: &SavedEnvelope) -> Result<(), Failure> {
+    let SavedEnvelope { position, device, envelope } = saved;
+    let sql = "INSERT INTO envelopes (position, device, kind, bytes) VALUES (?, ?, ?, ?)
+        ON CONFLICT (position) DO UPDATE SET device = excluded.device, kind = excluded.kind, bytes = excluded.bytes";
+    let kind = envelope.kind as i32;
+    execute(db, sql, params![in_history(*position)?, device.as_bytes(), kind, envelope.bytes])?;
+    Ok(())
+}
+
+fn put_device(db: &Connection, device: &SavedDevice) -> Result<(), Failure> {
+    let sql =
+        "INSERT INTO device (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state";
+    execute(db, sql, [device.state.reveal()])?;
+    execute(db, "DELETE FROM prekeys", [])?;
+    for (prekey, made) in device.prekeys.iter() {
+        let sql = "INSERT INTO prekeys (key, made) VALUES (?, ?)";
+        execute(db, sql, params![prekey.0, made.unix_ms().cast_signed()])?;
+    }
+    Ok(())
+}
+
+fn put_session(db: &Connection, session: &SavedSession) -> Result<(), Failure> {
+    let SavedSession { id, conversation, device, prekey, state, last_used, is_retired } = session;
+    let sql = "INSERT INTO sessions (id, conversation, device, prekey, state, last_used, is_retired)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (id) DO UPDATE SET state = excluded.state, last_used = excluded.last_used,
+        is_retired = excluded.is_retired";
+    let prekey = prekey.as_ref().map(|prekey| prekey.0.as_slice());
+    let state = state.as_ref().map(crate::crypto::Secret::reveal);
+    let last_used = last_used.cast_signed();
+    execute(db, sql, params![id.0, conversation.0, device.as_bytes(), prekey, state, last_used, is_retired])?;
     Ok(())
 }
 
@@ -113,7 +160,9 @@ fn insert_message(db: &Connection, message: &SavedMessage) -> Result<(), Failure
 
 fn set_state(db: &Connection, position: u64, state: MessageState) -> Result<(), Failure> {
     let sql = "UPDATE messages SET state = ? WHERE position = ? AND stream = 0";
-    one(execute(db, sql, params![state as i32, in_history(position)?])?)
+    one(execute(db, sql, params![state as i32, in_history(position)?])?)?;
+    execute(db, "DELETE FROM envelopes WHERE position = ?", [in_history(position)?])?;
+    Ok(())
 }
 
 fn set_number(

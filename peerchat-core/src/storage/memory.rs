@@ -12,8 +12,8 @@ use crate::save::{ConversationId, SavedConversation, SavedMessage, StreamId, Wri
 
 /// A profile in memory.
 ///
-/// It keeps what can be asked for: conversations and messages. Records, contacts and streams are in the engine's
-/// memory already, and a profile in memory is never opened again.
+/// It keeps what can be asked for: conversations and messages. Records, contacts, streams and sessions are in the
+/// engine's memory already, and a profile in memory is never opened again.
 #[derive(Default)]
 pub(super) struct Memory(Mutex<State>);
 
@@ -130,8 +130,12 @@ impl Tables {
             | Write::RecordGone { .. }
             | Write::Routing { .. }
             | Write::OwnRecord { .. }
+            | Write::Device(_)
+            | Write::SessionGone { .. }
             | Write::Confirmed { .. } => Ok(None),
             Write::Stream(stream) => self.known(stream.conversation).map(|()| None),
+            Write::Session(session) => self.known(session.conversation).map(|()| None),
+            Write::Envelope(envelope) => self.head_of_own(envelope.position).map(|_| None),
             Write::Conversation(conversation) => self.put_conversation(conversation).map(Some),
             Write::Message(message) => self.insert(message).map(Some),
             Write::MessageState { position, state } => {

@@ -7,11 +7,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use crate::crypto::{Envelope, EnvelopeKind, IdentityKey, Prekey, Prekeys, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId, UserName};
 use crate::kademlia::{Contact, NodeId, NodeKey};
 use crate::save::{
-    ConversationId, ProfileKeys, Saved, SavedConversation, SavedMessage, SavedStream, StreamId,
+    ConversationId, ProfileKeys, Saved, SavedConversation, SavedDevice, SavedEnvelope, SavedMessage,
+    SavedSession, SavedStream, StreamId,
 };
 use crate::time::Timestamp;
 
@@ -40,11 +42,26 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys) -> Result<Saved, Failure>
         records: all(db, "SELECT bytes FROM records ORDER BY key", |row| row.get(0))?,
         own_records: all(db, "SELECT bytes FROM own_records ORDER BY key", |row| row.get(0))?,
         conversations: conversations(db)?,
-        streams: all(db, "SELECT id, conversation, device, next_number FROM streams ORDER BY id", stream)?,
+        streams: all(
+            db,
+            "SELECT id, conversation, device, next_number, identity, tags FROM streams ORDER BY id",
+            stream,
+        )?,
         outbox: all(
             db,
             select_messages!("FROM messages AS m WHERE state = 1 ORDER BY position"),
             saved_message,
+        )?,
+        envelopes: all(
+            db,
+            "SELECT position, device, kind, bytes FROM envelopes ORDER BY position",
+            envelope,
+        )?,
+        device: device(db)?,
+        sessions: all(
+            db,
+            "SELECT id, conversation, device, prekey, state, last_used, is_retired FROM sessions ORDER BY id",
+            session,
         )?,
         last_position: position("SELECT max(position) FROM messages")?,
         confirmed_position: position(&format!(
@@ -169,7 +186,51 @@ fn stream(row: &Row<'_>) -> rusqlite::Result<SavedStream> {
         conversation: ConversationId(row.get(1)?),
         device: NodeId::from_bytes(row.get(2)?),
         next_number: unsigned(row, 3)?,
+        identity: row.get::<_, Option<[u8; 32]>>(4)?.map(IdentityKey),
+        tags: tags(row.get_ref(5)?.as_blob()?),
     })
+}
+
+fn tags(bytes: &[u8]) -> Vec<u64> {
+    let (tags, _) = bytes.as_chunks();
+    tags.iter().map(|tag| u64::from_be_bytes(*tag)).collect()
+}
+
+fn envelope(row: &Row<'_>) -> rusqlite::Result<SavedEnvelope> {
+    let kind = match row.get::<_, i64>(2)? {
+        0 => EnvelopeKind::First,
+        1 => EnvelopeKind::Later,
+        other => return Err(rusqlite::Error::IntegralValueOutOfRange(2, other)),
+    };
+    Ok(SavedEnvelope {
+        position: unsigned(row, 0)?,
+        device: NodeId::from_bytes(row.get(1)?),
+        envelope: Envelope { kind, bytes: row.get(3)? },
+    })
+}
+
+fn device(db: &Connection) -> Result<Option<SavedDevice>, Failure> {
+    let state = db.query_row("SELECT state FROM device", [], |row| secret(row.get_ref(0)?)).optional()?;
+    let prekey = |row: &Row<'_>| Ok((Prekey(row.get(0)?), Timestamp::from_unix_ms(unsigned(row, 1)?)));
+    let prekeys = all(db, "SELECT key, made FROM prekeys ORDER BY rank", prekey)?;
+    Ok(state.map(|state| SavedDevice { state, prekeys: Prekeys::restore(prekeys) }))
+}
+
+fn session(row: &Row<'_>) -> rusqlite::Result<SavedSession> {
+    let state = row.get_ref(4)?;
+    Ok(SavedSession {
+        id: SessionId(row.get(0)?),
+        conversation: ConversationId(row.get(1)?),
+        device: NodeId::from_bytes(row.get(2)?),
+        prekey: row.get::<_, Option<[u8; 32]>>(3)?.map(Prekey),
+        state: if state == ValueRef::Null { None } else { Some(secret(state)?) },
+        last_used: unsigned(row, 5)?,
+        is_retired: row.get(6)?,
+    })
+}
+
+fn secret(value: ValueRef<'_>) -> rusqlite::Result<crate::crypto::Secret> {
+    Ok(crate::crypto::Secret::copy_of(value.as_blob()?))
 }
 
 fn contact(row: &Row<'_>) -> rusqlite::Result<Contact> {

@@ -13,7 +13,7 @@ pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 /// The step at index n makes version n + 1 of version n; version 0 is an empty file.
 ///
 /// A released step never changes: profiles of every released version are out there.
-pub(super) const STEPS: &[Step] = &[create_version_1];
+pub(super) const STEPS: &[Step] = &[create_version_1, add_sessions];
 
 /// The version that this build reads and writes.
 #[expect(clippy::cast_possible_truncation, reason = "there will never be so many versions")]
@@ -24,8 +24,19 @@ pub(super) const VERSION: u32 = STEPS.len() as u32;
 const FULL_CHECK_MAX_LEN: i64 = 32 << 20;
 
 /// The tables that the check of a large file covers.
-const SMALL_TABLES: [&str; 7] =
-    ["keys", "meta", "conversations", "streams", "records", "own_records", "routing"];
+const SMALL_TABLES: [&str; 11] = [
+    "keys",
+    "meta",
+    "conversations",
+    "streams",
+    "records",
+    "own_records",
+    "routing",
+    "device",
+    "prekeys",
+    "sessions",
+    "envelopes",
+];
 
 fn create_version_1(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(
@@ -68,6 +79,31 @@ fn create_version_1(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         CREATE TABLE records (key BLOB PRIMARY KEY NOT NULL, bytes BLOB NOT NULL) STRICT;
         CREATE TABLE own_records (key BLOB PRIMARY KEY NOT NULL, bytes BLOB NOT NULL) STRICT;
         CREATE TABLE routing (rank INTEGER PRIMARY KEY, key BLOB NOT NULL, address TEXT NOT NULL) STRICT;",
+    )
+}
+
+/// Version 2: messages are sealed end to end.
+fn add_sessions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE streams ADD COLUMN identity BLOB;
+        ALTER TABLE streams ADD COLUMN tags BLOB NOT NULL DEFAULT x'';
+        CREATE TABLE device (id INTEGER PRIMARY KEY CHECK (id = 1), state BLOB NOT NULL) STRICT;
+        CREATE TABLE prekeys (rank INTEGER PRIMARY KEY, key BLOB NOT NULL, made INTEGER NOT NULL) STRICT;
+        CREATE TABLE sessions (
+            id BLOB PRIMARY KEY NOT NULL,
+            conversation INTEGER NOT NULL REFERENCES conversations (id),
+            device BLOB NOT NULL,
+            prekey BLOB,
+            state BLOB,
+            last_used INTEGER NOT NULL,
+            is_retired INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE envelopes (
+            position INTEGER PRIMARY KEY REFERENCES messages (position),
+            device BLOB NOT NULL,
+            kind INTEGER NOT NULL,
+            bytes BLOB NOT NULL
+        ) STRICT;",
     )
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::crypto::Envelope;
 use crate::identity::UserId;
 use crate::time::Timestamp;
 
@@ -14,11 +15,13 @@ impl ContentKind {
     pub const TEXT: Self = Self(1);
 }
 
-/// What a person wrote, with what belongs to it wherever it goes.
+/// What an envelope opens to: what a person wrote, with what belongs to it wherever it goes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Content {
     /// The conversation: for two people the hash of both their ids.
     pub conversation: [u8; 32],
+    /// Its number among what the sending device wrote in this conversation, from 1.
+    pub number: u64,
     /// What the body is; see [`ContentKind`].
     pub kind: u16,
     /// When it was written, by the writer's clock.
@@ -35,12 +38,14 @@ pub struct Delivery {
     pub from: UserId,
     /// Whom it is for.
     pub to: UserId,
-    /// Its number among what the sending device wrote in this conversation, from 1.
+    /// The number inside the envelope: envelopes are opened in this order.
     pub number: u64,
     /// The lowest number that the sender still owes: every lower one was delivered or given up.
     pub oldest: u64,
-    /// What was written.
-    pub content: Content,
+    /// Tells this message from every other of its device, whatever number it has and however often it was sealed.
+    pub tag: u64,
+    /// What was written, sealed for the device at the other end of the link: a [`Content`].
+    pub envelope: Envelope,
 }
 
 /// A request between people's nodes.
@@ -67,6 +72,12 @@ pub enum ChatResponse {
         /// The number that the recipient waits for.
         next: u64,
     },
+    /// To DELIVER: another message of the sender has had this number, so its state is an old one. Nothing was taken;
+    /// what it owes needs numbers from `next` on.
+    OutOfStep {
+        /// The number that the recipient waits for.
+        next: u64,
+    },
     /// To either: nothing was taken.
     NotDelivered(DeliverRefusal),
 }
@@ -82,4 +93,6 @@ pub enum DeliverRefusal {
     BadIntroduction,
     /// No room now; try again later.
     Busy,
+    /// The envelope does not open: it needs a new session.
+    Unopened,
 }

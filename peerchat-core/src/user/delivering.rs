@@ -1,12 +1,11 @@
 //! How [`User`] pays what it owes: resolve, locate, introduce, deliver.
 
-use super::chat::{ChatRequest, ChatResponse, Content, DeliverRefusal, Delivery};
-use super::directory::conversation_of;
-use super::machine::{CallTag, User};
+use super::chat::{ChatRequest, ChatResponse, DeliverRefusal, Delivery};
+use super::machine::{CallTag, SealId, User};
 use super::sender::{Sender, Step};
 use crate::event::MessageState;
 use crate::identity::{Recipient, UserId};
-use crate::kademlia::Contact;
+use crate::kademlia::{Contact, NodeId};
 use crate::save::ConversationId;
 use crate::time::Now;
 
@@ -15,21 +14,26 @@ impl User {
     pub fn handle_response(&mut self, tag: CallTag, response: ChatResponse, now: Now) {
         let Some((conversation, contact)) = self.calls.remove(&tag) else { return };
         let Some(sender) = self.senders.get_mut(&conversation) else { return };
-        let was_delivery = sender.handle_answered(tag);
+        let delivery = sender.handle_answered(tag);
         let was_introduction = sender.step == Step::Introducing(tag);
-        if !was_delivery && !was_introduction {
-            return;
-        }
-        match response {
-            ChatResponse::Introduced if was_introduction => sender.step = Step::Ready,
-            ChatResponse::Delivered { next } if was_delivery => {
-                let delivered = sender.acknowledge(next);
+        match (response, delivery) {
+            (_, None) if !was_introduction => return,
+            (ChatResponse::Introduced, None) => sender.step = Step::Ready,
+            (ChatResponse::Delivered { next }, Some(number)) => {
+                let delivered = sender.acknowledge(number, next);
+                if !delivered.is_empty() {
+                    self.sessions.handle_acknowledged((conversation, contact.id()));
+                }
                 self.finish(conversation, delivered, MessageState::Delivered, None);
             }
-            ChatResponse::NotDelivered(DeliverRefusal::UnknownSender) if was_delivery => {
+            (ChatResponse::OutOfStep { next }, Some(_)) => self.renumber(conversation, next, now),
+            (ChatResponse::NotDelivered(DeliverRefusal::Unopened), Some(_)) => {
+                self.repair(conversation, contact.id(), now);
+            }
+            (ChatResponse::NotDelivered(DeliverRefusal::UnknownSender), Some(_)) => {
                 self.introduce(conversation, contact, now);
             }
-            ChatResponse::NotDelivered(DeliverRefusal::BadIntroduction | DeliverRefusal::Busy) => {
+            (ChatResponse::NotDelivered(DeliverRefusal::BadIntroduction | DeliverRefusal::Busy), _) => {
                 self.pause(conversation, now);
             }
             // Not here, or an answer to something else.
@@ -42,14 +46,14 @@ impl User {
     pub fn handle_call_failed(&mut self, tag: CallTag, now: Now) {
         let Some((conversation, contact)) = self.calls.remove(&tag) else { return };
         let Some(sender) = self.senders.get_mut(&conversation) else { return };
-        if sender.handle_answered(tag) || sender.step == Step::Introducing(tag) {
+        if sender.handle_answered(tag).is_some() || sender.step == Step::Introducing(tag) {
             self.give_up_contact(conversation, &contact, now);
             self.advance(conversation, now);
         }
     }
 
     /// Turns to the next contact of the recipient; if there is none left, looks their devices up once, then pauses.
-    fn give_up_contact(&mut self, conversation: ConversationId, contact: &Contact, now: Now) {
+    pub(super) fn give_up_contact(&mut self, conversation: ConversationId, contact: &Contact, now: Now) {
         let Some(sender) = self.senders.get_mut(&conversation) else { return };
         sender.set_back();
         sender.step = Step::Ready;
@@ -125,15 +129,20 @@ impl User {
 
     /// Fills the window of a conversation with DELIVER requests to `to`.
     fn deliver(&mut self, id: ConversationId, user: UserId, to: Contact, now: Now) {
-        let conversation = conversation_of(&self.id, &user);
+        let Some(sender) = self.senders.get_mut(&id) else { return };
+        sender.step = Step::Delivering;
+        if !sender.rewind() {
+            self.pause(id, now);
+            return;
+        }
+        if !self.seal_window(id, &user, to.id()) {
+            self.fetch_keys(id, &user, &to, now);
+            return;
+        }
         loop {
             let Some(sender) = self.senders.get_mut(&id) else { return };
-            sender.step = Step::Delivering;
-            if !sender.rewind() {
-                self.pause(id, now);
-                return;
-            }
-            let Some(delivery) = next_delivery(sender, self.id, user, conversation) else { return };
+            let next = next_delivery(sender, (self.id, user), to.id(), self.saved_seal, &self.tag_key);
+            let Some(delivery) = next else { return };
             let tag = self.start_call(id, to, ChatRequest::Deliver(delivery));
             if let Some(sender) = self.senders.get_mut(&id) {
                 sender.handle_sent(tag);
@@ -142,9 +151,15 @@ impl User {
     }
 }
 
-fn next_delivery(sender: &Sender, from: UserId, to: UserId, conversation: [u8; 32]) -> Option<Delivery> {
+fn next_delivery(
+    sender: &Sender,
+    (from, to): (UserId, UserId),
+    device: NodeId,
+    saved: SealId,
+    tag_key: &[u8; 32],
+) -> Option<Delivery> {
     let oldest = sender.oldest();
-    let owed = sender.next_to_send()?;
-    let content = Content { conversation, kind: owed.kind, sent: owed.sent, body: owed.body.clone() };
-    Some(Delivery { from, to, number: owed.number?, oldest, content })
+    let (owed, envelope) = sender.next_to_send(device, saved)?;
+    let (number, tag) = (owed.number?, owed.tag(tag_key));
+    Some(Delivery { from, to, number, oldest, tag, envelope: envelope.clone() })
 }

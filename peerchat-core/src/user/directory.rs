@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{self, bounded_list};
+use crate::crypto::DeviceKeys;
 use crate::identity::{PublicKey, SecretKey, UserId, UserName};
 use crate::kademlia::{
     MAX_RECORD_AHEAD, MAX_RECORD_LIFETIME, NodeKey, Record, RecordHeader, RecordKey, RecordKind,
@@ -24,7 +25,7 @@ pub(crate) const CLAIM_WITNESSES: usize = 8;
 /// How many user records are compared for the highest sequence.
 pub(crate) const USER_WITNESSES: usize = 3;
 
-/// One device of a user: the node it runs and where that was last reachable.
+/// One device of a user: the node it runs, where that was last reachable, and how to write to it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Device {
     /// The node's key.
@@ -32,6 +33,8 @@ pub struct Device {
     /// One address per family at most.
     #[serde(deserialize_with = "bounded_list::<_, _, MAX_ADDRESSES>")]
     pub addresses: Vec<SocketAddr>,
+    /// What sessions with the device are started from.
+    pub keys: DeviceKeys,
 }
 
 /// The body of a user record.
@@ -151,8 +154,11 @@ pub(crate) fn conversation_of(a: &UserId, b: &UserId) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::{IdentityKey, Prekey};
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
+
+    const KEYS: DeviceKeys = DeviceKeys { identity: IdentityKey([0xee; 32]), prekey: Prekey([0xff; 32]) };
 
     fn claim(seed: u8) -> Record {
         let name = UserName::parse("alice").unwrap();
@@ -180,7 +186,7 @@ mod tests {
         };
         insta::assert_snapshot!(hex(&claim(1)));
         let addresses = vec!["1.2.3.4:5000".parse().unwrap(), "[2001:db8::1]:5000".parse().unwrap()];
-        let device = Device { node: NodeKey::from_bytes([0xcd; 32]), addresses };
+        let device = Device { node: NodeKey::from_bytes([0xcd; 32]), addresses, keys: KEYS };
         let user = sign_user(&SecretKey::from_bytes(&[1; 32]), vec![device], None, NOW).unwrap();
         insta::assert_snapshot!(hex(&user));
     }
@@ -190,6 +196,7 @@ mod tests {
         let device = |seed: u8| Device {
             node: NodeKey::from_bytes([seed; 32]),
             addresses: vec!["1.2.3.4:5000".parse().unwrap(), "[2001:db8::1]:5000".parse().unwrap()],
+            keys: KEYS,
         };
         let list: Vec<Device> = (0..4).map(device).collect();
         let record = sign_user(&SecretKey::from_bytes(&[1; 32]), list.clone(), None, NOW).unwrap();

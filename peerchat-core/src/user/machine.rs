@@ -8,12 +8,15 @@ use rand::RngExt;
 use rand_chacha::ChaCha20Rng;
 
 use super::chat::{ChatRequest, ChatResponse, ContentKind};
+use super::directory::Device;
 use super::people::People;
 use super::receiving::Introduction;
 use super::registration::{RENEWAL, Registration, Standing};
 use super::searching::Purpose;
-use super::sender::{Owed, Sender, Step, in_time};
+use super::sender::{Owed, Sealed, Sender, Step, in_time};
+use super::sessions::Sessions;
 use super::timers::{Timer, Timers};
+use crate::crypto::DeviceCipher;
 use crate::error::ErrorCode;
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
@@ -43,6 +46,10 @@ pub struct SearchId(pub u64);
 /// Names a call to another person's node.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct CallTag(pub u64);
+
+/// Counts what was sealed: whoever has a smaller number was sealed earlier, and is on disk earlier.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct SealId(pub u64);
 
 /// Names a request of another person's node until it is answered.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -112,18 +119,20 @@ pub enum Effect {
         /// The answer.
         response: ChatResponse,
     },
-    /// A message of our own is on disk; [`Effect::Numbered`] comes with it if its recipient is known.
+    /// A message of our own is on disk.
     Saved {
         /// The message.
         id: MessageId,
     },
-    /// Messages of our own have their numbers on disk; [`User::handle_saved`] takes it, and starts to deliver them.
-    Numbered {
+    /// Messages of our own are on disk as they will be sent; [`User::handle_sealed`] takes it, and delivers them.
+    Sealed {
         /// The conversation.
         conversation: ConversationId,
-        /// The number of the last of them.
-        number: u64,
+        /// With what they were sealed.
+        seal: SealId,
     },
+    /// A record of our own is published; [`User::handle_published`] takes how it went.
+    Publish(Record),
     /// A lookup has ended.
     Found {
         /// The command that asked for it.
@@ -145,8 +154,6 @@ pub enum UserAction {
         /// How many records are enough.
         wanted: usize,
     },
-    /// Publish a record of our own; [`User::handle_published`] takes how it went.
-    Publish(Record),
     /// Call another person's node; [`User::handle_response`] or [`User::handle_call_failed`] follows.
     Call {
         /// Names the call.
@@ -177,7 +184,10 @@ pub struct User {
     pub(super) id: UserId,
     pub(super) node: NodeKey,
     node_id: NodeId,
+    /// From which the tags of messages are derived.
+    pub(super) tag_key: zeroize::Zeroizing<[u8; 32]>,
     pub(super) people: People,
+    pub(super) sessions: Sessions,
     pub(super) senders: BTreeMap<ConversationId, Sender>,
     /// Our calls without an answer yet: for which conversation, and to whom.
     pub(super) calls: BTreeMap<CallTag, (ConversationId, Contact)>,
@@ -193,6 +203,9 @@ pub struct User {
     actions: VecDeque<UserAction>,
     last_search: u64,
     last_call: u64,
+    pub(super) last_seal: SealId,
+    /// Everything that was sealed up to this one is on disk.
+    pub(super) saved_seal: SealId,
     last_position: u64,
     outbox_count: usize,
     /// Messages of all streams that wait for an earlier one.
@@ -210,23 +223,28 @@ impl std::fmt::Debug for User {
 }
 
 impl User {
-    /// Makes the user of a profile, with what was saved of them, on the node with key `node`.
+    /// Makes the user of a profile, with what was saved of them, on the node with key `node`. `cipher` has the keys
+    /// of the device, new ones if none were saved.
     #[must_use]
     pub fn new(
         config: UserConfig,
         key: SecretKey,
         node: NodeKey,
+        cipher: Box<dyn DeviceCipher>,
         saved: &mut Saved,
         rng: ChaCha20Rng,
         now: Now,
     ) -> Self {
         let id = UserId::of(&key.public());
+        let tag_key = blake3::derive_key("peerchat 2026 tags of messages", &*key.to_bytes());
         let mut user = Self {
             config,
             key,
             id,
             node,
             node_id: node.node_id(),
+            tag_key: tag_key.into(),
+            sessions: Sessions::restore(cipher, saved),
             people: People::restore(std::mem::take(&mut saved.conversations), &saved.streams),
             senders: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -241,15 +259,27 @@ impl User {
             actions: VecDeque::new(),
             last_search: 0,
             last_call: 0,
+            last_seal: SealId(0),
+            saved_seal: SealId(0),
             last_position: saved.last_position,
             outbox_count: 0,
             held_count: 0,
             rng,
         };
+        let envelopes = std::mem::take(&mut saved.envelopes).into_iter();
+        let mut envelopes: BTreeMap<u64, _> = envelopes.map(|saved| (saved.position, saved)).collect();
         for message in std::mem::take(&mut saved.outbox) {
             let conversation = message.conversation;
-            user.owe(conversation, Owed::restore(message, now));
+            let sealed = envelopes.remove(&message.position).map(|saved| Sealed {
+                device: saved.device,
+                envelope: saved.envelope,
+                seal: SealId(0),
+            });
+            user.owe(conversation, Owed::restore(message, sealed, now));
         }
+        // The keys of a new device are on disk before anybody hears of them.
+        user.sessions.rotate(now.wall);
+        user.save_sessions();
         user
     }
 
@@ -308,27 +338,24 @@ impl User {
             sent: now.wall,
             expires,
             expires_at: in_time(now.instant, self.config.message_lifetime),
-            is_saved: false,
+            sealed: None,
+            is_taken: false,
         };
         let message = MessageId::new(&self.node_id, owed.position);
         let mut writes = Vec::new();
         writes
             .extend(self.people.get(id).map(|conversation| Write::Conversation(conversation.saved.clone())));
         writes.push(Write::Message(owed.to_saved(id)));
-        let mut then = vec![Effect::Saved { id: message }];
-        then.extend(owed.number.map(|number| Effect::Numbered { conversation: id, number }));
-        self.save(writes, then);
+        self.save(writes, vec![Effect::Saved { id: message }]);
         self.owe(id, owed);
         self.advance(id, now);
         Ok(message)
     }
 
-    /// Takes that what is owed to a conversation, up to a number, is on disk with its numbers.
-    pub fn handle_saved(&mut self, conversation: ConversationId, number: u64, now: Now) {
-        if let Some(sender) = self.senders.get_mut(&conversation) {
-            sender.handle_saved(number);
-            self.advance(conversation, now);
-        }
+    /// Takes that what was sealed for a conversation is on disk.
+    pub fn handle_sealed(&mut self, conversation: ConversationId, seal: SealId, now: Now) {
+        self.saved_seal = self.saved_seal.max(seal);
+        self.advance(conversation, now);
     }
 
     /// Takes the addresses under which other nodes see this one, best first.
@@ -407,11 +434,11 @@ impl User {
         if !self.is_online || self.addresses.is_empty() {
             return;
         }
-        let renewed =
-            self.registration.renew(&self.key, &self.config.name, self.node, &self.addresses, now.wall);
-        let writes =
-            renewed.iter().map(|record| Write::OwnRecord { bytes: record.as_bytes().to_vec() }).collect();
-        self.save(writes, Vec::new());
+        let keys = self.sessions.rotate(now.wall);
+        let device = Device { node: self.node, addresses: self.addresses.clone(), keys };
+        let renewed = self.registration.renew(&self.key, &self.config.name, &device, now.wall);
+        let mut writes = self.sessions.take_writes();
+        writes.extend(renewed.iter().map(|record| Write::OwnRecord { bytes: record.as_bytes().to_vec() }));
         let due = if self.has_published && !renewed.is_empty() {
             renewed
         } else {
@@ -421,7 +448,7 @@ impl User {
                 .unwrap_or_default()
         };
         self.has_published = true;
-        self.actions.extend(due.into_iter().map(UserAction::Publish));
+        self.save(writes, due.into_iter().map(Effect::Publish).collect());
         self.set_timer(now.instant + RENEWAL, Timer::Publish);
     }
 
@@ -521,6 +548,12 @@ impl User {
         if !writes.is_empty() || !then.is_empty() {
             self.actions.push_back(UserAction::Save { writes, then });
         }
+    }
+
+    /// Saves what has changed in sessions.
+    pub(super) fn save_sessions(&mut self) {
+        let writes = self.sessions.take_writes();
+        self.save(writes, Vec::new());
     }
 
     pub(super) fn tell(&mut self, event: Event) {

@@ -10,8 +10,10 @@ mod machine;
 mod people;
 mod receiving;
 mod registration;
+mod sealing;
 mod searching;
 mod sender;
+mod sessions;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -21,9 +23,11 @@ pub use chat::{ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, 
 pub use directory::{Device, MAX_DEVICES, Verdict};
 pub use machine::{
     CallTag, Effect, FoundUser, LookupError, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, MAX_OUTBOX, PushError,
-    RequestTag, SearchId, SearchOutcome, User, UserAction, UserConfig,
+    RequestTag, SealId, SearchId, SearchOutcome, User, UserAction, UserConfig,
 };
 #[cfg(feature = "runtime")]
 pub(crate) use receiving::received_event;
+pub use sealing::REPAIR_INTERVAL;
 pub use sender::MAX_IN_FLIGHT;
-pub use streams::MAX_HELD;
+pub use sessions::{MAX_NEW_SESSIONS, MAX_SESSIONS, MAX_SESSIONS_IN_ALL};
+pub use streams::{KEPT_TAGS, MAX_HELD};

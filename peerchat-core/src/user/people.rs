@@ -1,8 +1,10 @@
 //! [`People`]: whom this profile talks to, under which names, and on which devices they were met.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use super::streams::Stream;
+use crate::crypto::DeviceKeys;
 use crate::identity::{Recipient, UserId};
 use crate::kademlia::{Contact, NodeId};
 use crate::save::{ConversationId, SavedConversation, SavedStream, StreamId};
@@ -13,6 +15,12 @@ pub(crate) struct Conversation {
     pub(crate) saved: SavedConversation,
     /// Where the person's devices were last reachable, best first; not saved.
     pub(crate) route: VecDeque<Contact>,
+    /// The keys of their devices as last heard; not saved.
+    pub(crate) keys: BTreeMap<NodeId, DeviceKeys>,
+    /// When what is owed to them was last sealed anew.
+    pub(crate) repaired_at: Option<Instant>,
+    /// When what is owed to them last got new numbers.
+    pub(crate) renumbered_at: Option<Instant>,
 }
 
 /// Every conversation and stream of the profile.
@@ -46,7 +54,14 @@ impl People {
         if let Some(user) = saved.user {
             self.by_user.insert(user, saved.id);
         }
-        self.conversations.insert(saved.id, Conversation { saved, route: VecDeque::new() });
+        let conversation = Conversation {
+            saved,
+            route: VecDeque::new(),
+            keys: BTreeMap::new(),
+            repaired_at: None,
+            renumbered_at: None,
+        };
+        self.conversations.insert(conversation.saved.id, conversation);
     }
 
     /// Makes a conversation.

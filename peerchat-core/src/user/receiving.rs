@@ -1,8 +1,11 @@
 //! How [`User`] takes what others send: introductions and messages.
 
 use super::chat::{ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery};
-use super::directory::{Verdict, claimed_name, conversation_of, devices, judge};
+use super::directory::{Verdict, claimed_name, devices, judge};
 use super::machine::{Effect, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, RequestTag, SearchOutcome, User};
+use super::sessions::Peer;
+use super::streams::{Arrival, Held};
+use crate::crypto::{DeviceKeys, IdentityKey, MAX_ENVELOPE_LEN};
 use crate::event::{Event, ReceivedMessage};
 use crate::identity::{Recipient, UserId, UserName};
 use crate::kademlia::{Contact, Record};
@@ -21,15 +24,19 @@ const MAX_ROUTE: usize = 8;
 /// Most messages of all streams that wait for an earlier one.
 const MAX_HELD_IN_ALL: usize = 16_384;
 
-/// Longest body of a message in bytes; the rest of a datagram is taken by what stands around it.
-const MAX_BODY_LEN: usize = crate::MAX_TEXT_LEN;
-
 /// A stranger whose name is being looked up.
 #[derive(Debug)]
 pub(super) struct Introduction {
     name: UserName,
-    contact: Contact,
+    device: Introduced,
     waiting: Vec<RequestTag>,
+}
+
+/// A device that has introduced itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Introduced {
+    contact: Contact,
+    keys: DeviceKeys,
 }
 
 impl User {
@@ -42,12 +49,13 @@ impl User {
     }
 
     fn handle_introduce(&mut self, tag: RequestTag, from: Contact, claim: &[u8], user: &[u8], now: Now) {
-        let Some((stranger, name)) = self.check_introduction(from, claim, user) else {
+        let Some((stranger, name, keys)) = self.check_introduction(from, claim, user) else {
             self.refuse(tag, DeliverRefusal::BadIntroduction);
             return;
         };
+        let device = Introduced { contact: from, keys };
         if let Some(conversation) = self.people.with_user(&stranger) {
-            self.admit(conversation, from, vec![tag], now);
+            self.admit(conversation, device, vec![tag], now);
         } else if let Some(introduction) = self.introductions.get_mut(&stranger) {
             if introduction.waiting.len() < MAX_WAITING {
                 introduction.waiting.push(tag);
@@ -58,27 +66,32 @@ impl User {
             self.refuse(tag, DeliverRefusal::Busy);
         } else {
             self.vouch(stranger, &name);
-            self.introductions.insert(stranger, Introduction { name, contact: from, waiting: vec![tag] });
+            self.introductions.insert(stranger, Introduction { name, device, waiting: vec![tag] });
         }
     }
 
-    /// Checks that both records are of one owner who lists the node `from` as a device.
-    fn check_introduction(&self, from: Contact, claim: &[u8], user: &[u8]) -> Option<(UserId, UserName)> {
+    /// Checks that both records are of one owner who lists the node `from` as a device, and returns its keys.
+    fn check_introduction(
+        &self,
+        from: Contact,
+        claim: &[u8],
+        user: &[u8],
+    ) -> Option<(UserId, UserName, DeviceKeys)> {
         let (claim, user) = (Record::parse(claim).ok()?, Record::parse(user).ok()?);
         let stranger = UserId::of(&user.header().owner);
-        let lists_node = devices(&user)?.iter().any(|device| device.node == from.key());
+        let device = devices(&user)?.into_iter().find(|device| device.node == from.key())?;
         let is_one_owner = claim.header().owner == user.header().owner;
-        (lists_node && is_one_owner && stranger != self.id).then_some((stranger, claimed_name(&claim)?))
+        (is_one_owner && stranger != self.id).then_some((stranger, claimed_name(&claim)?, device.keys))
     }
 
     /// Takes who holds the name that a stranger gave. If it is not them, they are shown with their fingerprint.
     pub(super) fn handle_vouched(&mut self, stranger: UserId, outcome: &SearchOutcome, now: Now) {
-        let Some(Introduction { name, contact, waiting }) = self.introductions.remove(&stranger) else {
+        let Some(Introduction { name, device, waiting }) = self.introductions.remove(&stranger) else {
             return;
         };
         if let Some(known) = self.people.with_user(&stranger) {
             // Found meanwhile, because something was owed to them.
-            self.admit(known, contact, waiting, now);
+            self.admit(known, device, waiting, now);
             return;
         }
         let verdict = judge(&outcome.records, |_| true);
@@ -100,22 +113,29 @@ impl User {
             None => self.people.add(&peer, Some(stranger)),
         };
         self.settle(conversation, stranger, now);
-        self.admit(conversation, contact, waiting, now);
+        self.admit(conversation, device, waiting, now);
     }
 
     /// Lets a device of a known person deliver, and uses it to pay what is owed to them.
-    fn admit(&mut self, conversation: ConversationId, device: Contact, tags: Vec<RequestTag>, now: Now) {
+    fn admit(&mut self, conversation: ConversationId, device: Introduced, tags: Vec<RequestTag>, now: Now) {
+        let Introduced { contact, keys } = device;
+        let is_known = self.people.known_stream(conversation, contact.id()).is_some();
+        if !is_known && self.people.stream_count(conversation) >= MAX_DEVICES_MET {
+            tags.into_iter().for_each(|tag| self.refuse(tag, DeliverRefusal::Busy));
+            return;
+        }
         let mut writes = Vec::new();
-        if self.people.known_stream(conversation, device.id()).is_none() {
-            if self.people.stream_count(conversation) >= MAX_DEVICES_MET {
-                tags.into_iter().for_each(|tag| self.refuse(tag, DeliverRefusal::Busy));
-                return;
-            }
-            writes.push(Write::Stream(self.people.stream(conversation, device.id()).to_saved()));
+        let stream = self.people.stream(conversation, contact.id());
+        if !is_known || stream.identity != Some(keys.identity) {
+            stream.identity = Some(keys.identity);
+            writes.push(Write::Stream(stream.to_saved()));
+        }
+        if let Some(found) = self.people.get_mut(conversation) {
+            found.keys.insert(contact.id(), keys);
         }
         let reply = |to| Effect::Reply { to, response: ChatResponse::Introduced };
         self.save(writes, tags.into_iter().map(reply).collect());
-        self.handle_shown_up(conversation, device, now);
+        self.handle_shown_up(conversation, contact, now);
     }
 
     /// Takes that a device of a person is reachable at this contact.
@@ -133,7 +153,7 @@ impl User {
     }
 
     fn handle_deliver(&mut self, tag: RequestTag, from: Contact, delivery: Delivery, now: Now) {
-        let Delivery { from: writer, to, number, oldest, content } = delivery;
+        let Delivery { from: writer, to, number, oldest, tag: message, envelope } = delivery;
         if to != self.id {
             self.refuse(tag, DeliverRefusal::NotHere);
             return;
@@ -141,35 +161,87 @@ impl User {
         let conversation = self.people.with_user(&writer);
         let can_hold = self.held_count < MAX_HELD_IN_ALL;
         let stream = conversation.and_then(|id| self.people.known_stream(id, from.id()));
-        let Some((conversation, stream)) = conversation.zip(stream) else {
+        let known = stream.and_then(|stream| stream.identity.map(|identity| (stream, identity)));
+        let Some((conversation, (stream, identity))) = conversation.zip(known) else {
             self.refuse(tag, DeliverRefusal::UnknownSender);
             return;
         };
         // After the last number none could follow: it would be taken again and again.
-        let is_well_formed = (1..u64::MAX).contains(&number)
-            && content.body.len() <= MAX_BODY_LEN
-            && content.conversation == conversation_of(&self.id, &writer)
-            && (content.kind != ContentKind::TEXT.0 || std::str::from_utf8(&content.body).is_ok());
-        if !is_well_formed {
+        if !(1..u64::MAX).contains(&number) || envelope.bytes.len() > MAX_ENVELOPE_LEN {
             self.refuse(tag, DeliverRefusal::BadIntroduction);
             return;
         }
-        let held_before = stream.held_count();
-        let due = stream.accept(number, oldest, content, can_hold);
-        self.held_count = (self.held_count + stream.held_count()).saturating_sub(held_before);
-        let (next, saved) = (stream.next(), stream.to_saved());
-        let (mut writes, mut then) = (Vec::new(), Vec::new());
-        for (number, content) in due {
-            let (message, event) = self.take_in(conversation, saved.id, writer, number, content, now);
-            writes.push(Write::Message(message));
-            then.extend(event.map(Effect::Tell));
+        let next = stream.next();
+        match stream.judge(number, message) {
+            Arrival::Known => self.answer_delivery(tag, ChatResponse::Delivered { next }),
+            Arrival::OutOfStep => self.answer_delivery(tag, ChatResponse::OutOfStep { next }),
+            Arrival::New => {
+                let held_before = stream.held_count();
+                stream.hold(number, oldest, Held { tag: message, envelope }, can_hold);
+                let answer =
+                    self.open_due((conversation, from.id()), identity, writer, (number, oldest), now);
+                self.answer_delivery(tag, answer);
+                let held = self.people.known_stream(conversation, from.id()).map_or(0, |s| s.held_count());
+                self.held_count = (self.held_count + held).saturating_sub(held_before);
+            }
         }
-        if !writes.is_empty() {
-            writes.push(Write::Stream(saved));
-        }
-        then.push(Effect::Reply { to: tag, response: ChatResponse::Delivered { next } });
-        self.save(writes, then);
         self.handle_shown_up(conversation, from, now);
+    }
+
+    /// Opens what is due of a stream now that a message has come, in the order of the numbers, and saves it together
+    /// with what opened it. Returns the answer to that message.
+    fn open_due(
+        &mut self,
+        peer: Peer,
+        identity: IdentityKey,
+        writer: UserId,
+        (number, oldest): (u64, u64),
+        now: Now,
+    ) -> ChatResponse {
+        let (mut writes, mut then, mut refusal, mut taken) = (Vec::new(), Vec::new(), None, None);
+        while let Some(stream) = self.people.known_stream(peer.0, peer.1) {
+            let id = stream.id;
+            let Some((due, held)) = stream.due(number, oldest).map(|(due, held)| (due, held.clone())) else {
+                break;
+            };
+            // Numbered anew by a sender that has not heard that it has arrived.
+            let opened = if stream.has_taken(held.tag) {
+                None
+            } else {
+                match self.open(peer, &identity, (writer, due), &held.envelope, now) {
+                    Ok(content) => Some(content),
+                    Err(reason) => {
+                        refusal = (due == number).then_some(reason);
+                        self.forget_held(peer, due);
+                        break;
+                    }
+                }
+            };
+            if let Some(content) = opened {
+                let (message, event) = self.take_in(peer.0, id, writer, due, content, now);
+                writes.push(Write::Message(message));
+                then.extend(event.map(Effect::Tell));
+            }
+            let Some(stream) = self.people.known_stream(peer.0, peer.1) else { break };
+            stream.take(due);
+            taken = Some(stream.to_saved());
+        }
+        writes.extend(taken.map(Write::Stream));
+        writes.extend(self.sessions.take_writes());
+        self.save(writes, then);
+        let next = self.people.known_stream(peer.0, peer.1).map_or(1, |stream| stream.next());
+        refusal.map_or(ChatResponse::Delivered { next }, ChatResponse::NotDelivered)
+    }
+
+    fn forget_held(&mut self, (conversation, device): Peer, number: u64) {
+        if let Some(stream) = self.people.known_stream(conversation, device) {
+            stream.drop_held(number);
+        }
+    }
+
+    /// Answers once everything that the answer speaks of is on disk.
+    fn answer_delivery(&mut self, to: RequestTag, response: ChatResponse) {
+        self.save(Vec::new(), vec![Effect::Reply { to, response }]);
     }
 
     /// Gives a message its place in history. Of a kind that is not known here it is kept, and nobody is told.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::directory::{Device, sign_claim, sign_user};
 use crate::identity::{SecretKey, UserName};
-use crate::kademlia::{MAX_RECORD_AHEAD, NodeKey, Record, RecordKey, RecordKind};
+use crate::kademlia::{MAX_RECORD_AHEAD, Record, RecordKey, RecordKind};
 use crate::time::Timestamp;
 
 /// The records are signed anew at this age, so that their holders see that the owner lives.
@@ -28,8 +28,8 @@ pub(crate) struct Registration {
     pub(crate) standing: Standing,
     claim: Option<Record>,
     user: Option<Record>,
-    /// The addresses in the user record.
-    announced: Vec<SocketAddr>,
+    /// The device in the user record, once that was signed in this run.
+    announced: Option<Device>,
 }
 
 impl Registration {
@@ -43,7 +43,7 @@ impl Registration {
             standing: Standing::Unknown,
             claim: parse(RecordKind::Claim),
             user: parse(RecordKind::User),
-            announced: Vec::new(),
+            announced: None,
         }
     }
 
@@ -52,8 +52,7 @@ impl Registration {
         &mut self,
         key: &SecretKey,
         name: &UserName,
-        node: NodeKey,
-        addresses: &[SocketAddr],
+        device: &Device,
         now: Timestamp,
     ) -> Vec<Record> {
         // One that was signed under a clock far ahead is refused everywhere until that time comes.
@@ -68,10 +67,9 @@ impl Registration {
             self.claim = sign_claim(key, name, self.claim.as_ref(), now);
             renewed.extend(self.claim.clone());
         }
-        if is_old(&self.user) || self.announced != addresses {
-            let device = Device { node, addresses: addresses.to_vec() };
-            self.user = sign_user(key, vec![device], self.user.as_ref(), now);
-            self.announced = addresses.to_vec();
+        if is_old(&self.user) || self.announced.as_ref() != Some(device) {
+            self.user = sign_user(key, vec![device.clone()], self.user.as_ref(), now);
+            self.announced = Some(device.clone());
             renewed.extend(self.user.clone());
         }
         renewed
@@ -89,13 +87,15 @@ impl Registration {
 
     /// Returns the addresses that the user record announces.
     pub(crate) fn announced(&self) -> &[SocketAddr] {
-        &self.announced
+        self.announced.as_ref().map(|device| device.addresses.as_slice()).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::{DeviceKeys, IdentityKey, Prekey};
+    use crate::kademlia::NodeKey;
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
@@ -103,9 +103,11 @@ mod tests {
     fn records_signed_under_a_wrong_clock_are_replaced_once_it_is_right() {
         let key = SecretKey::from_bytes(&[1; 32]);
         let node = NodeKey::from(SecretKey::from_bytes(&[2; 32]).public());
-        let (name, addresses) = (UserName::parse("alice").unwrap(), ["1.2.3.4:5".parse().unwrap()]);
+        let keys = DeviceKeys { identity: IdentityKey([3; 32]), prekey: Prekey([4; 32]) };
+        let device = Device { node, addresses: vec!["1.2.3.4:5".parse().unwrap()], keys };
+        let name = UserName::parse("alice").unwrap();
         let mut registration = Registration::restore(&[]);
-        let mut renew = |now| registration.renew(&key, &name, node, &addresses, now);
+        let mut renew = |now| registration.renew(&key, &name, &device, now);
         let in_a_year = NOW.saturating_add(Duration::from_secs(365 * 24 * 3600));
         assert_eq!(renew(in_a_year).len(), 2);
         let renewed = renew(NOW);

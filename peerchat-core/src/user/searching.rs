@@ -1,7 +1,7 @@
 //! What [`User`] does with the answers of the directory.
 
 use super::directory::{CLAIM_WITNESSES, Device, USER_WITNESSES, Verdict, devices, judge, newest};
-use super::machine::{Effect, FoundUser, LookupError, SearchId, SearchOutcome, User};
+use super::machine::{FoundUser, LookupError, SearchId, SearchOutcome, User};
 use super::sender::Step;
 use super::timers::Timer;
 use crate::error::ErrorCode;
@@ -140,21 +140,20 @@ impl User {
         self.advance(target, now);
     }
 
-    /// Numbers what is owed to a conversation whose person has just become known.
-    fn number_owed(&mut self, id: ConversationId) {
+    /// Numbers what is owed to a conversation and has no number, because its person has just become known or because
+    /// its numbers were taken.
+    pub(super) fn number_owed(&mut self, id: ConversationId) {
         let Some(conversation) = self.people.get_mut(id) else { return };
         let next = &mut conversation.saved.next_number;
         let numbered = self.senders.get_mut(&id).map(|sender| sender.number_from(*next)).unwrap_or_default();
         *next += numbered.len() as u64;
         let mut writes = vec![Write::Conversation(conversation.saved.clone())];
-        let last = numbered.last().map(|(_, number)| *number);
-        let then = last.map(|number| Effect::Numbered { conversation: id, number }).into_iter().collect();
         writes.extend(numbered.into_iter().map(|(position, number)| Write::MessageNumber {
             position,
             conversation: id,
             number,
         }));
-        self.save(writes, then);
+        self.save(writes, Vec::new());
     }
 
     fn handle_located(&mut self, conversation: ConversationId, outcome: SearchOutcome, now: Now) {
@@ -163,15 +162,20 @@ impl User {
             return;
         }
         sender.step = Step::Ready;
-        let route = newest(outcome.records).and_then(|record| devices(&record)).unwrap_or_default();
-        let route = reachable(&route, self.config.family);
-        if route.is_empty() {
-            self.pause(conversation, now);
-            return;
-        }
         sender.has_located = true;
-        if let Some(found) = self.people.get_mut(conversation) {
-            found.route = route.into();
+        let listed = newest(outcome.records).and_then(|record| devices(&record)).unwrap_or_default();
+        let Some(found) = self.people.get_mut(conversation) else { return };
+        found.keys = listed.iter().map(|device| (device.node.node_id(), device.keys)).collect();
+        // Where a device has just been heard of, it is sooner met than where it was announced.
+        let keys = &found.keys;
+        found.route.retain(|contact| keys.contains_key(&contact.id()));
+        for contact in reachable(&listed, self.config.family) {
+            if !found.route.contains(&contact) {
+                found.route.push_back(contact);
+            }
+        }
+        if found.route.is_empty() {
+            self.pause(conversation, now);
         }
         self.advance(conversation, now);
     }
@@ -193,7 +197,7 @@ impl User {
 
     fn handle_devices(&mut self, command: CommandId, name: UserName, user: UserId, outcome: SearchOutcome) {
         let list = newest(outcome.records).and_then(|record| devices(&record)).unwrap_or_default();
-        let found = list.into_iter().next().map(|Device { node, addresses }| FoundUser {
+        let found = list.into_iter().next().map(|Device { node, addresses, .. }| FoundUser {
             name,
             user,
             node: node.node_id(),

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::machine::CallTag;
+use super::machine::{CallTag, SealId};
+use crate::crypto::Envelope;
 use crate::event::MessageState;
+use crate::kademlia::NodeId;
 use crate::save::{ConversationId, SavedMessage, StreamId};
 use crate::time::{Now, Timestamp};
 
@@ -33,14 +35,41 @@ pub(crate) struct Owed {
     pub(crate) expires: Timestamp,
     /// `expires` on the monotonic clock, so that a jump of the wall clock gives nothing up.
     pub(crate) expires_at: Instant,
-    /// Whether message and number are on disk. Nothing is sent before: after a crash its number could go to
-    /// another message, which the recipient would take for a duplicate.
-    pub(crate) is_saved: bool,
+    /// The form in which it is sent, every time.
+    pub(crate) sealed: Option<Sealed>,
+    /// Whether the recipient has answered that it has the message, or that it waits for an earlier one.
+    pub(crate) is_taken: bool,
+}
+
+/// A message as one device can open it.
+#[derive(Clone, Debug)]
+pub(crate) struct Sealed {
+    pub(crate) device: NodeId,
+    pub(crate) envelope: Envelope,
+    /// With what it goes to the disk. Nothing is sent before: after a crash its number and its key could go to
+    /// another message.
+    pub(crate) seal: SealId,
 }
 
 impl Owed {
+    /// Returns what tells the message from every other of this device, in whatever form it is sent. Who does not have
+    /// the key learns nothing of the body from it.
+    pub(crate) fn tag(&self, key: &[u8; 32]) -> u64 {
+        let mut hasher = blake3::Hasher::new_keyed(key);
+        hasher.update(&self.position.to_be_bytes()).update(&self.sent.unix_ms().to_be_bytes());
+        hasher.update(&self.kind.to_be_bytes()).update(&self.body);
+        let mut tag = [0; 8];
+        hasher.finalize_xof().fill(&mut tag);
+        // 0 stands for a message that was given up.
+        u64::from_be_bytes(tag).max(1)
+    }
+
+    fn is_sealed_for(&self, device: NodeId) -> bool {
+        self.sealed.as_ref().is_some_and(|sealed| sealed.device == device)
+    }
+
     /// Takes a saved message up again.
-    pub(crate) fn restore(saved: SavedMessage, now: Now) -> Self {
+    pub(crate) fn restore(saved: SavedMessage, sealed: Option<Sealed>, now: Now) -> Self {
         Self {
             position: saved.position,
             number: saved.number,
@@ -49,7 +78,8 @@ impl Owed {
             sent: saved.sent,
             expires: saved.expires,
             expires_at: in_time(now.instant, saved.expires.saturating_since(now.wall)),
-            is_saved: true,
+            sealed,
+            is_taken: false,
         }
     }
 
@@ -155,30 +185,37 @@ impl Sender {
         let mut numbered = Vec::new();
         for owed in self.queue.iter_mut().filter(|owed| owed.number.is_none()) {
             owed.number = Some(next);
-            owed.is_saved = false;
             numbered.push((owed.position, next));
             next += 1;
         }
         numbered
     }
 
-    /// Returns the next message to deliver if the window has room; the caller then reports its call by
-    /// [`Self::handle_sent`].
-    pub(crate) fn next_to_send(&self) -> Option<&Owed> {
-        let next = self.queue.get(self.sent_count).filter(|owed| owed.is_saved);
-        if self.sent_count >= MAX_IN_FLIGHT { None } else { next }
+    /// Takes every number back, and the sealed forms that contain it.
+    pub(crate) fn forget_numbers(&mut self) {
+        for owed in &mut self.queue {
+            (owed.number, owed.is_taken) = (None, false);
+        }
+        self.forget_sealed();
     }
 
-    /// Notes that every message up to `number` is on disk with its number.
-    pub(crate) fn handle_saved(&mut self, number: u64) {
-        let is_later = |owed: &&mut Owed| owed.number.is_none_or(|other| other > number);
-        // The latest messages are the ones that wait: look from the back.
-        self.queue
-            .iter_mut()
-            .rev()
-            .skip_while(is_later)
-            .take_while(|owed| !owed.is_saved)
-            .for_each(|owed| owed.is_saved = true);
+    /// Forgets every sealed form.
+    pub(crate) fn forget_sealed(&mut self) {
+        self.queue.iter_mut().for_each(|owed| owed.sealed = None);
+    }
+
+    /// Returns the messages that may be sent soon and are not sealed for this device.
+    pub(crate) fn unsealed(&mut self, device: NodeId) -> impl Iterator<Item = &mut Owed> {
+        let window = self.queue.iter_mut().take(MAX_IN_FLIGHT).skip(self.sent_count);
+        window.take_while(|owed| owed.number.is_some()).filter(move |owed| !owed.is_sealed_for(device))
+    }
+
+    /// Returns the next message to deliver to a device if the window has room and the message is on disk as it will be
+    /// sent; the caller then reports its call by [`Self::handle_sent`].
+    pub(crate) fn next_to_send(&self, device: NodeId, saved: SealId) -> Option<(&Owed, &Envelope)> {
+        let next = self.queue.get(self.sent_count).filter(|_| self.sent_count < MAX_IN_FLIGHT)?;
+        let sealed = next.sealed.as_ref().filter(|sealed| sealed.device == device && sealed.seal <= saved)?;
+        Some((next, &sealed.envelope))
     }
 
     /// Notes that the message of [`Self::next_to_send`] is on its way.
@@ -189,14 +226,19 @@ impl Sender {
         }
     }
 
-    /// Notes that a call ended with an answer; returns whether it was one of ours.
-    pub(crate) fn handle_answered(&mut self, tag: CallTag) -> bool {
-        self.in_flight.remove(&tag).is_some()
+    /// Notes that a call ended; returns the number of its message if it was one of ours.
+    pub(crate) fn handle_answered(&mut self, tag: CallTag) -> Option<u64> {
+        self.in_flight.remove(&tag)
     }
 
-    /// Takes off the queue what was sent and has a number below `next`.
-    pub(crate) fn acknowledge(&mut self, next: u64) -> Vec<Owed> {
-        let is_done = |owed: &&Owed| owed.number.is_some_and(|number| number < next);
+    /// Notes that the message with this number was taken, and takes off the queue what was taken and has a number
+    /// below `next`. One that was not answered stays: `next` may count what another copy of this profile has sent.
+    pub(crate) fn acknowledge(&mut self, taken: u64, next: u64) -> Vec<Owed> {
+        let in_flight = || self.queue.iter().take(self.sent_count);
+        if let Some(index) = in_flight().position(|owed| owed.number == Some(taken)) {
+            self.queue[index].is_taken = true;
+        }
+        let is_done = |owed: &&Owed| owed.is_taken && owed.number.is_some_and(|number| number < next);
         let done_count = self.queue.iter().take(self.sent_count).take_while(is_done).count();
         if done_count > 0 {
             self.sent_count -= done_count;
@@ -269,29 +311,45 @@ impl Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::EnvelopeKind;
+
+    const DEVICE: NodeId = NodeId::from_bytes([1; 32]);
+
+    fn owed(position: u64, number: Option<u64>) -> Owed {
+        Owed {
+            position,
+            number,
+            kind: 1,
+            body: vec![],
+            sent: Timestamp::default(),
+            expires: Timestamp::default(),
+            expires_at: Instant::now() + Duration::from_secs(position),
+            sealed: None,
+            is_taken: false,
+        }
+    }
 
     fn sender(count: u64) -> Sender {
         let mut sender = Sender::new();
-        for position in 1..=count {
-            sender.push(Owed {
-                position,
-                number: None,
-                kind: 1,
-                body: vec![],
-                sent: Timestamp::default(),
-                expires: Timestamp::default(),
-                expires_at: Instant::now() + Duration::from_secs(position),
-                is_saved: false,
-            });
-        }
+        (1..=count).for_each(|position| sender.push(owed(position, None)));
         sender.number_from(1);
-        sender.handle_saved(count);
         sender
+    }
+
+    fn seal(sender: &mut Sender, device: NodeId, seal: SealId) -> usize {
+        let envelope = || Envelope { kind: EnvelopeKind::Later, bytes: Vec::new() };
+        let unsealed = sender.unsealed(device);
+        unsealed.map(|owed| owed.sealed = Some(Sealed { device, envelope: envelope(), seal })).count()
+    }
+
+    fn next(sender: &Sender) -> Option<u64> {
+        sender.next_to_send(DEVICE, SealId(1)).and_then(|(owed, _)| owed.number)
     }
 
     fn send_all(sender: &mut Sender, first_tag: u64) -> u64 {
         let mut tag = first_tag;
-        while sender.next_to_send().is_some() {
+        seal(sender, DEVICE, SealId(1));
+        while next(sender).is_some() {
             sender.handle_sent(CallTag(tag));
             tag += 1;
         }
@@ -303,52 +361,45 @@ mod tests {
         let mut sender = sender(100);
         assert_eq!(send_all(&mut sender, 0), MAX_IN_FLIGHT as u64);
         sender.handle_answered(CallTag(0));
-        assert_eq!(sender.acknowledge(2).len(), 1);
-        assert_eq!(sender.next_to_send().unwrap().number, Some(MAX_IN_FLIGHT as u64 + 1));
+        assert_eq!(sender.acknowledge(1, 2).len(), 1);
+        assert_eq!(next(&sender), None, "not sealed yet");
+        assert_eq!(seal(&mut sender, DEVICE, SealId(1)), 1);
+        assert_eq!(next(&sender), Some(MAX_IN_FLIGHT as u64 + 1));
     }
 
     #[test]
-    fn nothing_is_sent_before_it_is_on_disk() {
+    fn nothing_is_sent_before_it_is_on_disk_as_it_will_be_sent() {
         let mut sender = sender(2);
-        sender.push(Owed { position: 9, number: None, is_saved: true, ..sender.queue[0].clone() });
-        sender.number_from(3);
-        assert_eq!(send_all(&mut sender, 0), 2);
-        sender.handle_saved(2);
-        assert!(sender.next_to_send().is_none());
-        sender.handle_saved(3);
-        assert_eq!(sender.next_to_send().unwrap().number, Some(3));
+        seal(&mut sender, DEVICE, SealId(2));
+        assert_eq!(next(&sender), None);
+        assert!(sender.next_to_send(DEVICE, SealId(2)).is_some());
     }
 
     #[test]
-    fn a_number_is_not_on_disk_because_a_later_position_is() {
-        let mut sender = sender(0);
-        let owed = |position, number| Owed {
-            position,
-            number,
-            kind: 1,
-            body: vec![],
-            sent: Timestamp::default(),
-            expires: Timestamp::default(),
-            expires_at: Instant::now(),
-            is_saved: false,
-        };
-        sender.push(owed(9, Some(1)));
-        sender.push(owed(3, None));
-        sender.number_from(2);
-        sender.handle_saved(1);
-        assert_eq!(send_all(&mut sender, 0), 1, "only the message whose number is saved");
-        sender.handle_saved(2);
-        assert_eq!(sender.next_to_send().unwrap().position, 3);
+    fn what_is_sealed_for_one_device_is_not_sent_to_another() {
+        let (mut sender, other) = (sender(2), NodeId::from_bytes([2; 32]));
+        seal(&mut sender, other, SealId(1));
+        assert_eq!(next(&sender), None);
+        assert_eq!(seal(&mut sender, DEVICE, SealId(1)), 2);
+        assert_eq!(seal(&mut sender, DEVICE, SealId(1)), 0, "what is sealed stays as it is");
+        assert_eq!(next(&sender), Some(1));
+    }
+
+    #[test]
+    fn what_has_no_number_is_not_sealed() {
+        let mut sender = sender(1);
+        sender.push(owed(9, None));
+        assert_eq!(seal(&mut sender, DEVICE, SealId(1)), 1);
+        sender.forget_numbers();
+        assert_eq!((next(&sender), seal(&mut sender, DEVICE, SealId(1))), (None, 0));
+        assert_eq!(sender.number_from(7), [(1, 7), (9, 8)]);
+        assert_eq!(seal(&mut sender, DEVICE, SealId(1)), 2);
     }
 
     #[test]
     fn restored_messages_are_in_the_order_of_their_numbers() {
-        let mut saved = sender(4);
         let mut restored = Sender::new();
-        let mut take = |position, number| {
-            let owed = saved.queue.pop_front().unwrap();
-            restored.push(Owed { position, number, ..owed });
-        };
+        let mut take = |position, number| restored.push(owed(position, number));
         take(3, Some(3));
         take(5, Some(1));
         take(6, Some(2));
@@ -362,10 +413,12 @@ mod tests {
         let mut sender = sender(500);
         let end = send_all(&mut sender, 0);
         // All but the first are answered: the recipient waits for that one.
-        (1..end).for_each(|tag| _ = sender.handle_answered(CallTag(tag)));
-        assert!(sender.acknowledge(1).is_empty());
+        (1..end).for_each(|tag| {
+            let taken = sender.handle_answered(CallTag(tag)).unwrap();
+            assert!(sender.acknowledge(taken, 1).is_empty());
+        });
         assert!(sender.rewind());
-        assert!(sender.next_to_send().is_none());
+        assert_eq!(next(&sender), None);
         const { assert!(MAX_IN_FLIGHT <= super::super::MAX_HELD) };
     }
 
@@ -375,7 +428,17 @@ mod tests {
         let end = send_all(&mut sender, 0);
         (0..end).for_each(|tag| _ = sender.handle_answered(CallTag(tag)));
         assert!(sender.rewind());
-        assert_eq!(sender.next_to_send().unwrap().number, Some(1));
+        assert_eq!(next(&sender), Some(1));
+    }
+
+    /// It may be that another copy of this profile has sent the lower numbers.
+    #[test]
+    fn an_answer_to_one_message_does_not_acknowledge_an_earlier_one() {
+        let mut sender = sender(3);
+        send_all(&mut sender, 0);
+        assert!(sender.acknowledge(3, 9).is_empty());
+        assert_eq!(sender.acknowledge(1, 9).len(), 1);
+        assert_eq!(sender.acknowledge(2, 9).len(), 2);
     }
 
     #[test]
@@ -388,7 +451,8 @@ mod tests {
     fn an_answer_acknowledges_nothing_that_was_not_sent() {
         let mut sender = sender(3);
         sender.handle_sent(CallTag(1));
-        assert_eq!(sender.acknowledge(u64::MAX).len(), 1);
+        assert!(sender.acknowledge(2, u64::MAX).is_empty());
+        assert_eq!(sender.acknowledge(1, u64::MAX).len(), 1);
         assert!(!sender.is_empty());
     }
 

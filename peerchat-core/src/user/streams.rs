@@ -1,13 +1,19 @@
 //! [`Stream`]: what arrives from one device in one conversation, in order, each number once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use super::chat::Content;
+use crate::crypto::{Envelope, IdentityKey};
 use crate::kademlia::NodeId;
 use crate::save::{ConversationId, SavedStream, StreamId};
 
 /// Most messages of one stream that wait for an earlier one. A later one is not taken; its sender repeats it.
 pub const MAX_HELD: usize = 64;
+
+/// How many of the latest messages are known by their tags: more than a sender has in flight.
+pub const KEPT_TAGS: usize = 64;
+
+/// The tag that stands for a message that was given up; one that has it is never taken for a known one.
+const NO_TAG: u64 = 0;
 
 /// The messages of one device in one conversation.
 #[derive(Debug)]
@@ -15,22 +21,46 @@ pub(crate) struct Stream {
     pub(crate) id: StreamId,
     pub(crate) conversation: ConversationId,
     pub(crate) device: NodeId,
+    /// The device's key in sessions, once it has introduced itself with one.
+    pub(crate) identity: Option<IdentityKey>,
     /// Every lower number has been handed out or was given up by the sender.
     next: u64,
+    /// The tags of the latest numbers before `next`, in order.
+    tags: VecDeque<u64>,
     /// Arrived ahead of `next`; not acknowledged, so that a crash loses nothing.
-    held: BTreeMap<u64, Content>,
+    held: BTreeMap<u64, Held>,
+}
+
+/// A message that has arrived and was not opened yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) tag: u64,
+    pub(crate) envelope: Envelope,
+}
+
+/// What a number and a tag say of a message that arrives.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Arrival {
+    /// It was not handed out before.
+    New,
+    /// It was handed out or given up.
+    Known,
+    /// Another message had this number.
+    OutOfStep,
 }
 
 impl Stream {
     /// Starts a stream at its first number.
     pub(crate) fn new(id: StreamId, conversation: ConversationId, device: NodeId) -> Self {
-        Self { id, conversation, device, next: 1, held: BTreeMap::new() }
+        let (tags, held) = (VecDeque::new(), BTreeMap::new());
+        Self { id, conversation, device, identity: None, next: 1, tags, held }
     }
 
     /// Takes a stream up again.
     pub(crate) fn restore(saved: &SavedStream) -> Self {
-        let SavedStream { id, conversation, device, next_number } = *saved;
-        Self { id, conversation, device, next: next_number, held: BTreeMap::new() }
+        let SavedStream { id, conversation, device, next_number, identity, ref tags } = *saved;
+        let (tags, held) = (tags.iter().copied().collect(), BTreeMap::new());
+        Self { id, conversation, device, identity, next: next_number, tags, held }
     }
 
     /// Returns what is to be saved of the stream.
@@ -40,6 +70,8 @@ impl Stream {
             conversation: self.conversation,
             device: self.device,
             next_number: self.next,
+            identity: self.identity,
+            tags: self.tags.iter().copied().collect(),
         }
     }
 
@@ -53,30 +85,59 @@ impl Stream {
         self.held.len()
     }
 
-    /// Takes one message and returns those that are now due, in order. A known number yields nothing, and neither
-    /// does one that has to wait for an earlier one, which it may only if `can_hold`. The sender owes nothing below
-    /// `oldest`: what is missing there was given up.
-    pub(crate) fn accept(
-        &mut self,
-        number: u64,
-        oldest: u64,
-        content: Content,
-        can_hold: bool,
-    ) -> Vec<(u64, Content)> {
-        let mut due = Vec::new();
-        let expected = self.next.max(oldest.min(number));
-        if number >= self.next && (number <= expected || can_hold && self.held.len() < MAX_HELD) {
-            self.held.insert(number, content);
+    /// Judges a message before it is opened, for a ratchet takes a repetition for damage.
+    pub(crate) fn judge(&self, number: u64, tag: u64) -> Arrival {
+        let Some(behind) = self.next.checked_sub(number).filter(|behind| *behind > 0) else {
+            return Arrival::New;
+        };
+        let index = usize::try_from(behind).ok().and_then(|behind| self.tags.len().checked_sub(behind));
+        match index.and_then(|index| self.tags.get(index)) {
+            Some(known) if *known == tag || *known == NO_TAG => Arrival::Known,
+            Some(_) => Arrival::OutOfStep,
+            // From before tags were kept.
+            None if behind <= KEPT_TAGS as u64 => Arrival::Known,
+            None => Arrival::OutOfStep,
         }
-        while let Some(entry) = self.held.first_entry() {
-            if *entry.key() > self.next.max(oldest.min(number)) {
-                break;
-            }
-            let (number, content) = entry.remove_entry();
-            self.next = number.saturating_add(1);
-            due.push((number, content));
+    }
+
+    /// Tells whether one of the latest messages had this tag, under whatever number.
+    pub(crate) fn has_taken(&self, tag: u64) -> bool {
+        tag != NO_TAG && self.tags.contains(&tag)
+    }
+
+    /// Keeps a new message until it is due; one that has to wait for an earlier one only if `can_hold`. The sender
+    /// owes nothing below `oldest`: what is missing there was given up.
+    pub(crate) fn hold(&mut self, number: u64, oldest: u64, held: Held, can_hold: bool) {
+        let has_room = can_hold && self.held.len() < MAX_HELD || self.held.contains_key(&number);
+        if number >= self.next && (number <= self.expected(number, oldest) || has_room) {
+            self.held.insert(number, held);
         }
-        due
+    }
+
+    /// Returns the message that is due now that the one with `number` has come: the first, if nothing before it is
+    /// waited for.
+    pub(crate) fn due(&self, number: u64, oldest: u64) -> Option<(u64, &Held)> {
+        let (first, held) = self.held.first_key_value()?;
+        (*first <= self.expected(number, oldest)).then_some((*first, held))
+    }
+
+    /// Takes that the message with this number has been handed out.
+    pub(crate) fn take(&mut self, number: u64) {
+        let Some(held) = self.held.remove(&number) else { return };
+        let given_up = usize::try_from(number.saturating_sub(self.next)).unwrap_or(KEPT_TAGS).min(KEPT_TAGS);
+        self.tags.extend(std::iter::repeat_n(NO_TAG, given_up));
+        self.tags.push_back(held.tag);
+        self.tags.drain(..self.tags.len().saturating_sub(KEPT_TAGS));
+        self.next = number.saturating_add(1);
+    }
+
+    /// Forgets a message that does not open, so that its sender can send it in another form.
+    pub(crate) fn drop_held(&mut self, number: u64) {
+        self.held.remove(&number);
+    }
+
+    fn expected(&self, number: u64, oldest: u64) -> u64 {
+        self.next.max(oldest.min(number))
     }
 }
 
@@ -85,29 +146,38 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::time::Timestamp;
+    use crate::crypto::EnvelopeKind;
 
     fn stream() -> Stream {
         Stream::new(StreamId(1), ConversationId(1), NodeId::from_bytes([0; 32]))
     }
 
-    fn content(number: u64) -> Content {
-        Content {
-            conversation: [0; 32],
-            kind: 1,
-            sent: Timestamp::default(),
-            body: number.to_be_bytes().to_vec(),
+    fn held(number: u64) -> Held {
+        Held { tag: tag(number), envelope: Envelope { kind: EnvelopeKind::Later, bytes: Vec::new() } }
+    }
+
+    const fn tag(number: u64) -> u64 {
+        number + 1000
+    }
+
+    fn accept_if(stream: &mut Stream, number: u64, oldest: u64, can_hold: bool) -> Vec<u64> {
+        stream.hold(number, oldest, held(number), can_hold);
+        let mut taken = Vec::new();
+        while let Some((due, _)) = stream.due(number, oldest) {
+            stream.take(due);
+            taken.push(due);
         }
+        taken
     }
 
     fn accept(stream: &mut Stream, number: u64, oldest: u64) -> Vec<u64> {
-        stream.accept(number, oldest, content(number), true).into_iter().map(|(number, _)| number).collect()
+        accept_if(stream, number, oldest, true)
     }
 
     #[test]
     fn a_later_message_waits_for_the_earlier_one() {
         let mut stream = stream();
-        assert_eq!(accept(&mut stream, 2, 1), []);
+        assert!(accept(&mut stream, 2, 1).is_empty());
         assert_eq!(stream.next(), 1);
         assert_eq!(accept(&mut stream, 1, 1), [1, 2]);
         assert_eq!(stream.next(), 3);
@@ -116,22 +186,46 @@ mod tests {
     #[test]
     fn a_duplicate_yields_nothing() {
         let mut stream = stream();
+        assert_eq!(stream.judge(1, tag(1)), Arrival::New);
         assert_eq!(accept(&mut stream, 1, 1), [1]);
-        assert_eq!(accept(&mut stream, 1, 1), []);
+        assert_eq!(stream.judge(1, tag(1)), Arrival::Known);
+        assert!(accept(&mut stream, 1, 1).is_empty());
         assert_eq!(stream.next(), 2);
+    }
+
+    /// A sender whose profile is an old copy gives numbers out again.
+    #[test]
+    fn another_message_with_a_known_number_is_out_of_step() {
+        let mut stream = stream();
+        (1..=200).for_each(|number| _ = accept(&mut stream, number, 1));
+        assert_eq!(stream.judge(200, tag(7)), Arrival::OutOfStep);
+        assert_eq!(stream.judge(137, tag(137)), Arrival::Known);
+        assert_eq!(stream.judge(136, tag(136)), Arrival::OutOfStep, "so old that no sender still owes it");
+        assert!(stream.has_taken(tag(137)) && !stream.has_taken(tag(136)));
+    }
+
+    #[test]
+    fn a_stream_from_before_tags_takes_repetitions_for_what_they_are() {
+        let saved = SavedStream { next_number: 100, ..stream().to_saved() };
+        let mut stream = Stream::restore(&saved);
+        assert_eq!(stream.judge(99, tag(99)), Arrival::Known);
+        accept(&mut stream, 100, 1);
+        assert_eq!(stream.judge(99, tag(99)), Arrival::Known);
+        assert_eq!(stream.judge(100, tag(1)), Arrival::OutOfStep);
     }
 
     #[test]
     fn what_the_sender_gave_up_is_not_waited_for() {
         let mut stream = stream();
-        assert_eq!(accept(&mut stream, 5, 4), []);
+        assert!(accept(&mut stream, 5, 4).is_empty());
         assert_eq!(accept(&mut stream, 4, 4), [4, 5]);
+        assert_eq!(stream.judge(3, tag(3)), Arrival::Known);
     }
 
     #[test]
     fn a_hole_within_what_is_owed_is_waited_for() {
         let mut stream = stream();
-        assert_eq!(accept(&mut stream, 7, 3), []);
+        assert!(accept(&mut stream, 7, 3).is_empty());
         assert_eq!(accept(&mut stream, 3, 3), [3]);
         assert_eq!(stream.next(), 4);
     }
@@ -144,6 +238,8 @@ mod tests {
         }
         assert_eq!(stream.held.len(), MAX_HELD);
         assert_eq!(accept(&mut stream, 1, 1).len(), MAX_HELD + 1);
+        assert_eq!(stream.to_saved().tags.len(), KEPT_TAGS);
+        const { assert!(super::super::MAX_IN_FLIGHT < KEPT_TAGS) };
     }
 
     #[test]
@@ -153,10 +249,19 @@ mod tests {
             accept(&mut stream, number, 1);
         }
         // The sender has given up everything below 500.
-        let due = stream.accept(500, 500, content(500), false);
-        assert_eq!(due.last().map(|(number, _)| *number), Some(500));
-        assert!(stream.accept(502, 501, content(502), false).is_empty());
+        let due = accept_if(&mut stream, 500, 500, false);
+        assert_eq!(due.last(), Some(&500));
+        assert!(accept_if(&mut stream, 502, 501, false).is_empty());
         assert_eq!(stream.held_count(), 0);
+    }
+
+    #[test]
+    fn what_does_not_open_may_come_again_in_another_form() {
+        let mut stream = stream();
+        stream.hold(1, 1, held(1), true);
+        stream.drop_held(1);
+        assert!(stream.due(1, 1).is_none());
+        assert_eq!(accept(&mut stream, 1, 1), [1]);
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! [`User`] beside a peer that does what no honest one would do, or at a time when none would.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -11,11 +12,17 @@ use super::chat::{ChatRequest, ChatResponse, Content, DeliverRefusal, Delivery};
 use super::directory::{Device, conversation_of, sign_claim, sign_user};
 use super::machine::{Effect, RequestTag, SearchId, SearchOutcome, User, UserAction, UserConfig};
 use super::receiving::MAX_DEVICES_MET;
+use crate::codec;
+use crate::crypto::{DeviceCipher, DeviceKeys, Envelope, SessionCipher, StandIn};
 use crate::event::{Event, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
 use crate::kademlia::{AddressFamily, Contact, NodeKey, Record, RecordKey};
-use crate::save::{ConversationId, ProfileKeys, Saved, SavedConversation, SavedMessage, StreamId, Write};
+use crate::save::{
+    ConversationId, ProfileKeys, Saved, SavedConversation, SavedMessage, SavedStream, StreamId, Write,
+};
 use crate::time::{Now, Timestamp};
+
+mod sealing;
 
 /// A hostile peer need not stop before the numbers end.
 #[test]
@@ -205,6 +212,9 @@ struct Peer {
     contact: Contact,
     claim: Record,
     record: Record,
+    cipher: RefCell<StandIn>,
+    /// The session that their device has with Alice's.
+    session: RefCell<Option<Box<dyn SessionCipher>>>,
 }
 
 impl Peer {
@@ -219,8 +229,32 @@ impl Peer {
         secret[..2].copy_from_slice(&device.to_be_bytes());
         let node = NodeKey::from(SecretKey::from_bytes(&secret).public());
         let address = SocketAddr::from(([1, 2, 3, 4], 5));
-        let record = sign_user(&key, vec![Device { node, addresses: vec![address] }], None, NOW).unwrap();
-        Self { key, contact: Contact::new(node, address), claim, record }
+        let mut cipher = StandIn::new(u64::from(device));
+        let keys = DeviceKeys { identity: cipher.identity(), prekey: cipher.add_prekey() };
+        let record =
+            sign_user(&key, vec![Device { node, addresses: vec![address], keys }], None, NOW).unwrap();
+        let (cipher, session) = (RefCell::new(cipher), RefCell::new(None));
+        Self { key, contact: Contact::new(node, address), claim, record, cipher, session }
+    }
+
+    /// Seals a message for a device, in the session with it or in a new one.
+    fn seal(&self, content: &Content, to: &DeviceKeys) -> Envelope {
+        let mut session = self.session.borrow_mut();
+        let session = session.get_or_insert_with(|| self.cipher.borrow_mut().start(to).unwrap());
+        session.seal(&codec::encode(content)).unwrap()
+    }
+
+    /// Opens a first envelope of Alice's.
+    fn accept(&self, alice: &DeviceKeys, envelope: &Envelope) -> Content {
+        let first = self.cipher.borrow().accept(&alice.identity, envelope).unwrap();
+        *self.session.borrow_mut() = Some(first.session);
+        codec::decode(&first.opened).unwrap()
+    }
+
+    /// Opens an envelope in the session with Alice.
+    fn open(&self, envelope: &Envelope) -> Content {
+        let opened = self.session.borrow_mut().as_mut().unwrap().open(envelope).unwrap();
+        codec::decode(&opened).unwrap()
     }
 
     fn on_device(&self, device: u16) -> Self {
@@ -241,6 +275,7 @@ struct Bench {
     is_disk_slow: bool,
     writing: Vec<(Vec<Write>, Vec<Effect>)>,
     written: Vec<Write>,
+    published: Vec<Record>,
     searches: Vec<SearchId>,
     calls: Vec<(CallTag, ChatRequest)>,
     call_targets: Vec<(CallTag, Contact)>,
@@ -263,10 +298,18 @@ impl Bench {
         let config = UserConfig {
             name: UserName::parse("alice").unwrap(),
             family: AddressFamily::V4,
-            message_lifetime: Duration::from_secs(3600),
+            message_lifetime: Duration::from_secs(2 * 24 * 3600),
         };
         let rng = ChaCha20Rng::seed_from_u64(1);
-        let user = User::new(config, key, NodeKey::from(node.public()), &mut saved, rng, now);
+        let user = User::new(
+            config,
+            key,
+            NodeKey::from(node.public()),
+            Box::new(StandIn::new(77)),
+            &mut saved,
+            rng,
+            now,
+        );
         let mut bench = Self {
             user,
             now,
@@ -274,6 +317,7 @@ impl Bench {
             is_disk_slow: false,
             writing: Vec::new(),
             written: Vec::new(),
+            published: Vec::new(),
             searches: Vec::new(),
             calls: Vec::new(),
             call_targets: Vec::new(),
@@ -289,7 +333,6 @@ impl Bench {
         while let Some(action) = self.user.poll_action() {
             match action {
                 UserAction::Search { id, .. } => self.searches.push(id),
-                UserAction::Publish(_) => {}
                 UserAction::Call { tag, to, request } => {
                     self.call_count += 1;
                     self.call_targets.push((tag, to));
@@ -320,9 +363,8 @@ impl Bench {
         match effect {
             Effect::Tell(event) => self.events.push(event),
             Effect::Reply { to, response } => self.answers.push((to, response)),
-            Effect::Numbered { conversation, number } => {
-                self.user.handle_saved(conversation, number, self.now);
-            }
+            Effect::Sealed { conversation, seal } => self.user.handle_sealed(conversation, seal, self.now),
+            Effect::Publish(record) => self.published.push(record),
             Effect::Saved { .. } | Effect::Found { .. } => {}
         }
     }
@@ -349,11 +391,27 @@ impl Bench {
     }
 
     fn deliver(&mut self, peer: &Peer, number: u64, oldest: u64) -> ChatResponse {
-        let me = self.user.id();
-        let conversation = conversation_of(&me, &peer.id());
-        let content = Content { conversation, kind: 1, sent: NOW, body: number.to_string().into_bytes() };
-        let delivery = Delivery { from: peer.id(), to: me, number, oldest, content };
+        let delivery = self.delivery(peer, number, oldest);
+        self.hand_over(peer, delivery)
+    }
+
+    #[track_caller]
+    fn hand_over(&mut self, peer: &Peer, delivery: Delivery) -> ChatResponse {
         self.request(peer.contact, ChatRequest::Deliver(delivery)).expect("an answer")
+    }
+
+    /// Seals a message of a peer whose text is its number.
+    fn delivery(&mut self, peer: &Peer, number: u64, oldest: u64) -> Delivery {
+        let (from, to) = (peer.id(), self.user.id());
+        let (conversation, body) = (conversation_of(&to, &from), number.to_string().into_bytes());
+        let content = Content { conversation, number, kind: 1, sent: NOW, body };
+        let envelope = peer.seal(&content, &self.keys());
+        Delivery { from, to, number, oldest, tag: number, envelope }
+    }
+
+    /// Returns the public keys of Alice's device.
+    fn keys(&mut self) -> DeviceKeys {
+        self.user.sessions.rotate(NOW)
     }
 
     fn answer_search(&mut self, id: SearchId, records: Vec<Record>) {

@@ -75,6 +75,7 @@ mod response {
     pub(super) const INTRODUCED: u8 = 0x10;
     pub(super) const DELIVERED: u8 = 0x11;
     pub(super) const NOT_DELIVERED: u8 = 0x12;
+    pub(super) const OUT_OF_STEP: u8 = 0x13;
     pub(super) const UNSUPPORTED: u8 = 0x7e;
 }
 
@@ -186,6 +187,7 @@ impl Response {
             }
             Self::Chat(ChatResponse::Introduced) => (response::INTRODUCED, Vec::new()),
             Self::Chat(ChatResponse::Delivered { next }) => (response::DELIVERED, codec::encode(next)),
+            Self::Chat(ChatResponse::OutOfStep { next }) => (response::OUT_OF_STEP, codec::encode(next)),
             Self::Chat(ChatResponse::NotDelivered(refusal)) => {
                 (response::NOT_DELIVERED, codec::encode(refusal))
             }
@@ -218,6 +220,7 @@ impl Response {
             response::NOT_DELIVERED => {
                 Self::Chat(ChatResponse::NotDelivered(decode::<DeliverRefusal>(body)?))
             }
+            response::OUT_OF_STEP => Self::Chat(ChatResponse::OutOfStep { next: decode(body)? }),
             response::UNSUPPORTED => empty(body, Self::Unsupported)?,
             _ => return Err(WireError::UnknownKind),
         })

@@ -3,10 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::crypto::{Envelope, EnvelopeKind};
 use crate::identity::UserId;
 use crate::kademlia::NodeKey;
-use crate::time::Timestamp;
-use crate::user::{Content, ContentKind, Delivery};
+use crate::user::Delivery;
 
 /// Returns kind and body in rows of sixteen bytes, long runs of one byte shortened.
 fn hex_rows(encoded: &Encoded) -> String {
@@ -37,12 +37,8 @@ fn delivery() -> Delivery {
         to: UserId::from_bytes([0xbb; 32]),
         number: 300,
         oldest: 250,
-        content: Content {
-            conversation: [0xcc; 32],
-            kind: ContentKind::TEXT.0,
-            sent: Timestamp::from_unix_ms(0x0102_0304_0506),
-            body: b"hello".to_vec(),
-        },
+        tag: 0x1122_3344_5566_7788,
+        envelope: Envelope { kind: EnvelopeKind::Later, bytes: vec![0xcc; 20] },
     }
 }
 
@@ -122,7 +118,9 @@ fn deliver_bytes() {
         DeliverRefusal::UnknownSender,
         DeliverRefusal::BadIntroduction,
         DeliverRefusal::Busy,
+        DeliverRefusal::Unopened,
     ];
+    insta::assert_snapshot!(check_response(Response::Chat(ChatResponse::OutOfStep { next: 301 })));
     let bytes = refusals.map(|refusal| check_response(Response::Chat(ChatResponse::NotDelivered(refusal))));
     insta::assert_snapshot!(bytes.join("\n"));
 }
@@ -133,16 +131,10 @@ fn unsupported_bytes() {
 }
 
 #[test]
-fn the_largest_messages_fit_one_datagram() {
-    let mut delivery = delivery();
-    delivery.content.body = vec![b'x'; crate::MAX_TEXT_LEN];
-    (delivery.number, delivery.oldest) = (u64::MAX, u64::MAX);
-    delivery.content.sent = Timestamp::from_unix_ms(u64::MAX);
+fn the_largest_answers_fit_one_datagram() {
     let contact = Contact::new(NodeKey::from_bytes([1; 32]), "[2001:db8::1]:65535".parse().unwrap());
     let nodes = Response::Dht(RpcReply::Nodes(vec![contact; K])).encode();
     assert!(nodes.body.len() <= crate::transport::MAX_EARLY_RESPONSE_LEN, "{}", nodes.body.len());
-    let deliver = Request::Chat(ChatRequest::Deliver(delivery)).encode();
-    assert!(deliver.body.len() <= crate::transport::MAX_BODY_LEN, "{}", deliver.body.len());
     const { assert!(MAX_RECORD_LEN + 4 <= crate::transport::MAX_EARLY_RESPONSE_LEN) };
 }
 

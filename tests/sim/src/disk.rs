@@ -2,10 +2,10 @@
 
 use peerchat_core::event::MessageState;
 use peerchat_core::kademlia::{Record, RecordKey};
-use peerchat_core::save::{BatchId, Saved, SavedMessage, StreamId, Write, WriteBatch};
+use peerchat_core::save::{BatchId, Saved, SavedMessage, SavedSession, StreamId, Write, WriteBatch};
 
 /// The naive model of a profile on disk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Disk {
     saved: Saved,
     records: Vec<(RecordKey, Vec<u8>)>,
@@ -22,6 +22,11 @@ impl Disk {
     #[must_use]
     pub fn messages(&self) -> &[SavedMessage] {
         &self.messages
+    }
+
+    /// Returns the sessions on the disk, to damage them.
+    pub const fn sessions_mut(&mut self) -> &mut Vec<SavedSession> {
+        &mut self.saved.sessions
     }
 
     /// Returns what a restarted engine is given.
@@ -74,7 +79,21 @@ impl Disk {
                 self.saved.streams.push(stream);
             }
             Write::Message(message) => self.insert(message),
-            Write::MessageState { position, state } => self.message(position).state = Some(state),
+            Write::MessageState { position, state } => {
+                self.message(position).state = Some(state);
+                self.saved.envelopes.retain(|other| other.position != position);
+            }
+            Write::Envelope(envelope) => {
+                self.message(envelope.position);
+                self.saved.envelopes.retain(|other| other.position != envelope.position);
+                self.saved.envelopes.push(envelope);
+            }
+            Write::Device(device) => self.saved.device = Some(device),
+            Write::Session(session) => {
+                self.saved.sessions.retain(|other| other.id != session.id);
+                self.saved.sessions.push(session);
+            }
+            Write::SessionGone { id } => self.saved.sessions.retain(|other| other.id != id),
             Write::MessageNumber { position, conversation, number } => {
                 let message = self.message(position);
                 (message.conversation, message.number) = (conversation, Some(number));

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use peerchat_core::crypto::{DeviceCipher, StandIn};
 use peerchat_core::engine::{Engine, EngineConfig};
 use peerchat_core::event::{CommandId, Event, MessageId, MessageState};
 use peerchat_core::identity::{Recipient, SecretKey, UserName};
@@ -188,7 +189,9 @@ impl Network {
         let machine = &mut self.machines[host.0];
         let now = machine.clock(self.now);
         machine.run += 1;
-        machine.engine = Some(Engine::new(machine.config.clone(), machine.disk.saved(), seed, now));
+        let saved = machine.disk.saved();
+        let cipher = machine.config.user.as_ref().map(|_| device_cipher(&saved, seed));
+        machine.engine = Some(Engine::new(machine.config.clone(), saved, cipher, seed, now));
         self.drain(host);
     }
 
@@ -209,6 +212,23 @@ impl Network {
         machine.pending.clear();
         machine.open_requests.clear();
         machine.timeout = None;
+    }
+
+    /// Returns a copy of the machine's disk as it is now.
+    #[must_use]
+    pub fn back_up(&self, host: Host) -> Disk {
+        self.machines[host.0].disk.clone()
+    }
+
+    /// Puts a copy of a disk into a machine that is off.
+    pub fn restore(&mut self, host: Host, backup: Disk) {
+        self.machines[host.0].disk = backup;
+        self.machines[host.0].disk.cut();
+    }
+
+    /// Returns the disk of a machine that is off, to damage it.
+    pub fn disk_mut(&mut self, host: Host) -> &mut Disk {
+        &mut self.machines[host.0].disk
     }
 
     /// Gives the machine another address.
@@ -433,6 +453,15 @@ impl Network {
     fn clock(&self, host: Host) -> Now {
         self.machines[host.0].clock(self.now)
     }
+}
+
+/// Takes up the keys of a device, or makes them.
+fn device_cipher(saved: &Saved, seed: [u8; 32]) -> Box<dyn DeviceCipher> {
+    let seed = u64::from_be_bytes(*seed.first_chunk().expect("a seed is longer"));
+    Box::new(match &saved.device {
+        Some(device) => StandIn::restore(&device.state, seed).expect("the disk keeps what was written"),
+        None => StandIn::new(seed),
+    })
 }
 
 /// A run that fails says how to see it again.

@@ -8,6 +8,7 @@ use std::thread;
 use rusqlite::Connection;
 
 use super::*;
+use crate::crypto::IdentityKey;
 use crate::storage::failure::Failure;
 use crate::storage::schema::STEPS;
 use crate::storage::{schema, sqlite};
@@ -35,16 +36,30 @@ fn damage(dir: &tempfile::TempDir) -> String {
 }
 
 fn a_bit_of_everything() -> Vec<Write> {
-    let device = NodeId::from_bytes([4; 32]);
     let mut writes = two_conversations();
     writes.extend([
         Write::Conversation(SavedConversation { user: None, ..conversation(BOB, "bob") }),
-        Write::Stream(SavedStream { id: ALICES, conversation: ALICE, device, next_number: 3 }),
-        Write::Stream(SavedStream { id: ALICES, conversation: ALICE, device, next_number: 4 }),
+        Write::Stream(stream(3)),
+        Write::Stream(SavedStream {
+            identity: Some(IdentityKey([5; 32])),
+            tags: vec![1, u64::MAX],
+            ..stream(4)
+        }),
+        Write::Device(device(1)),
+        Write::Device(device(2)),
+        Write::Session(session(1)),
+        Write::Session(session(2)),
+        Write::Session(SavedSession { state: None, last_used: 9, is_retired: true, ..session(2) }),
+        Write::Session(session(3)),
+        Write::SessionGone { id: SessionId([3; 32]) },
         Write::Message(received(1, ALICE, 3)),
         Write::Message(own(2, ALICE)),
         Write::Message(own(3, BOB)),
         Write::Message(own(4, BOB)),
+        Write::Envelope(envelope(2, EnvelopeKind::First)),
+        Write::Envelope(envelope(3, EnvelopeKind::First)),
+        Write::Envelope(envelope(4, EnvelopeKind::First)),
+        Write::Envelope(envelope(4, EnvelopeKind::Later)),
         Write::MessageState { position: 3, state: MessageState::Failed },
         Write::Confirmed { position: 1 },
         Write::Confirmed { position: 0 },
@@ -78,9 +93,13 @@ fn a_profile_opens_with_what_was_written() {
     assert_eq!(saved.own_records, [own_record(2)]);
     let bob = SavedConversation { user: None, ..conversation(BOB, "bob") };
     assert_eq!(saved.conversations, [conversation(ALICE, "alice"), bob]);
-    let device = NodeId::from_bytes([4; 32]);
-    assert_eq!(saved.streams, [SavedStream { id: ALICES, conversation: ALICE, device, next_number: 4 }]);
+    let identity = Some(IdentityKey([5; 32]));
+    assert_eq!(saved.streams, [SavedStream { identity, tags: vec![1, u64::MAX], ..stream(4) }]);
     assert_eq!(saved.outbox, [own(2, ALICE), own(4, BOB)]);
+    assert_eq!(saved.envelopes, [envelope(2, EnvelopeKind::First), envelope(4, EnvelopeKind::Later)]);
+    assert_eq!(saved.device, Some(device(2)));
+    let ended = SavedSession { state: None, last_used: 9, is_retired: true, ..session(2) };
+    assert_eq!(saved.sessions, [session(1), ended]);
     assert_eq!((saved.last_position, saved.confirmed_position), (4, 1));
 }
 
@@ -151,7 +170,7 @@ fn only_the_owner_can_read_a_profile() {
 }
 
 #[test]
-fn the_tables_of_version_1() {
+fn the_tables_of_version_2() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open_in(&dir);
     let tables = profile(&opened.store).read(|db| {
@@ -397,6 +416,23 @@ fn an_earlier_version_is_upgraded_with_what_it_holds_or_left_as_it_was() {
     drop(db);
     assert!(matches!(sqlite::load(&file(&dir), None, STEPS), Err(Failure::TooNew(_))));
     assert!(sqlite::load(&file(&dir), None, &later).is_ok());
+}
+
+#[test]
+fn a_profile_from_before_sessions_keeps_what_it_holds_and_gets_its_keys_later() {
+    let dir = tempfile::tempdir().unwrap();
+    open_in(&dir).store.close();
+    fs::remove_file(file(&dir)).unwrap();
+    let first = include_str!("version-1.sql");
+    Connection::open(file(&dir)).unwrap().execute_batch(first).unwrap();
+    let Opened { store, saved } = open_in(&dir);
+    assert_eq!(saved.keys.node.public(), node_keys().node.public());
+    assert_eq!(saved.streams, [stream(4)]);
+    assert_eq!(saved.outbox, [own(2, ALICE)]);
+    assert_eq!((saved.device, saved.sessions.len(), saved.envelopes.len()), (None, 0, 0));
+    write(&store, vec![Write::Device(device(1)), Write::Envelope(envelope(2, EnvelopeKind::First))]).unwrap();
+    store.close();
+    assert_eq!(open_in(&dir).saved.device, Some(device(1)));
 }
 
 #[test]

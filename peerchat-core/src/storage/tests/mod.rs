@@ -6,12 +6,13 @@ mod disk;
 use std::sync::mpsc::channel;
 
 use super::*;
+use crate::crypto::{Envelope, EnvelopeKind, Prekey, Prekeys, Secret, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId};
 use crate::kademlia::{
     Contact, MAX_RECORD_LIFETIME, NodeId, NodeKey, Record, RecordHeader, RecordKey, RecordKind,
 };
-use crate::save::{SavedStream, StreamId, Write};
+use crate::save::{SavedDevice, SavedEnvelope, SavedSession, SavedStream, StreamId, Write};
 use crate::time::Timestamp;
 
 const ALICE: ConversationId = ConversationId(1);
@@ -80,6 +81,33 @@ fn received(position: u64, conversation: ConversationId, number: u64) -> SavedMe
     SavedMessage { stream: ALICES, number: Some(number), state: None, ..own(position, conversation) }
 }
 
+fn stream(next_number: u64) -> SavedStream {
+    let device = NodeId::from_bytes([4; 32]);
+    SavedStream { id: ALICES, conversation: ALICE, device, next_number, identity: None, tags: Vec::new() }
+}
+
+fn device(number: u8) -> SavedDevice {
+    let prekeys = (0..number).map(|key| (Prekey([key; 32]), Timestamp::from_unix_ms(key.into())));
+    SavedDevice { state: Secret::copy_of(&[number]), prekeys: Prekeys::restore(prekeys) }
+}
+
+fn session(number: u8) -> SavedSession {
+    SavedSession {
+        id: SessionId([number; 32]),
+        conversation: ALICE,
+        device: NodeId::from_bytes([4; 32]),
+        prekey: (number > 1).then_some(Prekey([number; 32])),
+        state: Some(Secret::copy_of(&[number; 3])),
+        last_used: u64::MAX,
+        is_retired: false,
+    }
+}
+
+fn envelope(position: u64, kind: EnvelopeKind) -> SavedEnvelope {
+    let envelope = Envelope { kind, bytes: vec![7; 3] };
+    SavedEnvelope { position, device: NodeId::from_bytes([4; 32]), envelope }
+}
+
 fn own_record(sequence: u64) -> Vec<u8> {
     let key = SecretKey::from_bytes(&[8; 32]);
     let issued = Timestamp::from_unix_ms(sequence);
@@ -110,16 +138,19 @@ fn internal(result: Result<(), Error>) -> bool {
 fn every_kind_of_write_is_accepted() {
     for_both(|store| {
         let key = RecordKey::of_name("dave");
-        let device = NodeId::from_bytes([4; 32]);
         let mut writes = two_conversations();
         writes.extend([
             Write::Record { key, bytes: vec![1, 2, 3] },
             Write::RecordGone { key },
             Write::Routing { contacts: vec![contact(1, "1.2.3.4:5")] },
             Write::OwnRecord { bytes: own_record(1) },
-            Write::Stream(SavedStream { id: ALICES, conversation: ALICE, device, next_number: 4 }),
+            Write::Stream(stream(4)),
             Write::Message(own(1, ALICE)),
             Write::MessageNumber { position: 1, conversation: BOB, number: 1 },
+            Write::Envelope(envelope(1, EnvelopeKind::First)),
+            Write::Device(device(1)),
+            Write::Session(session(1)),
+            Write::SessionGone { id: SessionId([1; 32]) },
             Write::MessageState { position: 1, state: MessageState::Delivered },
             Write::Confirmed { position: 1 },
         ]);
@@ -214,12 +245,7 @@ fn broken_writes() -> Vec<Write> {
     let elsewhere = ConversationId(7);
     let number = |position, conversation, number| Write::MessageNumber { position, conversation, number };
     let fails = |position| Write::MessageState { position, state: MessageState::Failed };
-    let stream = SavedStream {
-        id: ALICES,
-        conversation: elsewhere,
-        device: NodeId::from_bytes([4; 32]),
-        next_number: 1,
-    };
+    let stream = SavedStream { conversation: elsewhere, ..stream(1) };
     vec![
         Write::Message(own(1, ALICE)),
         Write::Message(own(0, ALICE)),
@@ -232,6 +258,8 @@ fn broken_writes() -> Vec<Write> {
         number(9, ALICE, 2),
         fails(9),
         fails(2),
+        Write::Envelope(envelope(9, EnvelopeKind::First)),
+        Write::Session(SavedSession { conversation: elsewhere, ..session(1) }),
         Write::Conversation(conversation(ConversationId(3), "bob")),
         Write::Stream(stream),
     ]
