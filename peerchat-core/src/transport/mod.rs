@@ -91,6 +91,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod x25519;
 
 use answers::{Answers, OpenRequests};
 use calls::PendingCall;
