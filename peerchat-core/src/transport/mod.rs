@@ -72,6 +72,7 @@ use crate::idle;
 use crate::kademlia::NodeKey;
 use crate::time::Now;
 
+mod aead;
 mod answers;
 mod call;
 mod calls;
