@@ -124,6 +124,8 @@ impl User {
         let opened = opened.map_err(|error| match error {
             OpenError::Unopened => DeliverRefusal::Unopened,
             OpenError::Busy => DeliverRefusal::Busy,
+            // A device that has lost its keys has others: its user's record says so.
+            OpenError::OtherKey => DeliverRefusal::UnknownSender,
         })?;
         let content: Content = codec::decode(&opened).map_err(|_| DeliverRefusal::BadIntroduction)?;
         let is_well_formed = content.number == number

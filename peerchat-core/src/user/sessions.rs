@@ -40,6 +40,8 @@ pub(crate) enum OpenError {
     Unopened,
     /// It would start one session too many.
     Busy,
+    /// It starts a session, and not with the key that the device is known by.
+    OtherKey,
 }
 
 /// Every session of this device.
@@ -189,7 +191,7 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// It does not open, or would start one session too many.
+    /// It does not open, or starts a session and may not.
     pub(crate) fn open(
         &mut self,
         peer: Peer,
@@ -240,7 +242,10 @@ impl Sessions {
         if started.len() >= MAX_NEW_SESSIONS || is_full {
             return Err(OpenError::Busy);
         }
-        let first = self.cipher.accept(identity, envelope).map_err(|_| OpenError::Unopened)?;
+        let first = self.cipher.accept(identity, envelope).map_err(|error| match error {
+            CipherError::BadKeys => OpenError::OtherKey,
+            CipherError::Malformed | CipherError::NoKey | CipherError::UnknownPrekey => OpenError::Unopened,
+        })?;
         started.push(now);
         self.insert(peer, first.session, Some(start.prekey));
         Ok(first.opened)

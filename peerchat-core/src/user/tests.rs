@@ -225,11 +225,15 @@ impl Peer {
     }
 
     fn with_device(key: SecretKey, claim: Record, device: u16) -> Self {
+        Self::with_keys(key, claim, device, device.into())
+    }
+
+    fn with_keys(key: SecretKey, claim: Record, device: u16, seed: u64) -> Self {
         let mut secret = [9; 32];
         secret[..2].copy_from_slice(&device.to_be_bytes());
         let node = NodeKey::from(SecretKey::from_bytes(&secret).public());
         let address = SocketAddr::from(([1, 2, 3, 4], 5));
-        let mut cipher = StandIn::new(u64::from(device));
+        let mut cipher = StandIn::new(seed);
         let keys = DeviceKeys { identity: cipher.identity(), prekey: cipher.add_prekey() };
         let record =
             sign_user(&key, vec![Device { node, addresses: vec![address], keys }], None, NOW).unwrap();

@@ -154,7 +154,20 @@ fn a_session_is_only_for_the_device_that_the_user_record_lists() {
     let envelope = stranger.seal(&content, &bench.keys());
     let forged = Delivery { from: peer.id(), to: me, number: 1, oldest: 1, tag: 1, envelope };
     let refused = bench.hand_over(&peer, forged);
-    assert_eq!(refused, ChatResponse::NotDelivered(DeliverRefusal::Unopened));
+    assert_eq!(refused, ChatResponse::NotDelivered(DeliverRefusal::UnknownSender));
+}
+
+/// As after its profile was lost and the keys of node and user were not.
+#[test]
+fn a_device_with_new_keys_introduces_itself_and_goes_on() {
+    let (mut bench, peer) = (Bench::new(), Peer::new(2, "bob"));
+    bench.meet(&peer);
+    assert_eq!(bench.deliver(&peer, 1, 1), ChatResponse::Delivered { next: 2 });
+    let renewed = Peer::with_keys(peer.key.clone(), peer.claim.clone(), 1, 99);
+    let unknown = ChatResponse::NotDelivered(DeliverRefusal::UnknownSender);
+    assert_eq!(bench.deliver(&renewed, 2, 2), unknown);
+    bench.introduce(&renewed, renewed.contact);
+    assert_eq!(bench.deliver(&renewed, 2, 2), ChatResponse::Delivered { next: 3 });
 }
 
 /// The recipient knows messages that this copy of the profile never wrote.
