@@ -14,6 +14,7 @@ use snow::{Builder, HandshakeState};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+use super::aead::ChaChaPoly;
 use super::link::LinkKeys;
 use super::packet::{
     HANDSHAKE_INIT, HANDSHAKE_RESPONSE, INIT_HEADER_LEN, KEY_LEN, NOISE_INIT_LEN, NOISE_RESPONSE_LEN,
@@ -276,7 +277,10 @@ impl CryptoResolver for Resolver {
     }
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        DefaultResolver.resolve_cipher(choice)
+        match choice {
+            CipherChoice::ChaChaPoly => Some(Box::new(ChaChaPoly::default())),
+            _ => None,
+        }
     }
 }
 
