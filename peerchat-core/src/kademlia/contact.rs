@@ -42,6 +42,15 @@ impl NodeKey {
     pub fn check(&self) -> Result<PublicKey, KeyError> {
         PublicKey::from_bytes(self.0)
     }
+
+    /// Checks the key and returns its X25519 form, for little more than the check alone costs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::check`].
+    pub fn to_x25519(&self) -> Result<[u8; 32], KeyError> {
+        PublicKey::x25519_of(self.0)
+    }
 }
 
 impl From<PublicKey> for NodeKey {

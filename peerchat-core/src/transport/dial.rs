@@ -65,7 +65,7 @@ impl Transport {
         if self.dials.len() >= MAX_HANDSHAKES {
             return Err(CallError::Busy);
         }
-        let remote = peer.check().map_err(|_| CallError::BadKey)?;
+        let remote = peer.to_x25519().map_err(|_| CallError::BadKey)?;
         let index = self.draw_index();
         let early_call = early.and_then(|id| Some((id, self.calls.get_mut(&id)?)));
         let frame = early_call.map(|(id, call)| {

@@ -5,7 +5,6 @@
 
 use std::fmt;
 
-use curve25519_dalek::montgomery::MontgomeryPoint;
 use rand::Rng as _;
 use rand_chacha::ChaCha20Rng;
 use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
@@ -20,8 +19,8 @@ use super::packet::{
     HANDSHAKE_INIT, HANDSHAKE_RESPONSE, INIT_HEADER_LEN, KEY_LEN, NOISE_INIT_LEN, NOISE_RESPONSE_LEN,
     PROTOCOL_VERSION, RESPONSE_HEADER_LEN,
 };
-use super::{MAX_DATAGRAM_LEN, frame::Frame};
-use crate::identity::{PublicKey, SecretKey};
+use super::{MAX_DATAGRAM_LEN, frame::Frame, x25519};
+use crate::identity::SecretKey;
 use crate::kademlia::NodeKey;
 
 /// What this version of the protocol can do beyond the first one: nothing.
@@ -60,16 +59,15 @@ impl Local {
         self.key
     }
 
-    /// Starts a handshake with `remote`: returns its state and the HANDSHAKE_INIT.
+    /// Starts a handshake with the owner of the X25519 key `remote`: returns its state and the HANDSHAKE_INIT.
     pub(super) fn initiate(
         &self,
         ephemeral: &Ephemeral,
-        remote: &PublicKey,
+        remote: &[u8; KEY_LEN],
         index: u32,
         early: Option<Frame<'_>>,
     ) -> Result<(HandshakeState, Vec<u8>), snow::Error> {
-        let remote = remote.to_x25519();
-        let mut noise = self.builder(ephemeral)?.remote_public_key(&remote)?.build_initiator()?;
+        let mut noise = self.builder(ephemeral)?.remote_public_key(remote)?.build_initiator()?;
         let mut payload = Vec::with_capacity(MAX_DATAGRAM_LEN);
         payload.extend(self.key.as_bytes());
         payload.extend(index.to_be_bytes());
@@ -97,8 +95,8 @@ impl Local {
         let mut noise = self.builder(ephemeral)?.build_responder()?;
         let len = noise.read_message(message, payload)?;
         let payload = payload.get(..len).and_then(InitPayload::decode).ok_or(InitError::Malformed)?;
-        let key = payload.key.check().map_err(|_| InitError::BadKey)?;
-        if noise.get_remote_static() != Some(&key.to_x25519()) || payload.key == self.key {
+        let key = payload.key.to_x25519().map_err(|_| InitError::BadKey)?;
+        if noise.get_remote_static() != Some(&key) || payload.key == self.key {
             return Err(InitError::BadKey);
         }
         Ok((noise, payload))
@@ -247,7 +245,7 @@ struct KeyPair {
 
 impl KeyPair {
     fn new(secret: Zeroizing<[u8; KEY_LEN]>) -> Self {
-        let public = MontgomeryPoint::mul_base_clamped(*secret).to_bytes();
+        let public = x25519::public_key(&secret);
         Self { secret, public }
     }
 }
@@ -293,7 +291,7 @@ impl Random for OneSecret {
     }
 }
 
-/// X25519 (RFC 7748) with a table for the base point. Results of all zeros are refused.
+/// X25519 as `snow` wants it. Results of all zeros are refused.
 struct X25519 {
     /// The static pair, whose public half need not be computed again.
     own: KeyPair,
@@ -341,10 +339,7 @@ impl Dh for X25519 {
     fn dh(&self, pubkey: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
         let pair = self.pair.as_ref().ok_or(snow::Error::Dh)?;
         let point = pubkey.first_chunk::<KEY_LEN>().ok_or(snow::Error::Dh)?;
-        let shared = Zeroizing::new(MontgomeryPoint(*point).mul_clamped(*pair.secret).to_bytes());
-        if bool::from(shared.ct_eq(&[0; KEY_LEN])) {
-            return Err(snow::Error::Dh);
-        }
+        let shared = x25519::shared_secret(&pair.secret, point).ok_or(snow::Error::Dh)?;
         out.get_mut(..KEY_LEN).ok_or(snow::Error::Dh)?.copy_from_slice(shared.as_slice());
         Ok(())
     }

@@ -72,6 +72,7 @@ use crate::idle;
 use crate::kademlia::NodeKey;
 use crate::time::Now;
 
+mod aead;
 mod answers;
 mod call;
 mod calls;
@@ -91,6 +92,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod x25519;
 
 use answers::{Answers, OpenRequests};
 use calls::PendingCall;

@@ -195,7 +195,7 @@ fn the_sign_of_the_initiators_key_cannot_be_forged() {
     let mut forger = local;
     forger.set_key_for_test(secret(9).public().into());
     let ephemeral = Ephemeral::draw(&mut net.rng);
-    let (_, init) = forger.initiate(&ephemeral, &secret(2).public(), 7, None).unwrap();
+    let (_, init) = forger.initiate(&ephemeral, &secret(2).public().to_x25519(), 7, None).unwrap();
     assert_eq!(effects(&mut net, 1, &init), (0, 0));
     assert_eq!(net.stats(1).dropped_bad_key, 1);
 }
@@ -219,7 +219,7 @@ fn strangers_cannot_push_out_links_in_use() {
         seed[..2].copy_from_slice(&n.to_be_bytes());
         let stranger = Local::new(&blake3::hash(b"peerchat"), &SecretKey::from_bytes(&seed));
         let ephemeral = Ephemeral::draw(&mut net.rng);
-        let (_, init) = stranger.initiate(&ephemeral, &secret(2).public(), 7, None).unwrap();
+        let (_, init) = stranger.initiate(&ephemeral, &secret(2).public().to_x25519(), 7, None).unwrap();
         net.inject(1, address(66), &init);
     }
     assert_eq!(net.hosts[1].transport.link_count(), 1);
@@ -249,7 +249,8 @@ fn handshakes_that_wait_for_the_engine_are_bounded() {
     for n in 0..=u8::try_from(MAX_HELD_HANDSHAKES).unwrap() {
         let stranger = Local::new(&blake3::hash(b"peerchat"), &secret(n + 10));
         let ephemeral = Ephemeral::draw(&mut net.rng);
-        let (_, init) = stranger.initiate(&ephemeral, &secret(2).public(), 7, Some(early)).unwrap();
+        let (_, init) =
+            stranger.initiate(&ephemeral, &secret(2).public().to_x25519(), 7, Some(early)).unwrap();
         net.inject(1, address(66), &init);
     }
     assert_eq!(requests(&net.hosts[1]), MAX_HELD_HANDSHAKES);
