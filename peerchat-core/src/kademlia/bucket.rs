@@ -247,8 +247,7 @@ impl KBucket {
         self.contacts
             .iter()
             .chain(&self.replacements)
-            .filter(|known| known.contact.id() != except)
-            .filter(|known| Subnet::of(&known.contact.address()) == Some(subnet))
+            .filter(|known| subnet.contains(&known.contact.address()) && known.contact.id() != except)
             .count()
     }
 

@@ -222,8 +222,8 @@ impl RoutingTable {
 
     fn is_subnet_full(&self, contact: &Contact) -> bool {
         let Some(subnet) = Subnet::of(&contact.address()) else { return false };
-        let others = self.iter().map(KnownContact::contact).filter(|other| other.id() != contact.id());
-        others.filter(|other| Subnet::of(&other.address()) == Some(subnet)).count() >= MAX_PER_SUBNET
+        let same = self.iter().map(KnownContact::contact).filter(|other| subnet.contains(&other.address()));
+        same.filter(|other| other.id() != contact.id()).count() >= MAX_PER_SUBNET
     }
 
     /// An hour, and up to a quarter more that differs between nodes and buckets, so that refreshes are spread.

@@ -32,7 +32,7 @@ const SMALL: [Case; 3] = [
 ];
 
 const LARGE: Case =
-    Case { size: 100_000, median_min: 30, settling_min: 10, probing_min: 20, probe_count: 12_000 };
+    Case { size: 100_000, median_min: 30, settling_min: 5, probing_min: 15, probe_count: 12_000 };
 
 /// Sessions of different length.
 pub(crate) fn run(options: &Options) -> Report {
