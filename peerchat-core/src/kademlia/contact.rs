@@ -153,6 +153,15 @@ impl Subnet {
             IpAddr::V6(ip) => Self::V6(ip.to_bits() >> 72),
         })
     }
+
+    /// Tells whether an address lies in it. All of a subnet is public or none, so that need not be asked again.
+    pub(super) fn contains(self, address: &SocketAddr) -> bool {
+        match (self, address) {
+            (Self::V4(upper), SocketAddr::V4(address)) => address.ip().to_bits() >> 8 == upper,
+            (Self::V6(upper), SocketAddr::V6(address)) => address.ip().to_bits() >> 72 == upper,
+            _ => false,
+        }
+    }
 }
 
 /// A node: its key, the id that follows from it, and one address.
