@@ -251,6 +251,9 @@ impl Lookup {
 
     /// Tells whether a path has something to ask or to wait for.
     fn is_path_open(&self, path: usize) -> bool {
+        if self.lacking(path) == Some(0) {
+            return false;
+        }
         let mut answered = 0;
         for candidate in self.on_path(path) {
             match candidate.state {
@@ -275,14 +278,25 @@ impl Lookup {
         let LookupConfig { k, alpha, paths, .. } = self.config;
         let narrow = (alpha / paths + usize::from(path < alpha % paths)).max(1);
         let is_wide = self.paths.get(path).is_some_and(|path| path.fruitless >= alpha);
-        if is_wide { k.div_ceil(paths).max(narrow) } else { narrow }
+        let width = if is_wide { k.div_ceil(paths).max(narrow) } else { narrow };
+        self.lacking(path).map_or(width, |lacking| width.min(lacking))
+    }
+
+    /// Returns how many values a path may still provide; `None` for a FIND_NODE.
+    fn lacking(&self, path: usize) -> Option<usize> {
+        let part = self.part()?;
+        self.paths.get(path).map(|path| part.saturating_sub(path.values))
+    }
+
+    /// Returns how many values each path provides at most; `None` for a FIND_NODE.
+    fn part(&self) -> Option<usize> {
+        Some(self.config.wanted?.max(1).div_ceil(self.config.paths))
     }
 
     fn has_enough_values(&self) -> bool {
-        let Some(wanted) = self.config.wanted.map(|wanted| wanted.max(1)) else { return false };
-        let part = wanted.div_ceil(self.config.paths);
+        let (Some(wanted), Some(part)) = (self.config.wanted, self.part()) else { return false };
         let found: usize = self.paths.iter().map(|path| path.values.min(part)).sum();
-        self.own_values + found >= wanted
+        self.own_values + found >= wanted.max(1)
     }
 
     fn add_to(&mut self, path: usize, contact: Contact, hops: u32) {

@@ -79,6 +79,7 @@ use crate::idle;
 use crate::kademlia::NodeKey;
 use crate::time::Now;
 
+mod aead;
 mod answers;
 mod call;
 mod calls;
