@@ -74,6 +74,7 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 use rand_chacha::ChaCha20Rng;
 
+use crate::deadlines::Deadlines;
 use crate::identity::SecretKey;
 use crate::idle;
 use crate::kademlia::NodeKey;
@@ -116,7 +117,7 @@ use packet::{
     PacketError, TAG_LEN,
 };
 use probe::PendingProbe;
-use timers::{Timer, Timers};
+use timers::Timer;
 
 pub use answers::{
     CACHED_ANSWER_LIFETIME, MAX_CACHED_ANSWERS, MAX_HELD_HANDSHAKES, MAX_OPEN_REQUESTS,
@@ -208,7 +209,7 @@ pub struct Transport {
     answers: Answers,
     open: OpenRequests,
     probes: BTreeMap<ProbeId, PendingProbe>,
-    timers: Timers,
+    timers: Deadlines<Timer>,
     limits: Limits,
     cookies: Cookies,
     known_cookies: KnownCookies,
@@ -236,7 +237,7 @@ impl Transport {
             answers: Answers::default(),
             open: OpenRequests::default(),
             probes: BTreeMap::new(),
-            timers: Timers::default(),
+            timers: Deadlines::default(),
             limits: Limits::default(),
             cookies: Cookies::default(),
             known_cookies: KnownCookies::default(),
@@ -296,7 +297,7 @@ impl Transport {
     /// Returns when [`Transport::handle_timeout`] is next due, and what for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.timers.next()
+        self.timers.next().map(|(at, timer)| (at, timer.name()))
     }
 
     /// Returns how many peers have a link that is proven.
