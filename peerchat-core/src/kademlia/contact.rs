@@ -3,11 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::id::NodeId;
-use crate::identity::{KeyError, PublicKey};
+use crate::identity::{KeyError, PublicKey, base32};
 
 /// A node's Ed25519 public key as somebody told it: not checked until a handshake with the node succeeds.
 ///
@@ -61,7 +60,7 @@ impl From<PublicKey> for NodeKey {
 
 impl fmt::Display for NodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+        f.write_str(&base32(&self.0))
     }
 }
 
