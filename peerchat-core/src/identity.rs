@@ -76,7 +76,7 @@ impl PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+        f.write_str(&base32(&self.0))
     }
 }
 
@@ -106,6 +106,11 @@ impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::from_bytes(<[u8; KEY_LEN]>::deserialize(deserializer)?).map_err(D::Error::custom)
     }
+}
+
+/// Writes a key or a hash as people see it: base32 without padding, lower case.
+pub(crate) fn base32(bytes: &[u8]) -> String {
+    BASE32_NOPAD.encode(bytes).to_ascii_lowercase()
 }
 
 /// Returns the point of a key that is canonical and not weak.
@@ -192,13 +197,13 @@ impl UserId {
     /// Returns the first 40 bits in base32: eight characters that people can compare, as in `alice#7kq2m4xd`.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        BASE32_NOPAD.encode(&self.0[..5]).to_ascii_lowercase()
+        base32(&self.0[..5])
     }
 }
 
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+        f.write_str(&base32(&self.0))
     }
 }
 

@@ -12,6 +12,7 @@ mod client;
 mod codec;
 pub mod config;
 pub mod crypto;
+mod deadlines;
 pub mod engine;
 pub mod error;
 pub mod event;

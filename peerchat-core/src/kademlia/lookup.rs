@@ -86,7 +86,11 @@ pub struct Lookup {
     target: NodeId,
     config: LookupConfig,
     /// Nearest first.
-    candidates: Vec<Candidate>,
+    #[expect(
+        clippy::vec_box,
+        reason = "every answer inserts k near the front: that moves pointers, not 200 bytes each"
+    )]
+    candidates: Vec<Box<Candidate>>,
     paths: Vec<Path>,
     /// The path that is given the next first contact.
     next_start: usize,
@@ -309,7 +313,7 @@ impl Lookup {
                 is_new
             }
             None => {
-                self.candidates.insert(place, Candidate::new(distance, path, contact, hops));
+                self.candidates.insert(place, Box::new(Candidate::new(distance, path, contact, hops)));
                 true
             }
         };
@@ -322,7 +326,8 @@ impl Lookup {
 
     /// Makes a path forget the farthest candidate that nobody has asked.
     fn forget_farthest(&mut self, path: usize) {
-        let is_unasked = |candidate: &Candidate| candidate.state == State::Unasked && candidate.is_on(path);
+        let is_unasked =
+            |candidate: &Box<Candidate>| candidate.state == State::Unasked && candidate.is_on(path);
         let Some(place) = self.candidates.iter().rposition(is_unasked) else { return };
         if let Some(path) = self.paths.get_mut(path) {
             path.known -= 1;
@@ -338,12 +343,12 @@ impl Lookup {
     }
 
     fn on_path(&self, path: usize) -> impl Iterator<Item = &Candidate> {
-        self.candidates.iter().filter(move |candidate| candidate.is_on(path))
+        self.candidates.iter().map(Box::as_ref).filter(move |candidate| candidate.is_on(path))
     }
 
     fn find(&mut self, id: NodeId) -> Option<&mut Candidate> {
         let distance = self.target.distance(&id);
         let place = self.candidates.binary_search_by_key(&distance, |candidate| candidate.distance).ok()?;
-        self.candidates.get_mut(place)
+        self.candidates.get_mut(place).map(Box::as_mut)
     }
 }

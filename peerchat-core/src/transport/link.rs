@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::aead::{self, NONCE_LEN};
+use super::aead::{self, nonce};
 use super::frame::Frame;
 use super::packet::{DATA_HEADER_LEN, Data, KEY_LEN, TAG_LEN, data_header};
 use super::replay::ReplayWindow;
@@ -232,13 +232,4 @@ impl Link {
     pub(super) const fn has_sent(&self, counter: u64) -> bool {
         counter < self.sent_count && self.sent_count - counter <= RESET_SPAN
     }
-}
-
-/// Returns the Noise form of a packet number: four zero bytes, then the number, little-endian.
-fn nonce(counter: u64) -> [u8; NONCE_LEN] {
-    let mut nonce = [0; NONCE_LEN];
-    if let Some(number) = nonce.last_chunk_mut() {
-        *number = counter.to_le_bytes();
-    }
-    nonce
 }
