@@ -165,8 +165,8 @@ pub struct SavedStream {
     pub next_number: u64,
     /// The device's key in sessions; `None` until it has introduced itself with one.
     pub identity: Option<IdentityKey>,
-    /// The tags of the latest messages before `next_number`, in order; 0 for one that was given up.
-    pub tags: Vec<u64>,
+    /// Number and tag of the latest messages that have arrived, in order.
+    pub tags: Vec<(u64, u64)>,
 }
 
 /// A message in history.

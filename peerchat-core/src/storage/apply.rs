@@ -98,7 +98,8 @@ fn put_stream(db: &Connection, stream: &SavedStream) -> Result<(), Failure> {
         ON CONFLICT (id) DO UPDATE SET conversation = excluded.conversation, device = excluded.device,
         next_number = excluded.next_number, identity = excluded.identity, tags = excluded.tags";
     let identity = identity.as_ref().map(|identity| identity.0.as_slice());
-    let tags: Vec<u8> = tags.iter().flat_map(|tag| tag.to_be_bytes()).collect();
+    let tags: Vec<u8> =
+        tags.iter().flat_map(|(number, tag)| [*number, *tag]).flat_map(u64::to_be_bytes).collect();
     let next_number = next_number.cast_signed();
     execute(db, sql, params![id.0, conversation.0, device.as_bytes(), next_number, identity, tags])?;
     Ok(())

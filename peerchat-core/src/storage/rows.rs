@@ -191,9 +191,10 @@ fn stream(row: &Row<'_>) -> rusqlite::Result<SavedStream> {
     })
 }
 
-fn tags(bytes: &[u8]) -> Vec<u64> {
-    let (tags, _) = bytes.as_chunks();
-    tags.iter().map(|tag| u64::from_be_bytes(*tag)).collect()
+fn tags(bytes: &[u8]) -> Vec<(u64, u64)> {
+    let (numbers, _) = bytes.as_chunks();
+    let (pairs, _) = numbers.as_chunks::<2>();
+    pairs.iter().map(|[number, tag]| (u64::from_be_bytes(*number), u64::from_be_bytes(*tag))).collect()
 }
 
 fn envelope(row: &Row<'_>) -> rusqlite::Result<SavedEnvelope> {

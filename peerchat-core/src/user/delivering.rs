@@ -26,7 +26,11 @@ impl User {
                 }
                 self.finish(conversation, delivered, MessageState::Delivered, None);
             }
-            (ChatResponse::OutOfStep { next }, Some(_)) => self.renumber(conversation, next, now),
+            (ChatResponse::OutOfStep { next }, Some(number)) if sender.owes(number) => {
+                self.renumber(conversation, next, now);
+            }
+            // Sent again before the first answer came, and so late that its number is forgotten there.
+            (ChatResponse::OutOfStep { .. }, Some(_)) => {}
             (ChatResponse::NotDelivered(DeliverRefusal::Unopened), Some(_)) => {
                 self.repair(conversation, contact.id(), now);
             }

@@ -60,8 +60,7 @@ impl Owed {
         hasher.update(&self.kind.to_be_bytes()).update(&self.body);
         let mut tag = [0; 8];
         hasher.finalize_xof().fill(&mut tag);
-        // 0 stands for a message that was given up.
-        u64::from_be_bytes(tag).max(1)
+        u64::from_be_bytes(tag)
     }
 
     fn is_sealed_for(&self, device: NodeId) -> bool {
@@ -173,6 +172,11 @@ impl Sender {
     /// Returns the lowest number that is still owed.
     pub(crate) fn oldest(&self) -> u64 {
         self.queue.front().and_then(|owed| owed.number).unwrap_or(1)
+    }
+
+    /// Tells whether the message with this number is still owed.
+    pub(crate) fn owes(&self, number: u64) -> bool {
+        self.queue.iter().take(MAX_IN_FLIGHT).any(|owed| owed.number == Some(number))
     }
 
     /// Returns when the first message is given up.

@@ -12,9 +12,6 @@ pub const MAX_HELD: usize = 64;
 /// How many of the latest messages are known by their tags: more than a sender has in flight.
 pub const KEPT_TAGS: usize = 64;
 
-/// The tag that stands for a message that was given up; one that has it is never taken for a known one.
-const NO_TAG: u64 = 0;
-
 /// The messages of one device in one conversation.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -25,8 +22,8 @@ pub(crate) struct Stream {
     pub(crate) identity: Option<IdentityKey>,
     /// Every lower number has been handed out or was given up by the sender.
     next: u64,
-    /// The tags of the latest numbers before `next`, in order.
-    tags: VecDeque<u64>,
+    /// Number and tag of the latest messages that were handed out, in order.
+    tags: VecDeque<(u64, u64)>,
     /// Arrived ahead of `next`; not acknowledged, so that a crash loses nothing.
     held: BTreeMap<u64, Held>,
 }
@@ -90,19 +87,18 @@ impl Stream {
         let Some(behind) = self.next.checked_sub(number).filter(|behind| *behind > 0) else {
             return Arrival::New;
         };
-        let index = usize::try_from(behind).ok().and_then(|behind| self.tags.len().checked_sub(behind));
-        match index.and_then(|index| self.tags.get(index)) {
-            Some(known) if *known == tag || *known == NO_TAG => Arrival::Known,
-            Some(_) => Arrival::OutOfStep,
-            // From before tags were kept.
-            None if behind <= KEPT_TAGS as u64 => Arrival::Known,
-            None => Arrival::OutOfStep,
+        match self.tags.binary_search_by_key(&number, |(number, _)| *number) {
+            Ok(index) if self.tags.get(index).is_some_and(|(_, known)| *known == tag) => Arrival::Known,
+            Ok(_) => Arrival::OutOfStep,
+            // Given up, or from before tags were kept.
+            Err(index) if index > 0 || behind <= KEPT_TAGS as u64 => Arrival::Known,
+            Err(_) => Arrival::OutOfStep,
         }
     }
 
     /// Tells whether one of the latest messages had this tag, under whatever number.
     pub(crate) fn has_taken(&self, tag: u64) -> bool {
-        tag != NO_TAG && self.tags.contains(&tag)
+        self.tags.iter().any(|(_, known)| *known == tag)
     }
 
     /// Keeps a new message until it is due; one that has to wait for an earlier one only if `can_hold`. The sender
@@ -124,9 +120,7 @@ impl Stream {
     /// Takes that the message with this number has been handed out.
     pub(crate) fn take(&mut self, number: u64) {
         let Some(held) = self.held.remove(&number) else { return };
-        let given_up = usize::try_from(number.saturating_sub(self.next)).unwrap_or(KEPT_TAGS).min(KEPT_TAGS);
-        self.tags.extend(std::iter::repeat_n(NO_TAG, given_up));
-        self.tags.push_back(held.tag);
+        self.tags.push_back((number, held.tag));
         self.tags.drain(..self.tags.len().saturating_sub(KEPT_TAGS));
         self.next = number.saturating_add(1);
     }
@@ -220,6 +214,18 @@ mod tests {
         assert!(accept(&mut stream, 5, 4).is_empty());
         assert_eq!(accept(&mut stream, 4, 4), [4, 5]);
         assert_eq!(stream.judge(3, tag(3)), Arrival::Known);
+    }
+
+    /// What is numbered anew leaves a large hole behind, and must be known again.
+    #[test]
+    fn tags_are_known_across_a_hole() {
+        let mut stream = stream();
+        (1..=50).for_each(|number| _ = accept(&mut stream, number, 1));
+        accept(&mut stream, 300, 300);
+        assert!((1..=50).all(|number| stream.has_taken(tag(number))));
+        assert_eq!(stream.judge(50, tag(50)), Arrival::Known);
+        assert_eq!(stream.judge(50, tag(7)), Arrival::OutOfStep);
+        assert_eq!(stream.judge(299, tag(299)), Arrival::Known, "given up");
     }
 
     #[test]

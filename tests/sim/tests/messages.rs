@@ -52,6 +52,23 @@ fn two_hundred_messages_arrive_in_order_over_a_lossy_network() {
     assert_eq!(net.texts(hosts[1]), from("alice", &expected));
 }
 
+/// What was answered once may be asked about again, late, under a number that its recipient has forgotten.
+#[test]
+fn whatever_share_of_the_packets_is_lost_each_message_arrives_once() {
+    const COUNT: usize = 200;
+    for seed in 0..70_u32 {
+        let (mut net, hosts) = network(u64::from(100 + seed), 0.0, &["alice", "bob", "carol", "dave"]);
+        net.link_mut().loss = 0.05 + 0.005 * f64::from(seed);
+        for number in 0..COUNT {
+            net.send(hosts[0], "bob", &format!("message {number}"));
+        }
+        net.run_for(Duration::from_secs(600));
+        let texts: Vec<String> = net.texts(hosts[1]).into_iter().map(|(_, text)| text).collect();
+        let expected: Vec<String> = (0..COUNT).map(|number| format!("message {number}")).collect();
+        assert_eq!(texts, expected, "seed {seed}");
+    }
+}
+
 #[test]
 fn a_message_to_nobody_fails_and_says_why() {
     let (mut net, hosts) = network(4, 0.0, &["alice", "bob"]);

@@ -42,7 +42,7 @@ fn a_bit_of_everything() -> Vec<Write> {
         Write::Stream(stream(3)),
         Write::Stream(SavedStream {
             identity: Some(IdentityKey([5; 32])),
-            tags: vec![1, u64::MAX],
+            tags: vec![(1, 2), (3, u64::MAX)],
             ..stream(4)
         }),
         Write::Device(device(1)),
@@ -94,7 +94,7 @@ fn a_profile_opens_with_what_was_written() {
     let bob = SavedConversation { user: None, ..conversation(BOB, "bob") };
     assert_eq!(saved.conversations, [conversation(ALICE, "alice"), bob]);
     let identity = Some(IdentityKey([5; 32]));
-    assert_eq!(saved.streams, [SavedStream { identity, tags: vec![1, u64::MAX], ..stream(4) }]);
+    assert_eq!(saved.streams, [SavedStream { identity, tags: vec![(1, 2), (3, u64::MAX)], ..stream(4) }]);
     assert_eq!(saved.outbox, [own(2, ALICE), own(4, BOB)]);
     assert_eq!(saved.envelopes, [envelope(2, EnvelopeKind::First), envelope(4, EnvelopeKind::Later)]);
     assert_eq!(saved.device, Some(device(2)));

@@ -191,6 +191,26 @@ fn an_old_copy_of_a_profile_gets_numbers_that_were_not_used() {
     assert!(bench.take_deliveries().is_empty(), "not twice in an hour, whatever is said");
 }
 
+/// It was answered while it was on its way for the second time.
+#[test]
+fn a_late_answer_about_a_delivered_message_numbers_nothing_anew() {
+    let (mut bench, peer) = (Bench::new(), Peer::new(2, "bob"));
+    bench.meet(&peer);
+    let sent = owe(&mut bench, &["one", "two", "three"]);
+    bench.respond(sent[1].0, ChatResponse::Delivered { next: 1 });
+    // The recipient shows up elsewhere: all is sent again, and the second arrives late.
+    bench.user.handle_call_failed(sent[0].0, bench.now);
+    bench.drain();
+    bench.introduce(&peer, peer.contact);
+    let again = bench.take_deliveries();
+    bench.respond(again[0].0, ChatResponse::Delivered { next: 3 });
+    assert_eq!(bench.user.outbox_count(), 1);
+    bench.respond(again[1].0, ChatResponse::OutOfStep { next: 99 });
+    assert!(bench.take_deliveries().is_empty(), "the third is on its way as it was");
+    bench.respond(again[2].0, ChatResponse::Delivered { next: 4 });
+    assert_eq!(bench.user.outbox_count(), 0);
+}
+
 #[test]
 fn a_message_that_comes_again_under_another_number_is_taken_once() {
     let (mut bench, peer) = (Bench::new(), Peer::new(2, "bob"));
