@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sweep sim build header python-bindings fmt clippy doc clean
+.PHONY: help demo test sweep sim bench build header python-bindings fmt clippy doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,10 @@ sweep: ## Measure networks of 10 to 10,000 nodes; `make sweep N=320` one size, `
 
 sim: ## Run the simulator's experiments, or one: make sim EXPERIMENT=growth|churn|sybils|survival
 	$(CARGO) run --release -p peerchat-sim --bin sim -- $(EXPERIMENT)
+
+bench: ## Measure figures beside those of others, or one: make bench FIGURE=lookups
+	$(CARGO) build --release -p peerchat-bench --bin figures
+	@ulimit -n "$$(ulimit -Hn)" && exec target/release/figures $(FIGURE) $(N)
 
 build: ## Build every library, program, example and test
 	$(CARGO) build --workspace --all-targets
