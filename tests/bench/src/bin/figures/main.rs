@@ -1,13 +1,17 @@
 //! The figures that users and operators feel, each beside what existing systems were measured to reach.
 //!
-//! `figures` measures all of them, `figures lookups` one; further words choose among its cases. Each figure is measured
-//! in a process of its own, printed as a table, and written into `target/bench/figures.json`. Progress is on stderr.
+//! `figures` measures all of them, `figures lookups` one; further words choose among its cases. `SECONDS` in the
+//! environment says how long nodes are watched at rest instead of an hour. Each figure is measured in a process of its
+//! own, printed as a table, and written into `target/bench/figures.json`. Progress is on stderr.
 #![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
 
 use std::process::{Command, ExitCode};
 
 use peerchat_bench::Failure;
 
+mod cold_call;
+mod first_message;
+mod idle;
 mod lookups;
 mod report;
 
@@ -17,7 +21,12 @@ use report::Figure;
 type Measure = fn(&[String]) -> Result<Figure, Failure>;
 
 /// Every figure, in the order in which they are measured.
-const FIGURES: [(&str, Measure); 1] = [("lookups", lookups::measure)];
+const FIGURES: [(&str, Measure); 4] = [
+    ("cold-call", cold_call::measure),
+    ("lookups", lookups::measure),
+    ("first-message", first_message::measure),
+    ("idle", idle::measure),
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
