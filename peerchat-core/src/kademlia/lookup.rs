@@ -326,9 +326,9 @@ impl Lookup {
 
     /// Makes a path forget the farthest candidate that nobody has asked.
     fn forget_farthest(&mut self, path: usize) {
-        let is_unasked =
-            |candidate: &Box<Candidate>| candidate.state == State::Unasked && candidate.is_on(path);
-        let Some(place) = self.candidates.iter().rposition(is_unasked) else { return };
+        let is_unasked = |candidate: &Candidate| candidate.state == State::Unasked && candidate.is_on(path);
+        let mut candidates = self.candidates.iter().map(Box::as_ref);
+        let Some(place) = candidates.rposition(is_unasked) else { return };
         if let Some(path) = self.paths.get_mut(path) {
             path.known -= 1;
         }
