@@ -85,7 +85,7 @@ impl<'a> Frame<'a> {
 }
 
 /// Writes an address; the zone of a link-local one stays behind.
-fn encode_address(address: SocketAddr) -> [u8; ADDRESS_LEN] {
+pub(super) fn encode_address(address: SocketAddr) -> [u8; ADDRESS_LEN] {
     let ip = match address.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
         IpAddr::V6(ip) => ip,
