@@ -146,7 +146,7 @@ impl Transport {
             self.stats.dropped_duplicate_request += 1;
             return;
         }
-        if link.open_count >= MAX_OPEN_REQUESTS_PER_LINK {
+        if usize::from(link.open_count) >= MAX_OPEN_REQUESTS_PER_LINK {
             self.stats.dropped_too_many_requests += 1;
             return;
         }
