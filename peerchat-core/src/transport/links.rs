@@ -1,6 +1,7 @@
 //! [`Links`]: every link, found by index, by peer and by the peer's index.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::link::Link;
@@ -81,6 +82,12 @@ impl Links {
     /// Returns the link that calls to `peer` should use.
     pub(super) fn current(&self, peer: &NodeKey) -> Option<&Link> {
         self.links.get(&self.peers.get(peer)?.current?)
+    }
+
+    /// Tells whether a link that calls use leads to this address.
+    pub(super) fn leads_to(&self, address: SocketAddr) -> bool {
+        let current = self.peers.values().filter_map(|peer| self.links.get(&peer.current?));
+        current.into_iter().any(|link| link.is_proven && link.address == address)
     }
 
     /// Returns the links whose peer calls them `remote`.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// A token bucket: `burst` at once, then one every `interval` (the GCRA form, ITU-T I.371).
 #[derive(Debug)]
-pub(super) struct RateLimit {
+pub(crate) struct RateLimit {
     interval: Duration,
     /// How far ahead of the clock the schedule may run.
     tolerance: Duration,
@@ -14,14 +14,14 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     /// Makes a full bucket that admits `burst` at once and `per_second` in the long run.
-    pub(super) const fn new(per_second: u32, burst: u32) -> Self {
+    pub(crate) const fn new(per_second: u32, burst: u32) -> Self {
         let interval = Duration::from_nanos(1_000_000_000 / per_second as u64);
         Self { interval, tolerance: interval.saturating_mul(burst.saturating_sub(1)), full_at: None }
     }
 
     /// Takes one token; `false` if there is none, which changes nothing.
     #[must_use]
-    pub(super) fn admits(&mut self, now: Instant) -> bool {
+    pub(crate) fn admits(&mut self, now: Instant) -> bool {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
         if full_at.saturating_duration_since(now) > self.tolerance {
             return false;
