@@ -47,7 +47,7 @@ pub struct Client {
 /// Closes the client when the last clone goes.
 #[derive(Debug)]
 struct Handle {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<Box<Command>>,
     events: Arc<EventQueue>,
     store: Store,
     last_command: AtomicU64,
@@ -63,7 +63,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         self.events.close();
         // Without room in the channel the driver notices that the channel is closed instead.
-        let _ = self.commands.try_send(Command::Close);
+        let _ = self.commands.try_send(Box::new(Command::Close));
     }
 }
 
@@ -261,7 +261,7 @@ impl Client {
                 }
             };
             // If the client has been closed meanwhile, nobody waits for the outcome.
-            let _ = commands.send(Command::Bootstrap { id, text, addresses, key }).await;
+            let _ = commands.send(Box::new(Command::Bootstrap { id, text, addresses, key })).await;
         });
         Ok(id)
     }
@@ -403,7 +403,7 @@ impl Client {
     pub fn close(&self) {
         self.handle.events.close();
         let commands = self.handle.commands.clone();
-        if let Err(mpsc::error::TrySendError::Full(close)) = commands.try_send(Command::Close)
+        if let Err(mpsc::error::TrySendError::Full(close)) = commands.try_send(Box::new(Command::Close))
             && let Ok(runtime) = runtime()
         {
             runtime.spawn(async move { commands.send(close).await });
@@ -423,7 +423,7 @@ impl Client {
 
     async fn command(&self, command: Command) -> Result<(), Error> {
         self.open_store()?;
-        self.handle.commands.send(command).await.map_err(|_| Error::Closed)
+        self.handle.commands.send(Box::new(command)).await.map_err(|_| Error::Closed)
     }
 
     /// Returns the store unless the client is closed.

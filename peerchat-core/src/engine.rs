@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
-use crate::codec;
 use crate::error::ErrorCode;
 use crate::event::{CommandId, Event, MessageId};
 use crate::identity::{Recipient, UserId, UserName};
@@ -31,7 +30,7 @@ mod saving;
 
 use address::OwnAddresses;
 use bootstrap::{Bootstrap, BootstrapStep, failure_detail};
-use saving::Saving;
+use saving::{Saving, digest};
 
 /// How often the routing table is saved when it has changed.
 pub const ROUTING_SAVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -120,7 +119,7 @@ pub struct Engine {
     requests: BTreeMap<RequestTag, ReplyToken>,
     last_request: u64,
     last_probe: u64,
-    /// Digest of the contacts that were saved last.
+    /// Digest of the contacts that were saved last, in whatever order.
     saved_routing: [u8; 32],
     next_routing_save: Option<Instant>,
     calls: VecDeque<EngineCall>,
@@ -613,15 +612,6 @@ impl Engine {
     fn reply(&mut self, to: ReplyToken, response: Response) {
         self.replies.push_back(EngineReply { to, response });
     }
-}
-
-/// Returns what tells one list of contacts from another in a fraction of the room.
-fn digest(contacts: &[Contact]) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    for contact in contacts {
-        hasher.update(&codec::encode(contact));
-    }
-    *hasher.finalize().as_bytes()
 }
 
 /// Which child made a call: call ids of the node are even, those of the user odd.

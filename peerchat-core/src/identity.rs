@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use curve25519_dalek::edwards::CompressedEdwardsY;
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use data_encoding::BASE32_NOPAD;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use serde::de::Error as _;
@@ -41,11 +41,16 @@ impl PublicKey {
     ///
     /// The bytes are no key, or one that must not be trusted.
     pub fn from_bytes(bytes: [u8; KEY_LEN]) -> Result<Self, KeyError> {
-        let point = CompressedEdwardsY(bytes).decompress().ok_or(KeyError::NotCanonical)?;
-        if point.compress().0 != bytes {
-            return Err(KeyError::NotCanonical);
-        }
-        if point.is_small_order() { Err(KeyError::Weak) } else { Ok(Self(bytes)) }
+        checked_point(bytes).map(|_| Self(bytes))
+    }
+
+    /// Checks the bytes of a key and returns its X25519 form: one decompression for both.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::from_bytes`].
+    pub fn x25519_of(bytes: [u8; KEY_LEN]) -> Result<[u8; KEY_LEN], KeyError> {
+        checked_point(bytes).map(|point| point.to_montgomery().to_bytes())
     }
 
     /// Returns the bytes of the key.
@@ -57,11 +62,8 @@ impl PublicKey {
     /// Returns the X25519 form of the key, which Noise uses. The sign of the point is lost in it.
     #[must_use]
     pub fn to_x25519(&self) -> [u8; KEY_LEN] {
-        match CompressedEdwardsY(self.0).decompress() {
-            Some(point) => point.to_montgomery().to_bytes(),
-            // Not reachable: the constructor decompressed the same bytes. Zero is refused by every handshake.
-            None => [0; KEY_LEN],
-        }
+        // The constructor checked the same bytes. Zero is refused by every handshake.
+        Self::x25519_of(self.0).unwrap_or_default()
     }
 
     /// Tells whether `signature` over `message` was made by the owner of this key.
@@ -74,7 +76,7 @@ impl PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+        f.write_str(&base32(&self.0))
     }
 }
 
@@ -104,6 +106,27 @@ impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::from_bytes(<[u8; KEY_LEN]>::deserialize(deserializer)?).map_err(D::Error::custom)
     }
+}
+
+/// Writes a key or a hash as people see it: base32 without padding, lower case.
+pub(crate) fn base32(bytes: &[u8]) -> String {
+    BASE32_NOPAD.encode(bytes).to_ascii_lowercase()
+}
+
+/// Returns the point of a key that is canonical and not weak.
+fn checked_point(bytes: [u8; KEY_LEN]) -> Result<EdwardsPoint, KeyError> {
+    let point = CompressedEdwardsY(bytes).decompress().ok_or(KeyError::NotCanonical)?;
+    if !is_reduced(&bytes) {
+        return Err(KeyError::NotCanonical);
+    }
+    // The points with x = 0, whose sign can be written in two ways, are of small order too.
+    if point.is_small_order() { Err(KeyError::Weak) } else { Ok(point) }
+}
+
+/// Tells whether y, little-endian and without the sign of x in its highest bit, is below p = 2^255 - 19.
+fn is_reduced(bytes: &[u8; KEY_LEN]) -> bool {
+    let [first, middle @ .., last] = bytes;
+    *first < 0xed || *last | 0x80 != 0xff || middle.iter().any(|byte| *byte != 0xff)
 }
 
 /// An Ed25519 key pair. The secret half is wiped from memory on drop and never printed.
@@ -174,13 +197,13 @@ impl UserId {
     /// Returns the first 40 bits in base32: eight characters that people can compare, as in `alice#7kq2m4xd`.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        BASE32_NOPAD.encode(&self.0[..5]).to_ascii_lowercase()
+        base32(&self.0[..5])
     }
 }
 
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+        f.write_str(&base32(&self.0))
     }
 }
 
@@ -214,7 +237,24 @@ mod tests {
         let mut long = [0xff; 32];
         long[0] = 0xee;
         long[31] = 0x7f;
-        assert!(PublicKey::from_bytes(long).is_err());
+        assert_eq!(PublicKey::from_bytes(long), Err(KeyError::NotCanonical));
+    }
+
+    /// y around p with either sign: what compressing the point again would not give back is refused.
+    #[test]
+    fn a_key_that_is_accepted_is_the_only_form_of_its_point() {
+        for first in 0..=0xff {
+            for last in [0x7f, 0xff] {
+                let mut bytes = [0xff; 32];
+                (bytes[0], bytes[31]) = (first, last);
+                let point = CompressedEdwardsY(bytes).decompress();
+                let is_canonical = point.is_some_and(|point| point.compress().0 == bytes);
+                assert!(is_canonical || PublicKey::from_bytes(bytes).is_err(), "{first:02x} {last:02x}");
+                if let Ok(key) = PublicKey::from_bytes(bytes) {
+                    assert_eq!(PublicKey::x25519_of(bytes), Ok(key.to_x25519()));
+                }
+            }
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod address;
 mod client;
 mod codec;
 pub mod config;
+mod deadlines;
 pub mod engine;
 pub mod error;
 pub mod event;

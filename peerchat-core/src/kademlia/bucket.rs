@@ -232,13 +232,22 @@ impl KBucket {
         &self.replacements
     }
 
+    /// Tells whether it holds `k` live contacts, so that a newcomer has to wait.
+    pub(super) fn is_full(&self, k: usize) -> bool {
+        self.contacts.len() >= k && self.contacts.iter().all(KnownContact::is_live)
+    }
+
+    /// Tells whether a node is among the contacts.
+    pub(super) fn contains(&self, id: NodeId) -> bool {
+        self.contacts.iter().any(|known| known.contact.id() == id)
+    }
+
     /// Counts the contacts and replacements in a subnet, apart from one.
     pub(super) fn count_in(&self, subnet: Subnet, except: NodeId) -> usize {
         self.contacts
             .iter()
             .chain(&self.replacements)
-            .filter(|known| known.contact.id() != except)
-            .filter(|known| Subnet::of(&known.contact.address()) == Some(subnet))
+            .filter(|known| subnet.contains(&known.contact.address()) && known.contact.id() != except)
             .count()
     }
 

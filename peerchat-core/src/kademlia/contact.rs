@@ -3,11 +3,10 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::id::NodeId;
-use crate::identity::{KeyError, PublicKey};
+use crate::identity::{KeyError, PublicKey, base32};
 
 /// A node's Ed25519 public key as somebody told it: not checked until a handshake with the node succeeds.
 ///
@@ -42,6 +41,15 @@ impl NodeKey {
     pub fn check(&self) -> Result<PublicKey, KeyError> {
         PublicKey::from_bytes(self.0)
     }
+
+    /// Checks the key and returns its X25519 form, for little more than the check alone costs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::check`].
+    pub fn to_x25519(&self) -> Result<[u8; 32], KeyError> {
+        PublicKey::x25519_of(self.0)
+    }
 }
 
 impl From<PublicKey> for NodeKey {
@@ -52,7 +60,7 @@ impl From<PublicKey> for NodeKey {
 
 impl fmt::Display for NodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+        f.write_str(&base32(&self.0))
     }
 }
 
@@ -143,6 +151,15 @@ impl Subnet {
             IpAddr::V4(ip) => Self::V4(ip.to_bits() >> 8),
             IpAddr::V6(ip) => Self::V6(ip.to_bits() >> 72),
         })
+    }
+
+    /// Tells whether an address lies in it. All of a subnet is public or none, so that need not be asked again.
+    pub(super) fn contains(self, address: &SocketAddr) -> bool {
+        match (self, address) {
+            (Self::V4(upper), SocketAddr::V4(address)) => address.ip().to_bits() >> 8 == upper,
+            (Self::V6(upper), SocketAddr::V6(address)) => address.ip().to_bits() >> 72 == upper,
+            _ => false,
+        }
     }
 }
 

@@ -86,7 +86,11 @@ pub struct Lookup {
     target: NodeId,
     config: LookupConfig,
     /// Nearest first.
-    candidates: Vec<Candidate>,
+    #[expect(
+        clippy::vec_box,
+        reason = "every answer inserts k near the front: that moves pointers, not 200 bytes each"
+    )]
+    candidates: Vec<Box<Candidate>>,
     paths: Vec<Path>,
     /// The path that is given the next first contact.
     next_start: usize,
@@ -251,6 +255,9 @@ impl Lookup {
 
     /// Tells whether a path has something to ask or to wait for.
     fn is_path_open(&self, path: usize) -> bool {
+        if self.lacking(path) == Some(0) {
+            return false;
+        }
         let mut answered = 0;
         for candidate in self.on_path(path) {
             match candidate.state {
@@ -275,14 +282,25 @@ impl Lookup {
         let LookupConfig { k, alpha, paths, .. } = self.config;
         let narrow = (alpha / paths + usize::from(path < alpha % paths)).max(1);
         let is_wide = self.paths.get(path).is_some_and(|path| path.fruitless >= alpha);
-        if is_wide { k.div_ceil(paths).max(narrow) } else { narrow }
+        let width = if is_wide { k.div_ceil(paths).max(narrow) } else { narrow };
+        self.lacking(path).map_or(width, |lacking| width.min(lacking))
+    }
+
+    /// Returns how many values a path may still provide; `None` for a FIND_NODE.
+    fn lacking(&self, path: usize) -> Option<usize> {
+        let part = self.part()?;
+        self.paths.get(path).map(|path| part.saturating_sub(path.values))
+    }
+
+    /// Returns how many values each path provides at most; `None` for a FIND_NODE.
+    fn part(&self) -> Option<usize> {
+        Some(self.config.wanted?.max(1).div_ceil(self.config.paths))
     }
 
     fn has_enough_values(&self) -> bool {
-        let Some(wanted) = self.config.wanted.map(|wanted| wanted.max(1)) else { return false };
-        let part = wanted.div_ceil(self.config.paths);
+        let (Some(wanted), Some(part)) = (self.config.wanted, self.part()) else { return false };
         let found: usize = self.paths.iter().map(|path| path.values.min(part)).sum();
-        self.own_values + found >= wanted
+        self.own_values + found >= wanted.max(1)
     }
 
     fn add_to(&mut self, path: usize, contact: Contact, hops: u32) {
@@ -295,7 +313,7 @@ impl Lookup {
                 is_new
             }
             None => {
-                self.candidates.insert(place, Candidate::new(distance, path, contact, hops));
+                self.candidates.insert(place, Box::new(Candidate::new(distance, path, contact, hops)));
                 true
             }
         };
@@ -309,7 +327,8 @@ impl Lookup {
     /// Makes a path forget the farthest candidate that nobody has asked.
     fn forget_farthest(&mut self, path: usize) {
         let is_unasked = |candidate: &Candidate| candidate.state == State::Unasked && candidate.is_on(path);
-        let Some(place) = self.candidates.iter().rposition(is_unasked) else { return };
+        let mut candidates = self.candidates.iter().map(Box::as_ref);
+        let Some(place) = candidates.rposition(is_unasked) else { return };
         if let Some(path) = self.paths.get_mut(path) {
             path.known -= 1;
         }
@@ -324,12 +343,12 @@ impl Lookup {
     }
 
     fn on_path(&self, path: usize) -> impl Iterator<Item = &Candidate> {
-        self.candidates.iter().filter(move |candidate| candidate.is_on(path))
+        self.candidates.iter().map(Box::as_ref).filter(move |candidate| candidate.is_on(path))
     }
 
     fn find(&mut self, id: NodeId) -> Option<&mut Candidate> {
         let distance = self.target.distance(&id);
         let place = self.candidates.binary_search_by_key(&distance, |candidate| candidate.distance).ok()?;
-        self.candidates.get_mut(place)
+        self.candidates.get_mut(place).map(Box::as_mut)
     }
 }

@@ -106,7 +106,7 @@ pub enum NodeEvent {
         /// What it found.
         outcome: LookupOutcome,
     },
-    /// A publication has ended: every node it was sent to has answered or failed.
+    /// A publication has ended: most of the nodes it was sent to keep the record, or all have answered or failed.
     PublishDone {
         /// As the command returned it.
         id: PublishId,
@@ -129,7 +129,7 @@ pub struct PublishOutcome {
     pub accepted: usize,
     /// Why the others do not, with the record they keep if it is another owner's.
     pub refused: Vec<(StoreRefusal, Option<Record>)>,
-    /// How many did not answer.
+    /// How many did not answer, or not yet.
     pub unanswered: usize,
 }
 

@@ -69,8 +69,9 @@ impl Kept {
 pub struct RecordStore {
     own: NodeId,
     limit: usize,
-    /// By distance from `own`, which names a key as well as the key itself does.
-    kept: BTreeMap<Distance, Kept>,
+    /// By distance from `own`, which names a key as well as the key itself does. Boxed: a leaf of the tree keeps room for
+    /// eleven.
+    kept: BTreeMap<Distance, Box<Kept>>,
     /// When to replicate what.
     schedule: BTreeSet<(Instant, Distance)>,
 }
@@ -155,8 +156,8 @@ impl RecordStore {
 
     /// Drops what has expired and holds no name, and returns the keys.
     pub fn expire(&mut self, time: WallTime) -> Vec<RecordKey> {
-        let is_gone = |kept: &&Kept| !kept.is_needed(time);
-        let gone: Vec<_> = self.kept.values().filter(is_gone).map(|kept| kept.record.header().key).collect();
+        let gone = self.kept.values().filter(|kept| !kept.is_needed(time));
+        let gone: Vec<_> = gone.map(|kept| kept.record.header().key).collect();
         for key in &gone {
             self.remove(self.own.distance(&key.place()));
         }
@@ -213,7 +214,7 @@ impl RecordStore {
             }
         }
         self.schedule.insert((kept.replicate_at, place));
-        self.kept.insert(place, kept);
+        self.kept.insert(place, Box::new(kept));
         Put::Kept { dropped }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::bucket::{Heard, KBucket, KnownContact};
 use super::contact::{Contact, Subnet};
-use super::id::NodeId;
+use super::id::{Distance, NodeId};
 
 /// How many contacts of one subnet (IPv4 /24, IPv6 /56) a bucket and its replacement cache hold.
 /// Loopback and private addresses are exempt.
@@ -118,17 +118,18 @@ impl RoutingTable {
         admits: impl Fn(&KnownContact) -> bool,
     ) -> Vec<Contact> {
         let mut closest: Vec<Contact> = Vec::with_capacity(count.min(4 * self.k));
+        let mut of_bucket: Vec<(Distance, &Contact)> = Vec::with_capacity(self.k);
         for bucket in self.towards(target) {
-            let start = closest.len();
-            if start >= count {
+            let missing = count - closest.len();
+            if missing == 0 {
                 break;
             }
-            closest.extend(bucket.contacts().iter().filter(|known| admits(known)).map(KnownContact::contact));
-            if let Some(added) = closest.get_mut(start..) {
-                added.sort_unstable_by_key(|contact| contact.id().distance(target));
-            }
+            let admitted = bucket.contacts().iter().filter(|known| admits(known)).map(KnownContact::contact);
+            of_bucket.clear();
+            of_bucket.extend(admitted.map(|contact| (contact.id().distance(target), contact)));
+            of_bucket.sort_unstable_by_key(|(distance, _)| *distance);
+            closest.extend(of_bucket.iter().take(missing).map(|(_, contact)| **contact));
         }
-        closest.truncate(count);
         closest
     }
 
@@ -210,14 +211,19 @@ impl RoutingTable {
 
     fn is_crowded(&self, contact: &Contact, index: usize) -> bool {
         let Some(subnet) = Subnet::of(&contact.address()) else { return false };
-        let in_bucket = self.buckets.get(&index).map_or(0, |bucket| bucket.count_in(subnet, contact.id()));
-        in_bucket >= MAX_PER_SUBNET_AND_BUCKET || self.is_subnet_full(contact)
+        let Some(bucket) = self.buckets.get(&index) else { return self.is_subnet_full(contact) };
+        if bucket.count_in(subnet, contact.id()) >= MAX_PER_SUBNET_AND_BUCKET {
+            return true;
+        }
+        // Who would only wait in the replacement cache is not in the table yet: this is asked when they are promoted.
+        let would_enter = !bucket.is_full(self.k) || bucket.contains(contact.id());
+        would_enter && self.is_subnet_full(contact)
     }
 
     fn is_subnet_full(&self, contact: &Contact) -> bool {
         let Some(subnet) = Subnet::of(&contact.address()) else { return false };
-        let others = self.iter().map(KnownContact::contact).filter(|other| other.id() != contact.id());
-        others.filter(|other| Subnet::of(&other.address()) == Some(subnet)).count() >= MAX_PER_SUBNET
+        let same = self.iter().map(KnownContact::contact).filter(|other| subnet.contains(&other.address()));
+        same.filter(|other| other.id() != contact.id()).count() >= MAX_PER_SUBNET
     }
 
     /// An hour, and up to a quarter more that differs between nodes and buckets, so that refreshes are spread.

@@ -45,7 +45,8 @@ pub(crate) struct DriverParts {
     pub(crate) socket: Socket,
     pub(crate) store: Store,
     pub(crate) events: Arc<EventQueue>,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    /// Boxed: a channel has room for 32 of them from the start, in every node of a process.
+    pub(crate) commands: mpsc::Receiver<Box<Command>>,
 }
 
 /// What another thread has done for the driver.
@@ -59,8 +60,8 @@ enum Done {
 #[derive(Debug)]
 pub(crate) struct Driver {
     parts: DriverParts,
-    done: mpsc::UnboundedReceiver<Done>,
-    done_sender: mpsc::UnboundedSender<Done>,
+    done: mpsc::UnboundedReceiver<Box<Done>>,
+    done_sender: mpsc::UnboundedSender<Box<Done>>,
     sends: BTreeMap<MessageId, SendDone>,
     lookups: BTreeMap<CommandId, oneshot::Sender<Result<FoundUser, LookupError>>>,
     unsent: VecDeque<Transmit>,
@@ -128,8 +129,8 @@ impl Driver {
             sleep.as_mut().reset(deadline.min(now.instant + LONGEST_SLEEP).into());
             // In any order: whatever is always ready must not keep the rest waiting.
             let stop = tokio::select! {
-                Some(done) = self.done.recv() => self.handle_done(done),
-                command = self.parts.commands.recv() => self.handle_command(command.unwrap_or(Command::Close)),
+                Some(done) = self.done.recv() => self.handle_done(*done),
+                command = self.parts.commands.recv() => self.handle_command(command.map_or(Command::Close, |command| *command)),
                 () = self.parts.events.taken() => self.handle_taken(),
                 _ = self.parts.socket.writable(), if !self.unsent.is_empty() => None,
                 _ = self.parts.socket.readable() => self.receive(),
@@ -265,7 +266,7 @@ impl Driver {
         let done = self.done_sender.clone();
         tokio::task::spawn_blocking(move || {
             // If the driver is gone, nobody waits for this.
-            let _ = done.send(Done::Refilled(read_messages(&store, events.latest(), from, node)));
+            let _ = done.send(Box::new(Done::Refilled(read_messages(&store, events.latest(), from, node))));
         });
     }
 
@@ -286,7 +287,7 @@ impl Driver {
             let done = self.done_sender.clone();
             self.parts.store.write(batch, move |id, result| {
                 // If the driver is gone, nobody waits for this.
-                let _ = done.send(Done::Written(id, result));
+                let _ = done.send(Box::new(Done::Written(id, result)));
             });
         }
         self.refill();
@@ -407,7 +408,7 @@ impl Driver {
                 () = &mut deadline => return,
                 done = self.done.recv() => match done {
                     Some(done) => {
-                        if self.handle_done(done).is_some() {
+                        if self.handle_done(*done).is_some() {
                             return;
                         }
                     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use snow::HandshakeState;
 
 use super::call::ReplyToken;
+use super::packet::InitMac;
 use crate::idle;
 use crate::kademlia::NodeKey;
 
@@ -29,26 +30,23 @@ pub const OPEN_REQUEST_LIFETIME: Duration = Duration::from_secs(10);
 /// without it, and their initiators repeat the request over the link.
 pub const MAX_HELD_HANDSHAKES: usize = 128;
 
-/// Identifies a HANDSHAKE_INIT: the first half of its BLAKE3 hash.
-pub(super) type InitHash = [u8; 16];
-
 /// Answers to the first handshake packets of late.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     /// `None` while the engine works on the early request.
-    by_init: BTreeMap<InitHash, Option<Vec<u8>>>,
+    by_init: BTreeMap<InitMac, Option<Vec<u8>>>,
     /// When each entry goes, soonest first.
-    until: VecDeque<(Instant, InitHash)>,
+    until: VecDeque<(Instant, InitMac)>,
 }
 
 impl Answers {
     /// Returns what is known of a first packet.
-    pub(super) fn get(&self, init: &InitHash) -> Option<&Option<Vec<u8>>> {
+    pub(super) fn get(&self, init: &InitMac) -> Option<&Option<Vec<u8>>> {
         self.by_init.get(init)
     }
 
     /// Remembers that a first packet has come.
-    pub(super) fn open(&mut self, init: InitHash, now: Instant) {
+    pub(super) fn open(&mut self, init: InitMac, now: Instant) {
         if self.until.len() >= MAX_CACHED_ANSWERS
             && let Some((_, oldest)) = self.until.pop_front()
         {
@@ -59,7 +57,7 @@ impl Answers {
     }
 
     /// Remembers the answer to a first packet, unless the packet is forgotten already.
-    pub(super) fn close(&mut self, init: &InitHash, answer: Vec<u8>) {
+    pub(super) fn close(&mut self, init: &InitMac, answer: Vec<u8>) {
         if let Some(slot) = self.by_init.get_mut(init) {
             *slot = Some(answer);
         }
@@ -97,7 +95,7 @@ pub(super) enum Origin {
 #[derive(Debug)]
 pub(super) struct HeldHandshake {
     pub(super) noise: HandshakeState,
-    pub(super) init: InitHash,
+    pub(super) init: InitMac,
     pub(super) init_len: usize,
     pub(super) peer: NodeKey,
     /// The peer's link index.

@@ -88,7 +88,8 @@ impl Transport {
 
     /// Tells a peer that its link is not known here.
     fn send_reset(&mut self, to: SocketAddr, index: u32, counter: u64, now: Instant) {
-        if self.limits.resets_sent.admits(now) {
+        self.arm_sweep(now);
+        if self.limits.admits_sent_reset(to, now) {
             self.stats.resets_sent += 1;
             self.transmit(to, reset(index, counter));
         }
@@ -97,7 +98,8 @@ impl Transport {
     /// Moves the calls of a link that the peer seems to have lost to a handshake. The link stays: a RESET is not
     /// authentic.
     pub(super) fn on_reset(&mut self, from: SocketAddr, index: u32, counter: u64, now: Instant) {
-        if !self.limits.resets_heeded.admits(now) {
+        self.arm_sweep(now);
+        if !self.limits.admits_heeded_reset(from, now) {
             self.stats.dropped_rate_limited += 1;
             return;
         }

@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use snow::HandshakeState;
 
+use super::cookie::Cookie;
 use super::frame::Frame;
 use super::handshake::{Ephemeral, read_response};
 use super::link::{Link, LinkParts};
+use super::packet::{InitMac, has_mac, set_cookie};
 use super::timers::Timer;
 use super::{CallError, INITIAL_RTO, MAX_DATAGRAM_LEN, MAX_EARLY_REQUEST_LEN, MAX_TRANSMISSIONS, Transport};
 use crate::idle;
@@ -16,20 +18,34 @@ use crate::kademlia::NodeKey;
 /// Handshakes that may be pending at once; calls that would need another fail with [`CallError::Busy`].
 pub const MAX_HANDSHAKES: usize = 1024;
 
+/// COOKIEs that one handshake heeds: the first, and others if a secret changes meanwhile.
+const MAX_COOKIES_PER_DIAL: u8 = 3;
+
 /// A handshake without an answer yet.
 #[derive(Debug)]
 pub(super) struct Dial {
     pub(super) peer: NodeKey,
     address: SocketAddr,
     noise: HandshakeState,
-    /// HANDSHAKE_INIT: every transmission is the same.
+    /// HANDSHAKE_INIT: every transmission is the same but for the cookie.
     init: Vec<u8>,
+    /// When it was first sent, or first sent with its cookie.
     started_at: Instant,
     transmissions: u8,
+    cookies_heeded: u8,
     /// The call that rides in it.
     early: Option<u32>,
     /// Calls that wait for it.
     waiting: Vec<u32>,
+}
+
+impl Dial {
+    /// Puts a cookie into the first packet; `false` if it is there already, or there were too many.
+    fn take_cookie(&mut self, cookie: &Cookie) -> bool {
+        let is_news = self.cookies_heeded < MAX_COOKIES_PER_DIAL && set_cookie(&mut self.init, cookie);
+        self.cookies_heeded += u8::from(is_news);
+        is_news
+    }
 }
 
 impl Transport {
@@ -65,19 +81,22 @@ impl Transport {
         if self.dials.len() >= MAX_HANDSHAKES {
             return Err(CallError::Busy);
         }
-        let remote = peer.check().map_err(|_| CallError::BadKey)?;
         let index = self.draw_index();
         let early_call = early.and_then(|id| Some((id, self.calls.get_mut(&id)?)));
         let frame = early_call.map(|(id, call)| {
             call.mark_sent(now);
             Frame::Request { id, kind: call.call.kind, body: &call.call.body }
         });
-        let (noise, init) =
-            self.local.initiate(&self.ephemeral, &remote, index, frame).map_err(|_| CallError::BadKey)?;
+        let (noise, mut init) =
+            self.local.initiate(&self.ephemeral, &peer, index, frame).map_err(|_| CallError::BadKey)?;
+        if let Some(cookie) = self.known_cookies.get(&peer, address, now) {
+            set_cookie(&mut init, &cookie);
+        }
         self.ephemeral = Ephemeral::draw(&mut self.rng);
         self.stats.handshakes_started += 1;
-        let (started_at, waiting) = (now, Vec::new());
-        let dial = Dial { peer, address, noise, init, started_at, transmissions: 0, early, waiting };
+        let (started_at, transmissions, cookies_heeded, waiting) = (now, 0, 0, Vec::new());
+        let dial =
+            Dial { peer, address, noise, init, started_at, transmissions, cookies_heeded, early, waiting };
         self.dials.insert(index, Box::new(dial));
         self.dial_targets.insert((peer, address), index);
         self.on_dial_timeout(index, now);
@@ -96,12 +115,34 @@ impl Transport {
             self.give_up_dial(index);
             return;
         }
-        let wait = INITIAL_RTO * (1 << dial.transmissions);
         self.stats.retransmissions += u64::from(dial.transmissions > 0);
         dial.transmissions += 1;
+        self.send_init(index, now);
+    }
+
+    /// Sends the first packet of a handshake, and waits the longer the more often it was sent.
+    fn send_init(&mut self, index: u32, now: Instant) {
+        let Some(dial) = self.dials.get(&index) else { return };
+        let wait = INITIAL_RTO * (1 << dial.transmissions.saturating_sub(1));
         let (address, init) = (dial.address, dial.init.clone());
         self.timers.set(Timer::Handshake(index), now + wait);
         self.transmit(address, init);
+    }
+
+    /// Repeats the first packet of the handshake that a COOKIE answers, with the cookie in it.
+    pub(super) fn on_cookie(&mut self, from: SocketAddr, mac: &InitMac, cookie: &Cookie, now: Instant) {
+        let is_asked = |dial: &Dial| dial.address == from && has_mac(&dial.init, mac);
+        let asked = self.dials.iter_mut().find(|(_, dial)| is_asked(dial));
+        let heeding = asked.and_then(|(index, dial)| dial.take_cookie(cookie).then_some((*index, dial)));
+        let Some((index, dial)) = heeding else {
+            self.stats.dropped_unasked += 1;
+            return;
+        };
+        dial.started_at = now;
+        self.stats.cookies_heeded += 1;
+        self.known_cookies.insert(dial.peer, from, *cookie, now);
+        self.arm_sweep(now);
+        self.send_init(index, now);
     }
 
     /// Completes the handshake that a HANDSHAKE_RESPONSE answers.

@@ -5,7 +5,6 @@
 
 use std::fmt;
 
-use curve25519_dalek::montgomery::MontgomeryPoint;
 use rand::Rng as _;
 use rand_chacha::ChaCha20Rng;
 use snow::params::{CipherChoice, DHChoice, HashChoice, NoiseParams};
@@ -15,13 +14,14 @@ use snow::{Builder, HandshakeState};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
+use super::aead::ChaChaPoly;
 use super::link::LinkKeys;
 use super::packet::{
-    HANDSHAKE_INIT, HANDSHAKE_RESPONSE, INIT_HEADER_LEN, KEY_LEN, NOISE_INIT_LEN, NOISE_RESPONSE_LEN,
-    PROTOCOL_VERSION, RESPONSE_HEADER_LEN,
+    self, HANDSHAKE_INIT, HANDSHAKE_RESPONSE, INIT_HEADER_LEN, InitMac, KEY_LEN, NOISE_INIT_LEN,
+    NOISE_RESPONSE_LEN, PROTOCOL_VERSION, RESPONSE_HEADER_LEN,
 };
-use super::{MAX_DATAGRAM_LEN, frame::Frame};
-use crate::identity::{PublicKey, SecretKey};
+use super::{MAX_DATAGRAM_LEN, frame::Frame, x25519};
+use crate::identity::SecretKey;
 use crate::kademlia::NodeKey;
 
 /// What this version of the protocol can do beyond the first one: nothing.
@@ -29,6 +29,9 @@ const FEATURES: u32 = 0;
 
 /// Opens the prologue; version and hash of the network name follow.
 const PROLOGUE_LABEL: &[u8] = b"peerchat datagrams";
+
+/// Names the use of the keys that authenticate a HANDSHAKE_INIT before any curve is computed.
+const MAC_CONTEXT: &str = "peerchat datagrams HANDSHAKE_INIT mac";
 
 /// Length of the payload of the first message before its frame: key, link index, features, frame length.
 pub(super) const INIT_PAYLOAD_LEN: usize = KEY_LEN + 4 + 4 + 2;
@@ -40,8 +43,11 @@ pub(super) const RESPONSE_PAYLOAD_LEN: usize = 4 + 4;
 pub(super) struct Local {
     params: NoiseParams,
     prologue: Vec<u8>,
+    network: blake3::Hash,
     pair: KeyPair,
     key: NodeKey,
+    /// What each HANDSHAKE_INIT to this node is authenticated with.
+    mac_key: [u8; KEY_LEN],
 }
 
 impl Local {
@@ -52,7 +58,8 @@ impl Local {
         let prologue = [PROLOGUE_LABEL, &[PROTOCOL_VERSION], network.as_bytes()].concat();
         let public = node.public();
         let pair = KeyPair { secret: node.to_x25519(), public: public.to_x25519() };
-        Self { params, prologue, pair, key: public.into() }
+        let key = public.into();
+        Self { params, prologue, network: *network, pair, key, mac_key: mac_key(network, &key) }
     }
 
     /// Returns this node's key.
@@ -60,16 +67,22 @@ impl Local {
         self.key
     }
 
-    /// Starts a handshake with `remote`: returns its state and the HANDSHAKE_INIT.
+    /// Tells whether the Noise message of a HANDSHAKE_INIT was made by somebody who knows this node's key and network.
+    #[must_use]
+    pub(super) fn is_for_us(&self, mac: &InitMac, message: &[u8]) -> bool {
+        bool::from(init_mac(&self.mac_key, message).ct_eq(mac))
+    }
+
+    /// Starts a handshake with `remote`: returns its state and the HANDSHAKE_INIT, without a cookie.
     pub(super) fn initiate(
         &self,
         ephemeral: &Ephemeral,
-        remote: &PublicKey,
+        remote: &NodeKey,
         index: u32,
         early: Option<Frame<'_>>,
     ) -> Result<(HandshakeState, Vec<u8>), snow::Error> {
-        let remote = remote.to_x25519();
-        let mut noise = self.builder(ephemeral)?.remote_public_key(&remote)?.build_initiator()?;
+        let point = remote.to_x25519().map_err(|_| snow::Error::Dh)?;
+        let mut noise = self.builder(ephemeral)?.remote_public_key(&point)?.build_initiator()?;
         let mut payload = Vec::with_capacity(MAX_DATAGRAM_LEN);
         payload.extend(self.key.as_bytes());
         payload.extend(index.to_be_bytes());
@@ -80,8 +93,10 @@ impl Local {
             frame.encode(&mut payload);
             payload.resize(MAX_DATAGRAM_LEN - INIT_HEADER_LEN - NOISE_INIT_LEN, 0);
         }
-        let head = [HANDSHAKE_INIT, PROTOCOL_VERSION];
-        let init = write(&mut noise, &head, NOISE_INIT_LEN, &payload)?;
+        let mut init = write(&mut noise, &packet::INIT_HEADER, NOISE_INIT_LEN, &payload)?;
+        let message = init.get(INIT_HEADER_LEN..).unwrap_or_default();
+        let mac = init_mac(&mac_key(&self.network, remote), message);
+        packet::set_mac(&mut init, &mac);
         Ok((noise, init))
     }
 
@@ -97,8 +112,8 @@ impl Local {
         let mut noise = self.builder(ephemeral)?.build_responder()?;
         let len = noise.read_message(message, payload)?;
         let payload = payload.get(..len).and_then(InitPayload::decode).ok_or(InitError::Malformed)?;
-        let key = payload.key.check().map_err(|_| InitError::BadKey)?;
-        if noise.get_remote_static() != Some(&key.to_x25519()) || payload.key == self.key {
+        let key = payload.key.to_x25519().map_err(|_| InitError::BadKey)?;
+        if noise.get_remote_static() != Some(&key) || payload.key == self.key {
             return Err(InitError::BadKey);
         }
         Ok((noise, payload))
@@ -194,6 +209,20 @@ pub(super) fn read_response<'a>(
     Some((u32::from_be_bytes(index), Frame::decode(frame), split(noise)))
 }
 
+/// Returns the key of the MAC in each HANDSHAKE_INIT to `responder`. Whoever knows the node's key knows it.
+fn mac_key(network: &blake3::Hash, responder: &NodeKey) -> [u8; KEY_LEN] {
+    let mut hasher = blake3::Hasher::new_derive_key(MAC_CONTEXT);
+    hasher.update(responder.as_bytes()).update(network.as_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// Returns the MAC of a HANDSHAKE_INIT: over everything in it but the MAC and the cookie.
+fn init_mac(key: &[u8; KEY_LEN], message: &[u8]) -> InitMac {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    hasher.update(&[HANDSHAKE_INIT, PROTOCOL_VERSION]).update(message);
+    hasher.finalize().as_bytes().first_chunk().copied().unwrap_or_default()
+}
+
 /// Appends the next Noise message to `head`.
 fn write(
     noise: &mut HandshakeState,
@@ -247,7 +276,7 @@ struct KeyPair {
 
 impl KeyPair {
     fn new(secret: Zeroizing<[u8; KEY_LEN]>) -> Self {
-        let public = MontgomeryPoint::mul_base_clamped(*secret).to_bytes();
+        let public = x25519::public_key(&secret);
         Self { secret, public }
     }
 }
@@ -278,7 +307,10 @@ impl CryptoResolver for Resolver {
     }
 
     fn resolve_cipher(&self, choice: &CipherChoice) -> Option<Box<dyn Cipher>> {
-        DefaultResolver.resolve_cipher(choice)
+        match choice {
+            CipherChoice::ChaChaPoly => Some(Box::new(ChaChaPoly::default())),
+            _ => None,
+        }
     }
 }
 
@@ -293,7 +325,7 @@ impl Random for OneSecret {
     }
 }
 
-/// X25519 (RFC 7748) with a table for the base point. Results of all zeros are refused.
+/// X25519 as `snow` wants it. Results of all zeros are refused.
 struct X25519 {
     /// The static pair, whose public half need not be computed again.
     own: KeyPair,
@@ -341,10 +373,7 @@ impl Dh for X25519 {
     fn dh(&self, pubkey: &[u8], out: &mut [u8]) -> Result<(), snow::Error> {
         let pair = self.pair.as_ref().ok_or(snow::Error::Dh)?;
         let point = pubkey.first_chunk::<KEY_LEN>().ok_or(snow::Error::Dh)?;
-        let shared = Zeroizing::new(MontgomeryPoint(*point).mul_clamped(*pair.secret).to_bytes());
-        if bool::from(shared.ct_eq(&[0; KEY_LEN])) {
-            return Err(snow::Error::Dh);
-        }
+        let shared = x25519::shared_secret(&pair.secret, point).ok_or(snow::Error::Dh)?;
         out.get_mut(..KEY_LEN).ok_or(snow::Error::Dh)?.copy_from_slice(shared.as_slice());
         Ok(())
     }

@@ -4,10 +4,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use chacha20poly1305::aead::AeadInPlace as _;
-use chacha20poly1305::{ChaCha20Poly1305, KeyInit as _};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use super::aead::{self, nonce};
 use super::frame::Frame;
 use super::packet::{DATA_HEADER_LEN, Data, KEY_LEN, TAG_LEN, data_header};
 use super::replay::ReplayWindow;
@@ -133,8 +132,7 @@ impl Link {
             frame.encode(&mut packet);
         }
         let (header, plaintext) = packet.split_at_mut_checked(DATA_HEADER_LEN)?;
-        let cipher = ChaCha20Poly1305::new(&self.keys.send.into());
-        let tag = cipher.encrypt_in_place_detached(&nonce(self.sent_count).into(), header, plaintext).ok()?;
+        let tag = aead::seal(&self.keys.send, nonce(self.sent_count), header, plaintext)?;
         packet.extend(tag);
         self.sent_count += 1;
         Some(packet)
@@ -149,13 +147,9 @@ impl Link {
         if !self.seen.is_new(data.counter) {
             return Err(OpenError::Replayed);
         }
-        let (sealed, tag) = data.sealed.split_last_chunk::<TAG_LEN>().ok_or(OpenError::Forged)?;
-        let plaintext = buffer.get_mut(..sealed.len()).ok_or(OpenError::Forged)?;
-        plaintext.copy_from_slice(sealed);
-        ChaCha20Poly1305::new(&self.keys.receive.into())
-            .decrypt_in_place_detached(&nonce(data.counter).into(), data.header, plaintext, &(*tag).into())
-            .map_err(|_| OpenError::Forged)?;
-        Ok(plaintext)
+        let sealed = buffer.get_mut(..data.sealed.len()).ok_or(OpenError::Forged)?;
+        sealed.copy_from_slice(data.sealed);
+        aead::open(&self.keys.receive, nonce(data.counter), data.header, sealed).ok_or(OpenError::Forged)
     }
 
     /// Takes note of an authentic packet of `len` bytes from `from`.
@@ -238,13 +232,4 @@ impl Link {
     pub(super) const fn has_sent(&self, counter: u64) -> bool {
         counter < self.sent_count && self.sent_count - counter <= RESET_SPAN
     }
-}
-
-/// Returns the Noise form of a packet number: four zero bytes, then the number, little-endian.
-fn nonce(counter: u64) -> [u8; 12] {
-    let mut nonce = [0; 12];
-    if let Some(number) = nonce.last_chunk_mut() {
-        *number = counter.to_le_bytes();
-    }
-    nonce
 }

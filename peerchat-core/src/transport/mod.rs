@@ -8,13 +8,14 @@
 //! ```text
 //! KEY_REQUEST         0x01 | version 1 | network tag 8 | nonce 16 | zeros 24                                       (50)
 //! KEY_REPLY           0x02 | version 1 | nonce 16 | Ed25519 key 32                                                (50)
-//! HANDSHAKE_INIT      0x03 | version 1 | Noise message 1: e 32 | s 48 | payload, tag 16             (140, or 1200 if it
-//!                     carries a frame)
+//! HANDSHAKE_INIT      0x03 | version 1 | MAC 16 | cookie 16 | Noise message 1: e 32 | s 48 | payload, tag 16
+//!                     (172, or 1200 if it carries a frame)
 //!   payload           Ed25519 key 32 | link index 4 | features 4 | frame length 2 | frame | zeros
 //! HANDSHAKE_RESPONSE  0x04 | receiver index 4 | Noise message 2: e 32 | payload, tag 16                   (61 and more)
 //!   payload           link index 4 | features 4 | frame or nothing
 //! DATA                0x05 | receiver index 4 | counter 8 | ciphertext, tag 16                              (29 and more)
 //! RESET               0x06 | receiver index of the DATA it answers 4 | its counter 8                               (13)
+//! COOKIE              0x07 | MAC of the HANDSHAKE_INIT it answers 16 | cookie 16                                   (33)
 //! ```
 //!
 //! - The version is [`PROTOCOL_VERSION`]; others are dropped. The network tag is the first 8 bytes of
@@ -22,6 +23,9 @@
 //! - The handshake is `Noise_IK_25519_ChaChaPoly_BLAKE2s` with the prologue `peerchat datagrams` | version 1 |
 //!   BLAKE3(network name) 32. Static keys are the X25519 forms of the nodes' Ed25519 keys; the sign is lost in that form,
 //!   so the initiator sends its Ed25519 key along and the responder checks that it converts to the static key in use.
+//! - The MAC is the first half of keyed BLAKE3 over type, version and Noise message, under a key that follows from the
+//!   responder's key and the network: who does not know the node is dropped before any curve is computed. The cookie is
+//!   zeros until a COOKIE has given one; then the same packet is sent again with it.
 //! - Each side chooses a random link index and tells it encrypted; DATA carries that of its receiver. Feature bits are
 //!   sent as zero and ignored.
 //! - DATA is ChaCha20-Poly1305 under the key of its direction with the nonce of Noise (4 zero bytes, counter
@@ -48,8 +52,11 @@
 //!   then repeats the request over the link.
 //! - Nothing sent to an address that is not proven is longer than what came from it. After a change of address the peer
 //!   must echo a CHALLENGE before the link moves.
-//! - Packets are sent [`MAX_TRANSMISSIONS`] times with doubling waits. A repeated HANDSHAKE_INIT is byte-identical and
-//!   gets the same response again.
+//! - Under load a HANDSHAKE_INIT without a valid cookie is answered with COOKIE, and nothing is kept of it; see
+//!   [`CALM_INITS_PER_SECOND`]. A cookie is bound to address and port, and made of a secret that changes every
+//!   [`COOKIE_LIFETIME`]; it is taken for up to twice as long.
+//! - Packets are sent [`MAX_TRANSMISSIONS`] times with doubling waits. A repeated HANDSHAKE_INIT is byte-identical but for
+//!   the cookie, and gets the same response again.
 //! - The responder sends nothing over a new link until a packet has arrived over it. The link before stays open for
 //!   receiving.
 //! - A response that does not fit a datagram is replaced by one of kind [`BY_STREAM`] and no body: the asker asks again
@@ -69,18 +76,22 @@ use std::time::{Duration, Instant};
 use rand::Rng as _;
 use rand_chacha::ChaCha20Rng;
 
+use crate::deadlines::Deadlines;
 use crate::identity::SecretKey;
 use crate::idle;
 use crate::kademlia::NodeKey;
 use crate::time::Now;
 
+mod aead;
 mod answers;
 mod call;
 mod calls;
+mod cookie;
 mod data;
 mod dial;
 mod frame;
 mod handshake;
+mod limits;
 mod link;
 mod links;
 mod packet;
@@ -93,33 +104,44 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod x25519;
 
 use answers::{Answers, OpenRequests};
 use calls::PendingCall;
+use cookie::{Cookies, KnownCookies};
 use dial::Dial;
 use frame::{REQUEST_HEADER_LEN, RESPONSE_HEADER_LEN};
 use handshake::{Ephemeral, INIT_PAYLOAD_LEN, Local, RESPONSE_PAYLOAD_LEN};
+use limits::Limits;
 use links::Links;
 use packet::{
     DATA_HEADER_LEN, INIT_HEADER_LEN, NETWORK_TAG_LEN, NOISE_INIT_LEN, NOISE_RESPONSE_LEN, Packet,
     PacketError, TAG_LEN,
 };
 use probe::PendingProbe;
-use timers::{Timer, Timers};
+use timers::Timer;
 
 pub use answers::{
     CACHED_ANSWER_LIFETIME, MAX_CACHED_ANSWERS, MAX_HELD_HANDSHAKES, MAX_OPEN_REQUESTS,
     MAX_OPEN_REQUESTS_PER_LINK, OPEN_REQUEST_LIFETIME,
 };
 pub use call::{Call, CallError, CallId, ProbeId, ReplyToken, Transmit, TransportEvent};
+pub use cookie::{COOKIE_LIFETIME, MAX_KNOWN_COOKIES};
 pub use dial::MAX_HANDSHAKES;
 pub use frame::MAX_KIND;
 #[cfg(feature = "runtime")]
 pub(crate) use frame::{ADDRESS_LEN, decode_address, encode_address};
+pub use limits::{
+    CALM_INITS_PER_SECOND, INITS_PER_ADDRESS, INITS_PER_SECOND, KEY_REPLIES_PER_ADDRESS,
+    KEY_REPLIES_PER_SECOND, LOAD_LINGERS, RESETS_HEEDED_PER_ADDRESS, RESETS_HEEDED_PER_SECOND,
+    RESETS_SENT_PER_ADDRESS, RESETS_SENT_PER_SECOND,
+};
 pub use link::{REJECT_AFTER, REJECT_AFTER_PACKETS, REKEY_AFTER, REKEY_AFTER_PACKETS};
 pub use links::{MAX_UNPROVEN_LINKS, MAX_UNPROVEN_LINKS_PER_PEER, UNPROVEN_LINK_LIFETIME};
 pub use packet::PROTOCOL_VERSION;
-pub(crate) use rate::RateLimit;
+pub use rate::MAX_COUNTED_ADDRESSES;
+#[cfg(feature = "runtime")]
+pub(crate) use rate::{Rate, SharedLimit};
 pub use replay::REPLAY_WINDOW;
 pub use rtt::{INITIAL_RTO, MAX_RTO, MIN_RTO};
 pub use serve::EARLY_ANSWER_WAIT;
@@ -153,18 +175,6 @@ pub const SHORT_INIT_LEN: usize = INIT_HEADER_LEN + NOISE_INIT_LEN + INIT_PAYLOA
 
 /// How often a packet is sent before its purpose is given up, each wait twice as long as the one before.
 pub const MAX_TRANSMISSIONS: u8 = 3;
-
-/// KEY_REQUESTs answered per second, and at once; the rest is dropped.
-pub const KEY_REPLIES_PER_SECOND: u32 = 100;
-
-/// HANDSHAKE_INITs read per second, and at once; the rest is dropped. Each costs about 0.2 ms.
-pub const INITS_PER_SECOND: u32 = 2000;
-
-/// RESETs sent per second, and at once; the rest is left out.
-pub const RESETS_SENT_PER_SECOND: u32 = 100;
-
-/// RESETs looked at per second, and at once; the rest is dropped.
-pub const RESETS_HEEDED_PER_SECOND: u32 = 1000;
 
 /// Peers to whom a link is kept unless told otherwise.
 pub const MAX_LINKS: usize = 1024;
@@ -211,8 +221,10 @@ pub struct Transport {
     answers: Answers,
     open: OpenRequests,
     probes: BTreeMap<ProbeId, PendingProbe>,
-    timers: Timers,
+    timers: Deadlines<Timer>,
     limits: Limits,
+    cookies: Cookies,
+    known_cookies: KnownCookies,
     transmits: VecDeque<Transmit>,
     events: VecDeque<TransportEvent>,
     /// Calls whose answer does not fit a datagram.
@@ -220,21 +232,11 @@ pub struct Transport {
     stats: TransportStats,
 }
 
-/// What strangers can ask for without being known.
-#[derive(Debug)]
-struct Limits {
-    key_replies: RateLimit,
-    inits: RateLimit,
-    resets_sent: RateLimit,
-    resets_heeded: RateLimit,
-}
-
 impl Transport {
     /// Makes the transport of the node with this key. `rng` must be seeded from a secure source.
     #[must_use]
     pub fn new(config: TransportConfig, node: &SecretKey, mut rng: ChaCha20Rng) -> Self {
         let network = blake3::hash(config.network.as_bytes());
-        let per_second = |rate| RateLimit::new(rate, rate);
         Self {
             local: Local::new(&network, node),
             network_tag: network.as_bytes().first_chunk().copied().unwrap_or_default(),
@@ -249,13 +251,10 @@ impl Transport {
             answers: Answers::default(),
             open: OpenRequests::default(),
             probes: BTreeMap::new(),
-            timers: Timers::default(),
-            limits: Limits {
-                key_replies: per_second(KEY_REPLIES_PER_SECOND),
-                inits: per_second(INITS_PER_SECOND),
-                resets_sent: per_second(RESETS_SENT_PER_SECOND),
-                resets_heeded: per_second(RESETS_HEEDED_PER_SECOND),
-            },
+            timers: Deadlines::default(),
+            limits: Limits::default(),
+            cookies: Cookies::default(),
+            known_cookies: KnownCookies::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
             oversized: VecDeque::new(),
@@ -272,10 +271,11 @@ impl Transport {
         match Packet::decode(datagram) {
             Ok(Packet::KeyRequest { network, nonce }) => self.on_key_request(from, network, &nonce, now),
             Ok(Packet::KeyReply { nonce, key }) => self.on_key_reply(nonce, NodeKey::from_bytes(key)),
-            Ok(Packet::Init { noise }) => self.on_init(from, datagram, noise, now),
+            Ok(Packet::Init(init)) => self.on_init(from, datagram.len(), init, now),
             Ok(Packet::Response { receiver, noise }) => self.on_handshake_response(receiver, noise, now),
             Ok(Packet::Data(data)) => self.on_data(from, datagram.len(), data, now),
             Ok(Packet::Reset { index, counter }) => self.on_reset(from, index, counter, now),
+            Ok(Packet::Cookie { mac, cookie }) => self.on_cookie(from, &mac, &cookie, now),
             Err(PacketError::TooLong) => self.stats.dropped_too_long += 1,
             Err(PacketError::UnknownType) => self.stats.dropped_unknown_type += 1,
             Err(PacketError::OtherVersion) => self.stats.dropped_other_version += 1,
@@ -319,7 +319,7 @@ impl Transport {
     /// Returns when [`Transport::handle_timeout`] is next due, and what for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.timers.next()
+        self.timers.next().map(|(at, timer)| (at, timer.name()))
     }
 
     /// Returns how many peers have a link that is proven.
@@ -383,8 +383,10 @@ impl Transport {
     fn sweep(&mut self, now: Instant) {
         let has_links = self.links.expire_unproven(now);
         let has_answers = self.answers.expire(now);
+        let has_addresses = self.limits.expire(now);
+        let has_cookies = self.cookies.expire(now) | self.known_cookies.expire(now);
         self.drop_open_surplus(now);
-        if has_links || has_answers || !self.open.is_empty() {
+        if has_links || has_answers || has_addresses || has_cookies || !self.open.is_empty() {
             self.timers.set(Timer::Sweep, now + SWEEP_INTERVAL);
         }
     }

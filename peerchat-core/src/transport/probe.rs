@@ -54,10 +54,13 @@ impl Transport {
     ) {
         if network != self.network_tag {
             self.stats.dropped_other_network += 1;
-        } else if !self.limits.key_replies.admits(now) {
-            self.stats.dropped_rate_limited += 1;
-        } else {
+            return;
+        }
+        self.arm_sweep(now);
+        if self.limits.admits_key_reply(from, now) {
             self.transmit(from, key_reply(nonce, self.local.key().as_bytes()));
+        } else {
+            self.stats.dropped_rate_limited += 1;
         }
     }
 

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::answers::{HeldHandshake, InitHash, MAX_OPEN_REQUESTS_PER_LINK, OpenRequest, Origin};
+use super::answers::{HeldHandshake, MAX_OPEN_REQUESTS_PER_LINK, OpenRequest, Origin};
 use super::frame::{Frame, RESPONSE_HEADER_LEN};
 use super::handshake::{Ephemeral, InitError, RESPONSE_PAYLOAD_LEN, respond};
+use super::limits::Admission;
 use super::link::{Link, LinkParts};
-use super::packet::{self, DATA_HEADER_LEN, NOISE_RESPONSE_LEN, TAG_LEN};
+use super::packet::{self, DATA_HEADER_LEN, Init, InitMac, NOISE_RESPONSE_LEN, TAG_LEN};
 use super::timers::Timer;
 use super::{
     BY_STREAM, MAX_BODY_LEN, MAX_DATAGRAM_LEN, MAX_KIND, MAX_STREAM_BODY_LEN, ReplyToken, Transport,
@@ -54,10 +55,13 @@ impl Transport {
         }
     }
 
-    /// Takes a HANDSHAKE_INIT, which `datagram` is as a whole.
-    pub(super) fn on_init(&mut self, from: SocketAddr, datagram: &[u8], noise: &[u8], now: Instant) {
-        let init = hash_init(datagram);
-        match self.answers.get(&init) {
+    /// Takes a HANDSHAKE_INIT of `len` bytes: dismisses cheaply what can be dismissed cheaply.
+    pub(super) fn on_init(&mut self, from: SocketAddr, len: usize, init: Init<'_>, now: Instant) {
+        if !self.local.is_for_us(&init.mac, init.noise) {
+            self.stats.dropped_wrong_mac += 1;
+            return;
+        }
+        match self.answers.get(&init.mac) {
             Some(Some(answer)) => {
                 let answer = answer.clone();
                 self.stats.answers_repeated += 1;
@@ -66,22 +70,35 @@ impl Transport {
             Some(None) => return self.stats.dropped_duplicate_init += 1,
             None => {}
         }
-        if !self.limits.inits.admits(now) {
-            self.stats.dropped_rate_limited += 1;
-            return;
+        let has_cookie = || self.cookies.is_valid(&init.cookie, from, now);
+        match self.limits.admit_init(from, has_cookie, now) {
+            Admission::Read => self.read_init(from, len, init, now),
+            Admission::AskForCookie => self.send_cookie(from, &init.mac, now),
+            Admission::Drop => self.stats.dropped_rate_limited += 1,
         }
+        self.arm_sweep(now);
+    }
+
+    /// Asks the sender of a HANDSHAKE_INIT to repeat it with a cookie, and keeps nothing of it.
+    fn send_cookie(&mut self, to: SocketAddr, mac: &InitMac, now: Instant) {
+        let cookie = self.cookies.make(to, &mut self.rng, now);
+        self.stats.cookies_sent += 1;
+        self.transmit(to, packet::cookie(mac, &cookie));
+    }
+
+    /// Reads a HANDSHAKE_INIT, which costs several multiplications on the curve.
+    fn read_init(&mut self, from: SocketAddr, len: usize, init: Init<'_>, now: Instant) {
         let mut buffer = [0; MAX_DATAGRAM_LEN];
-        let (noise, payload) = match self.local.read_init(&self.ephemeral, noise, &mut buffer) {
+        let (noise, payload) = match self.local.read_init(&self.ephemeral, init.noise, &mut buffer) {
             Ok(read) => read,
             Err(InitError::Forged) => return self.stats.dropped_bad_handshake += 1,
             Err(InitError::Malformed) => return self.stats.dropped_malformed += 1,
             Err(InitError::BadKey) => return self.stats.dropped_bad_key += 1,
         };
         self.ephemeral = Ephemeral::draw(&mut self.rng);
-        let (peer, remote, init_len) = (payload.key, payload.index, datagram.len());
-        let held = HeldHandshake { noise, init, init_len, peer, remote, from };
-        self.answers.open(init, now);
-        self.arm_sweep(now);
+        let (peer, remote) = (payload.key, payload.index);
+        let held = HeldHandshake { noise, init: init.mac, init_len: len, peer, remote, from };
+        self.answers.open(init.mac, now);
         match payload.early {
             Some(Frame::Request { id, kind, body }) if self.open.can_hold() => {
                 self.hold_handshake(held, (id, kind, body), now);
@@ -183,9 +200,4 @@ impl Transport {
             link.open_count = link.open_count.saturating_sub(1);
         }
     }
-}
-
-/// Returns what identifies a first packet.
-fn hash_init(datagram: &[u8]) -> InitHash {
-    blake3::hash(datagram).as_bytes().first_chunk().copied().unwrap_or_default()
 }

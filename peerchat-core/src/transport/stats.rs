@@ -22,6 +22,10 @@ pub struct TransportStats {
     pub handshakes_answered: u64,
     /// Cached answers to a repeated first handshake packet.
     pub answers_repeated: u64,
+    /// COOKIEs sent: handshakes of others that came under load and without a valid cookie.
+    pub cookies_sent: u64,
+    /// COOKIEs that made this node repeat a first handshake packet.
+    pub cookies_heeded: u64,
     /// Links dropped because another needed the room.
     pub links_evicted: u64,
     /// Links that went on at a new address.
@@ -42,6 +46,8 @@ pub struct TransportStats {
     pub dropped_other_network: u64,
     /// Dropped: more often than a rate limit allows.
     pub dropped_rate_limited: u64,
+    /// Dropped: a first handshake packet by somebody who does not know this node's key, or for another network.
+    pub dropped_wrong_mac: u64,
     /// Dropped: a handshake packet that is not authentic, or for another network or key.
     pub dropped_bad_handshake: u64,
     /// Dropped: a handshake whose Ed25519 key is weak, foreign to the static key, or our own.
@@ -83,6 +89,7 @@ impl TransportStats {
             self.dropped_malformed,
             self.dropped_other_network,
             self.dropped_rate_limited,
+            self.dropped_wrong_mac,
             self.dropped_bad_handshake,
             self.dropped_bad_key,
             self.dropped_duplicate_init,

@@ -13,7 +13,8 @@ use super::receiving::Introduction;
 use super::registration::{RENEWAL, Registration, Standing};
 use super::searching::Purpose;
 use super::sender::{Owed, Sender, Step, in_time};
-use super::timers::{Timer, Timers};
+use super::timers::Timer;
+use crate::deadlines::Deadlines;
 use crate::error::ErrorCode;
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
@@ -189,7 +190,7 @@ pub struct User {
     has_published: bool,
     /// How many publications in a row too few nodes took.
     failed_publications: u32,
-    timers: Timers,
+    timers: Deadlines<Timer>,
     actions: VecDeque<UserAction>,
     last_search: u64,
     last_call: u64,
@@ -239,7 +240,7 @@ impl User {
             is_online: false,
             has_published: false,
             failed_publications: 0,
-            timers: Timers::default(),
+            timers: Deadlines::default(),
             actions: VecDeque::new(),
             last_search: 0,
             last_call: 0,
@@ -277,7 +278,7 @@ impl User {
     /// Returns when [`Self::handle_timeout`] is next due, and what for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.timers.next()
+        self.timers.next().map(|(at, timer)| (at, timer.name()))
     }
 
     /// Does what has become due.

@@ -88,7 +88,7 @@ struct FindValueBody(RecordKey, AddressFamily, bool);
 /// address that is not proven to it, and that must not be more than what asked for it.
 ///
 /// [`MAX_TRANSMISSIONS`]: crate::transport::MAX_TRANSMISSIONS
-const MIN_RELAY_LEN: usize = 420;
+const MIN_RELAY_LEN: usize = 516;
 
 /// The contact, and zeros up to [`MIN_RELAY_LEN`].
 #[derive(Deserialize, Serialize)]

@@ -17,6 +17,7 @@ use crate::faults::{Churn, Reach};
 use crate::link::Link;
 use crate::model;
 use crate::queue::Queue;
+use census::Census;
 use peer::{Body, Peer};
 use tracing::Traces;
 use traffic::Happening;
@@ -25,6 +26,7 @@ pub use addresses::Addresses;
 pub use tracing::Trace;
 
 mod addresses;
+mod census;
 mod peer;
 mod tracing;
 mod traffic;
@@ -40,6 +42,8 @@ const GREETED: usize = 40;
 pub struct SwarmStats {
     /// Requests sent by honest nodes.
     pub requests: u64,
+    /// Those of them by kind: PING, FIND_NODE, FIND_VALUE, STORE, and those for reachability.
+    pub by_kind: [u64; 5],
     /// Requests that failed.
     pub failures: u64,
     /// Everything that happened: packets that arrived, timers, comings and goings.
@@ -59,6 +63,7 @@ pub struct Swarm {
     addresses: Addresses,
     conspiracy: Conspiracy,
     peers: Vec<Peer>,
+    census: Census,
     by_address: HashMap<SocketAddr, usize>,
     queue: Queue<Happening>,
     churn: Option<Churn>,
@@ -86,6 +91,7 @@ impl Swarm {
             addresses,
             conspiracy: Conspiracy::default(),
             peers: Vec::new(),
+            census: Census::default(),
             by_address: HashMap::new(),
             queue: Queue::new(),
             churn: None,
@@ -264,6 +270,22 @@ impl Swarm {
         self.peers.iter().filter(|peer| peer.is_node()).map(|peer| peer.contact).collect()
     }
 
+    /// Returns the honest hosts closest to a place, nearest first, at most `count`: of those that came no later than
+    /// `since` and are still there, without one host.
+    #[must_use]
+    pub fn closest(&self, place: &NodeId, count: usize, since: Instant, except: usize) -> Vec<usize> {
+        let was_there =
+            |host: usize| host != except && self.peers[host].came_at.is_some_and(|at| at <= since);
+        self.census.closest(place, count, was_there)
+    }
+
+    /// Tells whether an adversary has this contact.
+    #[must_use]
+    pub fn is_adversary(&self, contact: &Contact) -> bool {
+        let host = self.by_address.get(&contact.address());
+        host.is_some_and(|host| matches!(self.peers[*host].body, Body::Adversary(_)))
+    }
+
     /// Draws one of the honest hosts that are there and know somebody.
     ///
     /// # Panics
@@ -319,7 +341,7 @@ impl Swarm {
     /// Returns how many honest nodes are there.
     #[must_use]
     pub fn live_count(&self) -> usize {
-        self.peers.iter().filter(|peer| peer.is_node()).count()
+        self.census.len()
     }
 
     /// Returns the virtual time.
@@ -332,6 +354,12 @@ impl Swarm {
     #[must_use]
     pub const fn stats(&self) -> SwarmStats {
         self.stats
+    }
+
+    /// Says where in which run this is.
+    #[must_use]
+    pub fn whereabouts(&self) -> String {
+        format!("seed {}, step {}, {:?}", self.seed, self.stats.steps, self.now.wall)
     }
 
     /// Lets the swarm run for a while.
@@ -383,10 +411,7 @@ impl Swarm {
 impl Drop for Swarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "simulation failed: seed {}, step {}, {:?}",
-                self.seed, self.stats.steps, self.now.wall
-            );
+            eprintln!("simulation failed: {}", self.whereabouts());
         }
     }
 }

@@ -242,15 +242,32 @@ fn one_path_does_not_end_a_lookup_with_values_of_its_own() {
     lookup.add((1..4).map(contact));
     let asked = drain(&mut lookup);
     lookup.handle_nodes(&asked[0], &[contact(10), contact(11), contact(12)]);
-    for _ in 0..3 {
-        let accomplice = drain(&mut lookup)[0];
-        lookup.handle_value(&accomplice, value(1));
-    }
+    let accomplices = drain(&mut lookup);
+    lookup.handle_value(&accomplices[0], value(1));
+    assert_eq!(drain(&mut lookup), [], "the path has provided its part and asks nobody else");
     assert!(!lookup.is_done());
     lookup.handle_value(&asked[1], value(2));
     lookup.handle_value(&asked[2], value(2));
     assert!(lookup.is_done());
-    assert_eq!(lookup.into_outcome().values.len(), 5);
+    assert_eq!(lookup.into_outcome().values.len(), 3);
+}
+
+#[test]
+fn a_path_has_no_more_requests_in_flight_than_it_lacks_values() {
+    let target = contact(0).id();
+    let config = LookupConfig { alpha: 9, paths: 3, wanted: Some(6), ..CONFIG };
+    let mut lookup = Lookup::new(target, config);
+    lookup.add((1..40).map(contact));
+    let asked = drain(&mut lookup);
+    assert_eq!(asked.len(), 6, "two values are wanted of each path");
+    lookup.handle_value(&asked[0], value(1));
+    assert_eq!(drain(&mut lookup), [], "one is on its way and one is there");
+    lookup.handle_nodes(&asked[1], &[]);
+    assert_eq!(drain(&mut lookup).len(), 1);
+    // Whoever fails or is slow no longer counts.
+    lookup.handle_failure(asked[2].id());
+    lookup.handle_slow(asked[3].id());
+    assert_eq!(drain(&mut lookup).len(), 2);
 }
 
 /// A network of honest nodes and liars. Liars name contacts nearer to the target than anybody, which answer in the same

@@ -36,8 +36,16 @@ struct Publication {
     outcome: PublishOutcome,
     /// Nodes that have neither answered nor failed.
     unfinished: usize,
-    /// A command waits for the outcome.
-    is_command: bool,
+    /// A command waits for the outcome, which was not told yet.
+    is_awaited: bool,
+}
+
+impl Publication {
+    /// Tells whether no answer that is still to come can change that most of the nodes keep the record.
+    fn is_settled(&self) -> bool {
+        let PublishOutcome { accepted, refused, unanswered } = &self.outcome;
+        2 * accepted > accepted + refused.len() + unanswered + self.unfinished
+    }
 }
 
 /// The records of our own, and the publications that run.
@@ -46,6 +54,8 @@ pub(super) struct Publishing {
     next_id: u64,
     own: BTreeMap<RecordKey, OwnRecord>,
     running: BTreeMap<PublishId, Publication>,
+    /// Those of [`Self::running`] that begin when the own id has been looked up.
+    waiting: Vec<PublishId>,
     /// STOREs that wait for others to end. As long as our own publications and [`super::replication`] make it.
     queue: VecDeque<(Contact, Why)>,
 }
@@ -79,10 +89,25 @@ impl Node {
         self.publishing.own.remove(&key);
     }
 
-    /// Stores every record of our own again.
-    pub(super) fn republish_all(&mut self, now: Now) {
-        for own in self.publishing.own.values_mut() {
-            own.republish_at = now.instant;
+    /// Stores every record of our own, now that we know our neighbours; `is_again` says whether also those that were
+    /// stored before.
+    pub(super) fn publish_all(&mut self, is_again: bool, now: Now) {
+        if self.searches.is_finding_itself() {
+            return;
+        }
+        let Publishing { own, running, waiting, .. } = &mut self.publishing;
+        let first: Vec<_> = std::mem::take(waiting)
+            .into_iter()
+            .filter_map(|id| Some((id, running.get(&id)?.record.header().key)))
+            .collect();
+        if is_again {
+            let is_first = |key: &RecordKey| first.iter().any(|(_, other)| other == key);
+            for (_, own) in own.iter_mut().filter(|(key, _)| !is_first(key)) {
+                own.republish_at = now.instant;
+            }
+        }
+        for (id, key) in first {
+            self.search(key.place(), Purpose::Publish(id), now);
         }
         self.handle_publishing_timeout(now);
     }
@@ -171,25 +196,35 @@ impl Node {
         (closest, is_among)
     }
 
-    fn begin_publication(&mut self, record: Record, is_command: bool, now: Now) -> PublishId {
+    /// Looks for the nodes to store a record at. While the own id is being looked up this waits: with half a routing
+    /// table it would find others than the closest, and all would have to be stored again.
+    fn begin_publication(&mut self, record: Record, is_awaited: bool, now: Now) -> PublishId {
         let id = PublishId(self.publishing.next_id);
         self.publishing.next_id += 1;
         let place = record.header().key.place();
         let publication =
-            Publication { record, outcome: PublishOutcome::default(), unfinished: 0, is_command };
+            Publication { record, outcome: PublishOutcome::default(), unfinished: 0, is_awaited };
         self.publishing.running.insert(id, publication);
-        self.search(place, Purpose::Publish(id), now);
+        if self.searches.is_finding_itself() {
+            self.publishing.waiting.push(id);
+        } else {
+            self.search(place, Purpose::Publish(id), now);
+        }
         id
     }
 
+    /// Tells how a publication went once that is certain, and forgets it once nobody is waited for.
     fn end_publication(&mut self, id: PublishId) {
-        if self.publishing.running.get(&id).is_none_or(|publication| publication.unfinished > 0) {
-            return;
-        }
-        if let Some(Publication { outcome, is_command: true, .. }) =
-            idle::remove(&mut self.publishing.running, &id)
-        {
+        let Some(publication) = self.publishing.running.get_mut(&id) else { return };
+        let unfinished = publication.unfinished;
+        if publication.is_awaited && (unfinished == 0 || publication.is_settled()) {
+            publication.is_awaited = false;
+            let mut outcome = publication.outcome.clone();
+            outcome.unanswered += unfinished;
             self.events.push_back(NodeEvent::PublishDone { id, outcome });
+        }
+        if unfinished == 0 {
+            idle::remove(&mut self.publishing.running, &id);
         }
     }
 

@@ -234,25 +234,23 @@ impl Node {
                 self.stats.refused_scope += 1;
             } else if self.reach.is_reserved(&contact) {
                 // It may be asked when it has dialled us, or has not.
-            } else if contact.id() != self.own && (is_own || !self.has_just_failed(&contact, now)) {
-                candidates.push(self.at_proven_address(contact));
+            } else if contact.id() != self.own {
+                candidates.extend(self.candidate(contact, is_own, now));
             }
         }
         candidates
     }
 
-    /// Returns a contact at the address that it proved to us rather than at the one that somebody named.
-    fn at_proven_address(&self, named: Contact) -> Contact {
-        let known = self.table.get(named.id()).filter(|known| known.is_live());
-        known.map_or(named, |known| *known.contact())
-    }
-
-    /// Tells whether we know that a contact is stale at that very address and has just failed again.
-    fn has_just_failed(&self, contact: &Contact, now: Now) -> bool {
+    /// Returns a contact that somebody named at the address that it proved to us, if it has; `None` if it is stale at the
+    /// named address and has just failed again, unless the lookup is one of the own id.
+    fn candidate(&self, named: Contact, is_own: bool, now: Now) -> Option<Contact> {
+        let Some(known) = self.table.get(named.id()) else { return Some(named) };
+        if known.is_live() {
+            return Some(*known.contact());
+        }
         let is_recent = |at| now.instant.saturating_duration_since(at) < SKIP_FAILED_FOR;
-        self.table.get(contact.id()).is_some_and(|known| {
-            known.contact() == contact && !known.is_live() && known.last_failure().is_some_and(is_recent)
-        })
+        let has_just_failed = *known.contact() == named && known.last_failure().is_some_and(is_recent);
+        (is_own || !has_just_failed).then_some(named)
     }
 
     /// Sends what a lookup wants to ask, and ends it when it is done.

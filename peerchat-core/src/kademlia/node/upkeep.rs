@@ -177,9 +177,9 @@ impl Node {
     /// The own id has been looked up: the k closest to our own records may be others now.
     pub(super) fn found_itself(&mut self, has_answers: bool, now: Now) {
         self.note_joined(now);
+        self.publish_all(has_answers, now);
         if has_answers {
             self.upkeep.join_refreshes = MAX_JOIN_REFRESHES;
-            self.republish_all(now);
         } else if !self.upkeep.is_online && self.upkeep.rejoin.is_none() {
             self.pause_rejoining(now);
         }

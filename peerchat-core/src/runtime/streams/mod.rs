@@ -41,8 +41,8 @@ use crate::identity::SecretKey;
 use crate::kademlia::NodeKey;
 use crate::time::Now;
 use crate::transport::{
-    Call, CallError, MAX_DATAGRAM_LEN, MAX_KIND, MAX_STREAM_BODY_LEN, RateLimit, ReplyToken, Transmit,
-    TransportEvent,
+    Call, CallError, MAX_DATAGRAM_LEN, MAX_KIND, MAX_STREAM_BODY_LEN, Rate, ReplyToken, SharedLimit,
+    Transmit, TransportEvent,
 };
 
 /// Connections at once. When full, the idle one used least recently is closed; if none is idle, a call fails and a
@@ -72,6 +72,9 @@ const MAX_PARTIAL_LEN: usize = 8 * 1024 * 1024;
 /// First packets of strangers answered per second, and at once, whether with Retry or with a handshake; the rest is
 /// dropped.
 const INITIALS_PER_SECOND: u32 = 500;
+
+/// The same for one address, as far as addresses are counted apart.
+const INITIALS_PER_ADDRESS: u32 = 20;
 
 /// Silence after which a connection is over.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -112,7 +115,7 @@ pub(crate) struct Streams {
     started_at: Instant,
     // Boxed: a tree moves its values about.
     connections: BTreeMap<ConnectionHandle, Box<Connection>>,
-    initials: RateLimit,
+    initials: SharedLimit,
     avoided: VecDeque<(Instant, NodeKey)>,
     /// [`MAX_PARTIAL_LEN`], but in tests.
     max_partial_len: usize,
@@ -131,7 +134,7 @@ impl Streams {
             time,
             started_at: now.instant,
             connections: BTreeMap::new(),
-            initials: RateLimit::new(INITIALS_PER_SECOND, INITIALS_PER_SECOND),
+            initials: SharedLimit::default(),
             avoided: VecDeque::new(),
             max_partial_len: MAX_PARTIAL_LEN,
             out: Outputs::default(),
@@ -315,7 +318,9 @@ impl Streams {
     fn handle_incoming(&mut self, incoming: Incoming, len: usize, is_proven: bool, now: Instant) {
         let from = incoming.remote_address();
         let mut answer = Vec::new();
-        if !is_proven && !self.initials.admits(now) {
+        let each = Rate::per_second(INITIALS_PER_ADDRESS);
+        let all = Rate::per_second(INITIALS_PER_SECOND);
+        if !is_proven && !self.initials.take(from, each, all, now) {
             self.out.stats.dropped_connections += 1;
             self.endpoint.ignore(incoming);
         } else if !is_proven && !incoming.remote_address_validated() {

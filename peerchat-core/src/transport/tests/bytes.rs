@@ -39,6 +39,16 @@ fn handshake_and_data_bytes_without_an_early_request() {
 }
 
 #[test]
+fn cookie_bytes() {
+    let mut net = Net::with_hosts(2);
+    net.overload(1);
+    net.call_and_run(0, 1, false, b"question");
+    insta::assert_snapshot!("cookie", hex_rows(&net.find(packet::COOKIE).bytes));
+    let init = net.sent.iter().rfind(|datagram| datagram.bytes[0] == packet::HANDSHAKE_INIT).unwrap();
+    insta::assert_snapshot!("init_with_cookie", hex_rows(&init.bytes));
+}
+
+#[test]
 fn reset_bytes() {
     let mut net = Net::with_hosts(2);
     net.call_and_run(0, 1, true, b"x");

@@ -39,7 +39,7 @@ fn a_call_that_is_not_early_waits_for_the_handshake() {
     let mut net = Net::with_hosts(2);
     let answer = net.call_and_run(0, 1, false, b"store this");
     assert_eq!(body_of(&answer), b"store this");
-    assert_eq!(net.sent[0].bytes.len(), 140);
+    assert_eq!(net.sent[0].bytes.len(), 172);
     assert_eq!(net.sent[1].bytes.len(), 61);
     let is_proven = |event: &TransportEvent| matches!(event, TransportEvent::Request { is_proven: true, .. });
     assert!(net.hosts[1].events.iter().any(is_proven));
@@ -178,7 +178,7 @@ fn a_wrong_key_at_the_right_address_times_out() {
     net.run_until_idle();
     assert!(is_timeout(&net.outcome(0, id).unwrap()));
     assert_eq!(net.now.instant - start, 3500 * MS);
-    assert_eq!(net.stats(1).dropped_bad_handshake, 3);
+    assert_eq!(net.stats(1).dropped_wrong_mac, 3);
 }
 
 #[test]
@@ -222,5 +222,5 @@ fn networks_do_not_mix() {
     net.settle();
     net.run_until_idle();
     assert_eq!(net.hosts[0].events.last(), Some(&TransportEvent::ProbeFailed { probe: ProbeId(1) }));
-    assert_eq!((net.stats(1).dropped_bad_handshake, net.stats(1).dropped_other_network), (3, 3));
+    assert_eq!((net.stats(1).dropped_wrong_mac, net.stats(1).dropped_other_network), (3, 3));
 }

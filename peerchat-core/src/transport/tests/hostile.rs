@@ -4,17 +4,20 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Every type of packet; `types_of_quic_and_of_the_future_are_counted` holds this list to what is decoded.
+const EVERY_KIND: [u8; 7] = [
+    packet::KEY_REQUEST,
+    packet::KEY_REPLY,
+    packet::HANDSHAKE_INIT,
+    packet::HANDSHAKE_RESPONSE,
+    packet::DATA,
+    packet::RESET,
+    packet::COOKIE,
+];
+
 /// One packet of every type with the host it is for, before that host has seen it.
 fn every_packet() -> Vec<(Net, usize, Datagram)> {
-    let kinds = [
-        packet::KEY_REQUEST,
-        packet::KEY_REPLY,
-        packet::HANDSHAKE_INIT,
-        packet::HANDSHAKE_RESPONSE,
-        packet::DATA,
-        packet::RESET,
-    ];
-    kinds.map(net_before).into()
+    EVERY_KIND.map(net_before).into()
 }
 
 /// Returns a network in which a packet of this type is about to arrive.
@@ -25,6 +28,9 @@ fn net_before(kind: u8) -> (Net, usize, Datagram) {
     }
     if kind == packet::RESET {
         net.restart(1);
+    }
+    if kind == packet::COOKIE {
+        net.overload(1);
     }
     net.sent.clear();
     if kind == packet::KEY_REQUEST || kind == packet::KEY_REPLY {
@@ -44,10 +50,14 @@ fn net_before(kind: u8) -> (Net, usize, Datagram) {
     (net, host, datagram)
 }
 
-/// Hands in a datagram and returns what changed besides counters.
+/// Hands in a datagram from a stranger and returns what changed besides counters.
 fn effects(net: &mut Net, host: usize, bytes: &[u8]) -> (usize, usize) {
+    effects_from(net, host, address(66), bytes)
+}
+
+fn effects_from(net: &mut Net, host: usize, from: SocketAddr, bytes: &[u8]) -> (usize, usize) {
     let before = (net.sent.len(), net.hosts[host].events.len());
-    net.inject(host, address(66), bytes);
+    net.inject(host, from, bytes);
     (net.sent.len() - before.0, net.hosts[host].events.len() - before.1)
 }
 
@@ -62,9 +72,13 @@ fn every_packet_has_an_effect_when_it_is_whole() {
 
 #[test]
 fn a_reply_to_a_stranger_is_never_larger_than_what_it_answers() {
-    for answering in [Answering::Echo, Answering::Len(MAX_BODY_LEN), Answering::Never] {
+    let answerings = [Answering::Echo, Answering::Len(MAX_BODY_LEN), Answering::Never];
+    for (answering, is_loaded) in answerings.into_iter().flat_map(|how| [(how, false), (how, true)]) {
         for (mut net, host, datagram) in every_packet() {
             net.hosts[host].answering = answering;
+            if is_loaded {
+                net.overload(host);
+            }
             let stranger = address(66);
             net.inject(host, stranger, &datagram.bytes);
             net.run_until_idle();
@@ -138,7 +152,7 @@ fn truncated_and_extended_packets_are_dropped_at_every_length() {
 }
 
 /// A flipped bit in a probe's nonce makes another probe, one in a type byte or a link index may make DATA for an unknown
-/// link; all else is dropped.
+/// link, one in a cookie makes another cookie, which nobody looks at without load; all else is dropped.
 #[test]
 fn every_flipped_bit_is_noticed() {
     for (mut net, host, datagram) in every_packet() {
@@ -148,13 +162,19 @@ fn every_flipped_bit_is_noticed() {
             net.now = net.now.after(Duration::from_micros(500));
             let mut flipped = datagram.bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            let (sent, events) = effects(&mut net, host, &flipped);
+            let from = if kind == packet::COOKIE { datagram.from } else { address(66) };
+            let (sent, events) = effects_from(&mut net, host, from, &flipped);
             let is_nonce = kind == packet::KEY_REQUEST && (10..26).contains(&(bit / 8));
             let is_unknown_link =
                 flipped[0] == packet::DATA && (kind != packet::DATA || (1..5).contains(&(bit / 8)));
             let is_key = kind == packet::KEY_REPLY && (18..50).contains(&(bit / 8));
-            assert!(sent <= usize::from(is_nonce || is_unknown_link), "type {kind}, bit {bit}");
-            if is_key {
+            let is_cookie = match kind {
+                packet::HANDSHAKE_INIT => (18..34).contains(&(bit / 8)),
+                packet::COOKIE => (17..33).contains(&(bit / 8)),
+                _ => false,
+            };
+            assert!(sent <= usize::from(is_nonce || is_unknown_link || is_cookie), "type {kind}, bit {bit}");
+            if is_key || is_cookie {
                 (net, ..) = net_before(kind);
                 continue;
             }
@@ -180,11 +200,15 @@ fn other_versions_are_counted() {
 #[test]
 fn types_of_quic_and_of_the_future_are_counted() {
     let mut net = Net::with_hosts(1);
-    let unknown = (0..=0xff_u8).filter(|kind| !(1..=6).contains(kind));
-    for kind in unknown {
+    let unknown = (0..=0xff_u8).filter(|kind| !EVERY_KIND.contains(kind));
+    for (kind, count) in unknown.zip(1..) {
         assert_eq!(effects(&mut net, 0, &[kind; 100]), (0, 0));
+        assert_eq!(net.stats(0).dropped_unknown_type, count, "type {kind}");
     }
-    assert_eq!(net.stats(0).dropped_unknown_type, 250);
+    for kind in EVERY_KIND {
+        net.inject(0, address(66), &[kind; 100]);
+    }
+    assert_eq!(net.stats(0).dropped_unknown_type, 256 - EVERY_KIND.len() as u64);
 }
 
 #[test]
@@ -195,7 +219,7 @@ fn the_sign_of_the_initiators_key_cannot_be_forged() {
     let mut forger = local;
     forger.set_key_for_test(secret(9).public().into());
     let ephemeral = Ephemeral::draw(&mut net.rng);
-    let (_, init) = forger.initiate(&ephemeral, &secret(2).public(), 7, None).unwrap();
+    let (_, init) = forger.initiate(&ephemeral, &secret(2).public().into(), 7, None).unwrap();
     assert_eq!(effects(&mut net, 1, &init), (0, 0));
     assert_eq!(net.stats(1).dropped_bad_key, 1);
 }
@@ -219,7 +243,7 @@ fn strangers_cannot_push_out_links_in_use() {
         seed[..2].copy_from_slice(&n.to_be_bytes());
         let stranger = Local::new(&blake3::hash(b"peerchat"), &SecretKey::from_bytes(&seed));
         let ephemeral = Ephemeral::draw(&mut net.rng);
-        let (_, init) = stranger.initiate(&ephemeral, &secret(2).public(), 7, None).unwrap();
+        let (_, init) = stranger.initiate(&ephemeral, &secret(2).public().into(), 7, None).unwrap();
         net.inject(1, address(66), &init);
     }
     assert_eq!(net.hosts[1].transport.link_count(), 1);
@@ -228,17 +252,26 @@ fn strangers_cannot_push_out_links_in_use() {
 }
 
 #[test]
-fn key_requests_and_resets_are_rate_limited() {
+fn key_requests_and_resets_are_rate_limited_for_each_address_and_for_all() {
     let mut net = Net::with_hosts(2);
     net.hosts[0].transport.probe(ProbeId(1), address(1), net.now);
     net.settle();
     let request = net.find(packet::KEY_REQUEST);
     let data = [&[packet::DATA][..], &[9; 40]].concat();
-    net.sent.clear();
-    (0..1000).for_each(|_| net.inject(1, address(66), &request.bytes));
-    assert_eq!(net.sent.len(), KEY_REPLIES_PER_SECOND as usize);
-    (0..1000).for_each(|_| net.inject(1, address(66), &data));
-    assert_eq!(net.stats(1).resets_sent, u64::from(RESETS_SENT_PER_SECOND));
+    let addresses: Vec<SocketAddr> = (60..80).map(address).collect();
+    for (count, key_replies, resets) in [
+        (1, KEY_REPLIES_PER_ADDRESS, RESETS_SENT_PER_ADDRESS),
+        (20, KEY_REPLIES_PER_SECOND, RESETS_SENT_PER_SECOND),
+    ] {
+        net.sent.clear();
+        for n in 0..4000 {
+            net.inject(1, addresses[n % count], &request.bytes);
+            net.inject(1, addresses[n % count], &data);
+        }
+        let sent = |kind| net.sent.iter().filter(|datagram| datagram.bytes[0] == kind).count() as u32;
+        assert_eq!((sent(packet::KEY_REPLY), sent(packet::RESET)), (key_replies, resets));
+        net.run_for(2 * MAX_RTO);
+    }
 }
 
 #[test]
@@ -249,7 +282,7 @@ fn handshakes_that_wait_for_the_engine_are_bounded() {
     for n in 0..=u8::try_from(MAX_HELD_HANDSHAKES).unwrap() {
         let stranger = Local::new(&blake3::hash(b"peerchat"), &secret(n + 10));
         let ephemeral = Ephemeral::draw(&mut net.rng);
-        let (_, init) = stranger.initiate(&ephemeral, &secret(2).public(), 7, Some(early)).unwrap();
+        let (_, init) = stranger.initiate(&ephemeral, &secret(2).public().into(), 7, Some(early)).unwrap();
         net.inject(1, address(66), &init);
     }
     assert_eq!(requests(&net.hosts[1]), MAX_HELD_HANDSHAKES);

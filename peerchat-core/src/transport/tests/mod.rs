@@ -14,6 +14,7 @@ use crate::time::Timestamp;
 
 mod bytes;
 mod calls;
+mod flood;
 mod hostile;
 mod recovery;
 
@@ -127,6 +128,13 @@ impl Net {
         self.outcome(from, id).expect("every call ends")
     }
 
+    /// Calls and waits for a second, in which little is forgotten.
+    fn call_and_run_for(&mut self, from: usize, to: usize, body: &[u8]) {
+        let id = self.call(from, to, true, body);
+        self.run_for(Duration::from_secs(1));
+        assert_eq!(body_of(&self.outcome(from, id).expect("it has ended")), body);
+    }
+
     fn outcome(&self, host: usize, id: CallId) -> Option<TransportEvent> {
         let ends = |event: &&TransportEvent| match event {
             TransportEvent::Response { call, .. } | TransportEvent::CallFailed { call, .. } => *call == id,
@@ -231,6 +239,13 @@ impl Net {
     fn inject(&mut self, host: usize, from: SocketAddr, bytes: &[u8]) {
         self.hosts[host].transport.handle_datagram(from, bytes, self.now);
         self.settle();
+    }
+
+    /// Makes a host believe that it is flooded with handshakes.
+    fn overload(&mut self, host: usize) {
+        for _ in 0..=CALM_INITS_PER_SECOND {
+            self.hosts[host].transport.limits.admit_init(address(77), || false, self.now.instant);
+        }
     }
 
     /// Takes the first datagram of a type out of what was sent.

@@ -23,6 +23,8 @@ pub(super) struct Peer {
     pub(super) contact: Contact,
     /// Counts starts, so that what was under way for an earlier run is not taken by a later one.
     pub(super) run: u32,
+    /// When it came, the last time.
+    pub(super) came_at: Option<Instant>,
     /// When its next timer is due, as far as it has been scheduled.
     pub(super) timer: Option<Instant>,
     /// What its disk keeps for others.
@@ -41,6 +43,7 @@ impl Peer {
             body: Body::Away(Vec::new()),
             contact,
             run: 0,
+            came_at: None,
             timer: None,
             records: BTreeMap::new(),
             own: Vec::new(),

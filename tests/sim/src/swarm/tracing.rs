@@ -16,6 +16,8 @@ pub struct Trace {
     pub target: NodeId,
     /// What was found; `None` if the host left before.
     pub outcome: Option<LookupOutcome>,
+    /// When it began.
+    pub began: Instant,
     /// How long it took.
     pub time: Duration,
     /// How many requests it sent.
@@ -86,6 +88,7 @@ impl Traces {
             host,
             target,
             outcome,
+            began: running.began,
             time: now.saturating_duration_since(running.began),
             requests: running.requests,
             hops: depth + 1,

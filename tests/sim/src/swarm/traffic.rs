@@ -100,7 +100,9 @@ impl Swarm {
         for record in self.peers[host].own.clone() {
             node.publish(record, now);
         }
-        self.peers[host].body = Body::Node(Box::new(node));
+        let peer = &mut self.peers[host];
+        (peer.body, peer.came_at) = (Body::Node(Box::new(node)), Some(self.now.instant));
+        self.census.insert(peer.contact.id(), host);
         self.drain(host);
     }
 
@@ -111,6 +113,7 @@ impl Swarm {
         peer.body = Body::Away(node.contacts_to_save());
         peer.run += 1;
         peer.timer = None;
+        self.census.remove(peer.contact.id());
         self.abandon_traces(host);
     }
 
@@ -129,6 +132,7 @@ impl Swarm {
                     self.traces.asked(host, outgoing.id, &outgoing.rpc);
                 }
                 self.stats.requests += 1;
+                self.stats.by_kind[kind_of(&outgoing.rpc)] += 1;
                 self.send(host, outgoing);
             } else if let Some(write) = node.poll_write() {
                 match write {
@@ -243,5 +247,16 @@ impl Swarm {
             self.traces.named(to, id, contact.id(), contacts);
         }
         self.with_node(to, |node, now| node.handle_reply(id, contact, reply, round_trip, now));
+    }
+}
+
+/// Returns the place of a request's kind in [`super::SwarmStats::by_kind`].
+const fn kind_of(rpc: &Rpc) -> usize {
+    match rpc {
+        Rpc::Ping => 0,
+        Rpc::FindNode { .. } => 1,
+        Rpc::FindValue { .. } => 2,
+        Rpc::Store { .. } => 3,
+        Rpc::DialBack { .. } | Rpc::Relay { .. } | Rpc::Dial => 4,
     }
 }

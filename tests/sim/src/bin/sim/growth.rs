@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use peerchat_core::kademlia::K;
 use peerchat_sim::{Addresses, Link, Swarm};
 
 use crate::plot::Chart;
@@ -19,7 +20,8 @@ const RECORD_COUNT: u64 = 500;
 pub(crate) fn run(options: &Options) -> Report {
     let rows: Vec<_> = SIZES.iter().map(|size| grown(options, options.scaled(*size))).collect();
     let line = |column: usize| rows.iter().map(|(n, row)| (*n as f64, row[column])).collect::<Vec<_>>();
-    let predicted = rows.iter().map(|(n, _)| (*n as f64, (*n as f64 / 20.0).log2())).collect();
+    // "h - log k steps", with h, the height of a node, about log2 n (Kademlia paper, section 3).
+    let predicted = rows.iter().map(|(n, _)| (*n as f64, (*n as f64).log2() - (K as f64).log2())).collect();
     let hops = Chart {
         title: "Hops of a lookup against n".to_owned(),
         x_label: "nodes (log)",
@@ -29,7 +31,7 @@ pub(crate) fn run(options: &Options) -> Report {
         series: vec![
             ("records, mean".to_owned(), line(5)),
             ("places, mean".to_owned(), line(4)),
-            ("log2(n / k): paper's bound".to_owned(), predicted),
+            ("bound: log2 n - log2 k".to_owned(), predicted),
         ],
     };
     let success = Chart {
@@ -51,7 +53,11 @@ pub(crate) fn run(options: &Options) -> Report {
                 "seed {}, k = 20, alpha = 3, latency log-normal (median 40 ms one way), no loss",
                 options.seed
             ),
-            "nodes join through random others within 3 to 5 minutes; then 4,000 lookups in 15 minutes"
+            format!(
+                "nodes join through random others within 3 to 5 minutes; then {} lookups in 15 minutes",
+                options.probes(PROBE_COUNT)
+            ),
+            "the bound is the paper's (section 3): h - log2 k steps, a node's height h being about log2 n"
                 .to_owned(),
             "KiB/node is the whole process divided by n".to_owned(),
         ],
@@ -83,7 +89,7 @@ fn grown(options: &Options, size: usize) -> (usize, Vec<f64>) {
     let keys: Vec<_> = owners.into_iter().map(|(user, host)| swarm.publish(host, user, true)).collect();
     swarm.run_for(Duration::from_secs(30));
     let before = swarm.stats().requests;
-    let probing = (PROBE_COUNT, PROBE_TIME);
+    let probing = (options.probes(PROBE_COUNT), PROBE_TIME);
     let probes = Probes::run(&mut swarm, &keys, 0.5, probing, |swarm| progress.tell(swarm, "probing"));
     let seconds = (PROBE_TIME + Duration::from_secs(60)).as_secs_f64();
     let rate = (swarm.stats().requests - before) as f64 / seconds / size as f64;

@@ -19,6 +19,7 @@ mod progress;
 mod report;
 mod survival;
 mod sybils;
+mod targets;
 
 /// What the caller asked for.
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +33,23 @@ impl Options {
     fn scaled(&self, count: usize) -> usize {
         ((count as f64 * self.scale) as usize).max(50)
     }
+
+    /// How many lookups a network is measured with: fewer only where it is smaller than a tenth.
+    fn probes(&self, count: usize) -> usize {
+        ((count as f64 * (10.0 * self.scale).min(1.0)) as usize).max(50)
+    }
 }
 
 type Experiment = fn(&Options) -> Report;
 
-const EXPERIMENTS: [(&str, Experiment); 4] =
-    [("growth", growth::run), ("churn", churn::run), ("sybils", sybils::run), ("survival", survival::run)];
+const EXPERIMENTS: [(&str, Experiment); 6] = [
+    ("growth", growth::run),
+    ("churn", churn::run),
+    ("churn-large", churn::run_large),
+    ("sybils", sybils::run),
+    ("targets", targets::run),
+    ("survival", survival::run),
+];
 
 fn main() -> ExitCode {
     let names: Vec<String> = std::env::args().skip(1).collect();
@@ -65,7 +77,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Returns what every node of every experiment is made with.
+/// Returns what every node is made with, unless an experiment says otherwise.
 const fn node_config() -> NodeConfig {
     NodeConfig { k: K, alpha: ALPHA, paths: LOOKUP_PATHS, family: AddressFamily::V4, serve: Serve::Always }
 }

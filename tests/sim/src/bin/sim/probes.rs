@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use peerchat_core::kademlia::{K, RecordKey};
-use peerchat_sim::{Swarm, Trace, model};
+use peerchat_core::kademlia::{Contact, K, RecordKey};
+use peerchat_sim::{Swarm, Trace};
 use rand::RngExt;
 
+/// How long before a lookup a node must have come to count as one that is to be found: before, it has not joined yet.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
+
 /// What came of lookups.
+///
+/// A lookup of a place is right if of all honest nodes that had come in time and are there when it ends none is closer
+/// than the closest honest one it found.
 #[derive(Debug, Default)]
 pub(crate) struct Probes {
     pub(crate) values: Tally,
@@ -90,15 +96,24 @@ impl Probes {
                 self.values.take(&trace, !outcome.values.is_empty());
                 continue;
             }
-            // The asker does not find itself.
-            let mut live = swarm.live_contacts();
-            let own = swarm.contact(trace.host).id();
-            live.retain(|contact| contact.id() != own);
-            let closest = model::closest(&live, &trace.target, K);
-            let found = |contact| outcome.closest.contains(contact);
-            let share = closest.iter().filter(|contact| found(contact)).count() as f64;
-            self.overlaps.push(share / closest.len().max(1) as f64);
-            self.places.take(&trace, outcome.closest.first() == closest.first());
+            let found: Vec<_> =
+                outcome.closest.iter().filter(|contact| !swarm.is_adversary(contact)).copied().collect();
+            let since = trace.began.checked_sub(SETTLED_AFTER).unwrap_or(trace.began);
+            let closest = swarm.closest(&trace.target, K, since, trace.host);
+            let closest: Vec<_> = closest.into_iter().map(|host| swarm.contact(host)).collect();
+            let distance = |contact: &Contact| contact.id().distance(&trace.target);
+            let is_right = match (found.first(), closest.first()) {
+                (Some(found), Some(closest)) => distance(found) <= distance(closest),
+                (_, closest) => closest.is_none(),
+            };
+            self.places.take(&trace, is_right);
+            // Whoever came since may have taken the place of the farthest.
+            let is_due = |contact: &&Contact| {
+                found.len() < K || found.last().is_some_and(|last| distance(contact) <= distance(last))
+            };
+            let due: Vec<_> = closest.iter().filter(is_due).collect();
+            let share = due.iter().filter(|contact| found.contains(contact)).count() as f64;
+            self.overlaps.push(share / due.len().max(1) as f64);
         }
     }
 

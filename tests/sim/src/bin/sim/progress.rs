@@ -32,12 +32,13 @@ impl Progress {
         self.told = wall();
         let simulated = Duration::from_millis(swarm.now().wall.unix_ms() - 1_700_000_000_000);
         eprintln!(
-            "[{} {:.0} s] {phase}: {:.1} min simulated, {} nodes, {:.1} M requests, {:.1} GiB",
+            "[{} {:.0} s] {phase}: {:.1} min simulated, {} nodes, {:.1} M requests {:?}, {:.1} GiB",
             self.name,
             self.seconds(),
             simulated.as_secs_f64() / 60.0,
             swarm.live_count(),
             swarm.stats().requests as f64 / 1e6,
+            swarm.stats().by_kind,
             resident_bytes() as f64 / f64::from(1 << 30),
         );
     }

@@ -30,7 +30,7 @@ pub(crate) fn run(options: &Options) -> Report {
     let mut rows = Vec::new();
     for hour in 1..=HOURS {
         let before = swarm.stats().requests;
-        let probing = (PROBES_PER_HOUR, 59 * MINUTE);
+        let probing = (options.probes(PROBES_PER_HOUR), 59 * MINUTE);
         let probes = Probes::run(&mut swarm, &keys, 1.0, probing, |swarm| progress.tell(swarm, "waiting"));
         let holders: Vec<_> = keys.iter().map(|key| swarm.holder_count(key)).collect();
         let alive = holders.iter().filter(|count| **count > 0).count();
