@@ -349,8 +349,8 @@ impl Streams {
     }
 
     fn has_room_to_accept(&mut self, is_proven: bool, now: Instant) -> bool {
-        let is_accepting = |found: &&Box<Connection>| !found.is_ours && !found.is_connected;
-        let accepting_count = self.connections.values().filter(is_accepting).count();
+        let is_accepting = |found: &Connection| !found.is_ours && !found.is_connected;
+        let accepting_count = self.connections.values().filter(|found| is_accepting(found)).count();
         (is_proven || accepting_count < MAX_ACCEPTING)
             && self.make_room(MAX_INCOMING, |found| !found.is_ours, now)
             && self.make_room(MAX_CONNECTIONS, |_| true, now)
@@ -395,11 +395,9 @@ impl Streams {
     /// Ends what the peer of a connection that it has just begun had begun before: it knows only the new one.
     fn end_older(&mut self, handle: ConnectionHandle, now: Instant) {
         let peer = self.connections.get(&handle).and_then(|found| found.peer);
-        let is_older = |(other, found): &(&ConnectionHandle, &Box<Connection>)| {
-            **other != handle && !found.is_ours && found.is_connected && found.peer == peer
-        };
-        let older: Vec<ConnectionHandle> =
-            self.connections.iter().filter(is_older).map(|(other, _)| *other).collect();
+        let is_older = |found: &Connection| !found.is_ours && found.is_connected && found.peer == peer;
+        let found = self.connections.iter().filter(|(other, found)| **other != handle && is_older(found));
+        let older: Vec<ConnectionHandle> = found.map(|(other, _)| *other).collect();
         older.into_iter().for_each(|other| self.end(other, now));
     }
 
