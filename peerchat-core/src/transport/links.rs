@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::{BTreeMap, Entry};
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::link::Link;
@@ -87,6 +88,12 @@ impl Links {
     /// Returns the link that calls to `peer` should use.
     pub(super) fn current(&self, peer: &NodeKey) -> Option<&Link> {
         self.get(self.peers.get(peer)?.current)
+    }
+
+    /// Tells whether a link that calls use leads to this address.
+    pub(super) fn leads_to(&self, address: SocketAddr) -> bool {
+        let mut current = self.peers.values().filter_map(|peer| self.get(peer.current));
+        current.any(|link| link.is_proven && link.address == address)
     }
 
     /// Returns the links whose peer calls them `remote`.

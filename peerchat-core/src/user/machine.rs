@@ -198,6 +198,8 @@ pub struct User {
     outbox_count: usize,
     /// Messages of all streams that wait for an earlier one.
     pub(super) held_count: usize,
+    /// Bytes of their bodies.
+    pub(super) held_len: usize,
     rng: ChaCha20Rng,
 }
 
@@ -245,6 +247,7 @@ impl User {
             last_position: saved.last_position,
             outbox_count: 0,
             held_count: 0,
+            held_len: 0,
             rng,
         };
         for message in std::mem::take(&mut saved.outbox) {

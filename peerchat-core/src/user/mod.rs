@@ -25,5 +25,5 @@ pub use machine::{
 };
 #[cfg(feature = "runtime")]
 pub(crate) use receiving::received_event;
-pub use sender::MAX_IN_FLIGHT;
-pub use streams::MAX_HELD;
+pub use sender::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_LEN};
+pub use streams::{MAX_HELD, MAX_HELD_LEN};

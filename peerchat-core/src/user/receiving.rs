@@ -21,7 +21,10 @@ const MAX_ROUTE: usize = 8;
 /// Most messages of all streams that wait for an earlier one.
 const MAX_HELD_IN_ALL: usize = 16_384;
 
-/// Longest body of a message in bytes; the rest of a datagram is taken by what stands around it.
+/// Most bytes of their bodies.
+const MAX_HELD_LEN_IN_ALL: usize = 16 * 1024 * 1024;
+
+/// Longest body of a message in bytes.
 const MAX_BODY_LEN: usize = crate::MAX_TEXT_LEN;
 
 /// A stranger whose name is being looked up.
@@ -139,7 +142,7 @@ impl User {
             return;
         }
         let conversation = self.people.with_user(&writer);
-        let can_hold = self.held_count < MAX_HELD_IN_ALL;
+        let can_hold = self.held_count < MAX_HELD_IN_ALL && self.held_len < MAX_HELD_LEN_IN_ALL;
         let stream = conversation.and_then(|id| self.people.known_stream(id, from.id()));
         let Some((conversation, stream)) = conversation.zip(stream) else {
             self.refuse(tag, DeliverRefusal::UnknownSender);
@@ -154,9 +157,10 @@ impl User {
             self.refuse(tag, DeliverRefusal::BadIntroduction);
             return;
         }
-        let held_before = stream.held_count();
+        let (count_before, len_before) = (stream.held_count(), stream.held_len());
         let due = stream.accept(number, oldest, content, can_hold);
-        self.held_count = (self.held_count + stream.held_count()).saturating_sub(held_before);
+        self.held_count = (self.held_count + stream.held_count()).saturating_sub(count_before);
+        self.held_len = (self.held_len + stream.held_len()).saturating_sub(len_before);
         let (next, saved) = (stream.next(), stream.to_saved());
         let (mut writes, mut then) = (Vec::new(), Vec::new());
         for (number, content) in due {

@@ -9,6 +9,9 @@ use crate::save::{ConversationId, SavedStream, StreamId};
 /// Most messages of one stream that wait for an earlier one. A later one is not taken; its sender repeats it.
 pub const MAX_HELD: usize = 64;
 
+/// Most bytes of their bodies.
+pub const MAX_HELD_LEN: usize = 256 * 1024;
+
 /// The messages of one device in one conversation.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -19,18 +22,19 @@ pub(crate) struct Stream {
     next: u64,
     /// Arrived ahead of `next`; not acknowledged, so that a crash loses nothing.
     held: BTreeMap<u64, Content>,
+    held_len: usize,
 }
 
 impl Stream {
     /// Starts a stream at its first number.
     pub(crate) fn new(id: StreamId, conversation: ConversationId, device: NodeId) -> Self {
-        Self { id, conversation, device, next: 1, held: BTreeMap::new() }
+        Self { id, conversation, device, next: 1, held: BTreeMap::new(), held_len: 0 }
     }
 
     /// Takes a stream up again.
     pub(crate) fn restore(saved: &SavedStream) -> Self {
         let SavedStream { id, conversation, device, next_number } = *saved;
-        Self { id, conversation, device, next: next_number, held: BTreeMap::new() }
+        Self { id, conversation, device, next: next_number, held: BTreeMap::new(), held_len: 0 }
     }
 
     /// Returns what is to be saved of the stream.
@@ -53,6 +57,11 @@ impl Stream {
         self.held.len()
     }
 
+    /// Returns the length of their bodies.
+    pub(crate) fn held_len(&self) -> usize {
+        self.held_len
+    }
+
     /// Takes one message and returns those that are now due, in order. A known number yields nothing, and neither
     /// does one that has to wait for an earlier one, which it may only if `can_hold`. The sender owes nothing below
     /// `oldest`: what is missing there was given up.
@@ -65,8 +74,11 @@ impl Stream {
     ) -> Vec<(u64, Content)> {
         let mut due = Vec::new();
         let expected = self.next.max(oldest.min(number));
-        if number >= self.next && (number <= expected || can_hold && self.held.len() < MAX_HELD) {
-            self.held.insert(number, content);
+        let has_room = self.held.len() < MAX_HELD && self.held_len + content.body.len() <= MAX_HELD_LEN;
+        if number >= self.next && (number <= expected || can_hold && has_room) {
+            self.held_len += content.body.len();
+            let replaced = self.held.insert(number, content);
+            self.held_len -= replaced.map_or(0, |content| content.body.len());
         }
         while let Some(entry) = self.held.first_entry() {
             if *entry.key() > self.next.max(oldest.min(number)) {
@@ -74,6 +86,7 @@ impl Stream {
             }
             let (number, content) = entry.remove_entry();
             self.next = number.saturating_add(1);
+            self.held_len -= content.body.len();
             due.push((number, content));
         }
         due
@@ -144,6 +157,19 @@ mod tests {
         }
         assert_eq!(stream.held.len(), MAX_HELD);
         assert_eq!(accept(&mut stream, 1, 1).len(), MAX_HELD + 1);
+    }
+
+    #[test]
+    fn only_so_many_bytes_wait() {
+        let long = |number| Content { body: vec![0; crate::MAX_TEXT_LEN], ..content(number) };
+        let mut stream = stream();
+        for number in (2..40).chain(2..40) {
+            stream.accept(number, 1, long(number), true);
+        }
+        assert_eq!(stream.held_len(), MAX_HELD_LEN);
+        let due = stream.accept(1, 1, long(1), true);
+        assert_eq!(due.len(), 1 + MAX_HELD_LEN / crate::MAX_TEXT_LEN);
+        assert_eq!(stream.held_len(), 0);
     }
 
     #[test]

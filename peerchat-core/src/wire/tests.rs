@@ -133,17 +133,23 @@ fn unsupported_bytes() {
 }
 
 #[test]
-fn the_largest_messages_fit_one_datagram() {
+fn the_largest_answers_fit_one_datagram() {
+    let contact = Contact::new(NodeKey::from_bytes([1; 32]), "[2001:db8::1]:65535".parse().unwrap());
+    let nodes = Response::Dht(RpcReply::Nodes(vec![contact; K])).encode();
+    assert!(nodes.body.len() <= crate::transport::MAX_EARLY_RESPONSE_LEN, "{}", nodes.body.len());
+    const { assert!(MAX_RECORD_LEN + 4 <= crate::transport::MAX_EARLY_RESPONSE_LEN) };
+}
+
+#[test]
+fn the_longest_message_fits_one_stream() {
     let mut delivery = delivery();
     delivery.content.body = vec![b'x'; crate::MAX_TEXT_LEN];
     (delivery.number, delivery.oldest) = (u64::MAX, u64::MAX);
     delivery.content.sent = Timestamp::from_unix_ms(u64::MAX);
-    let contact = Contact::new(NodeKey::from_bytes([1; 32]), "[2001:db8::1]:65535".parse().unwrap());
-    let nodes = Response::Dht(RpcReply::Nodes(vec![contact; K])).encode();
-    assert!(nodes.body.len() <= crate::transport::MAX_EARLY_RESPONSE_LEN, "{}", nodes.body.len());
-    let deliver = Request::Chat(ChatRequest::Deliver(delivery)).encode();
-    assert!(deliver.body.len() <= crate::transport::MAX_BODY_LEN, "{}", deliver.body.len());
-    const { assert!(MAX_RECORD_LEN + 4 <= crate::transport::MAX_EARLY_RESPONSE_LEN) };
+    let request = Request::Chat(ChatRequest::Deliver(delivery));
+    let encoded = request.encode();
+    assert_eq!(Request::decode(encoded.kind, &encoded.body), Ok(request));
+    const { assert!(crate::codec::MAX_VALUE_LEN <= crate::transport::MAX_STREAM_BODY_LEN) };
 }
 
 #[test]
