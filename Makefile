@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sweep sim build header python-bindings fmt clippy doc clean
+.PHONY: help demo test sweep sim bench build header python-bindings fmt clippy doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -20,8 +20,16 @@ sweep: ## Measure networks of 10 to 10,000 nodes; `make sweep N=320` one size, `
 	$(CARGO) build --release -p peerchat-bench --bin sweep
 	@ulimit -n "$$(ulimit -Hn)" && exec target/release/sweep $(N)
 
-sim: ## Run the simulator's experiments, or one: make sim EXPERIMENT=growth|churn|sybils|survival
+sim: ## Run the simulator's experiments, or one: make sim EXPERIMENT=growth|churn|churn-large|sybils|targets|survival
 	$(CARGO) run --release -p peerchat-sim --bin sim -- $(EXPERIMENT)
+
+# The figures take an hour and a quarter, because a node's hour at rest is one of them; SECONDS=600 shortens that.
+bench: ## Measure hot paths and figures; or FIGURE=cold-call|lookups|first-message|idle
+ifndef FIGURE
+	$(CARGO) bench -p peerchat-bench --bench machines
+endif
+	$(CARGO) build --release -p peerchat-bench --bin figures
+	@ulimit -n "$$(ulimit -Hn)" && exec env SECONDS="$(SECONDS)" target/release/figures $(if $(FIGURE),$(FIGURE) $(N))
 
 build: ## Build every library, program, example and test
 	$(CARGO) build --workspace --all-targets

@@ -85,7 +85,7 @@
 /**
  * Longest text of a message, in bytes of UTF-8.
  */
-#define PEERCHAT_MAX_TEXT_LEN 1000
+#define PEERCHAT_MAX_TEXT_LEN 16384
 
 /**
  * Length of a message id, in bytes.

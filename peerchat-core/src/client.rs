@@ -19,11 +19,13 @@ use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
 use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey};
-use crate::runtime::{Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime};
+use crate::runtime::{
+    Carrier, Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime,
+};
 use crate::save::{ProfileKeys, Saved, SavedConversation, SavedMessage, StreamId};
 use crate::storage::{self, Opened, Store};
 use crate::time::Timestamp;
-use crate::transport::{Transport, TransportConfig};
+use crate::transport::TransportConfig;
 use crate::user::{ContentKind, FoundUser, LookupError};
 
 /// Most commands that wait for the driver. Whoever gives one more waits until there is room.
@@ -126,6 +128,8 @@ pub struct Statistics {
     pub outbox_count: usize,
     /// Encrypted links that are up now.
     pub link_count: usize,
+    /// QUIC connections that are up now.
+    pub connection_count: usize,
     /// DHT requests sent, for whatever reason; one that had to be repeated counts once.
     pub requests_sent: u64,
     /// Searches of the DHT that have ended, for whatever reason.
@@ -166,7 +170,7 @@ impl Client {
             fill_random(seed)?;
         }
         let [engine_seed, transport_seed] = seeds;
-        let transport = Transport::new(
+        let carrier = Carrier::new(
             TransportConfig { network: config.network().to_owned(), max_links: config.max_links() },
             &saved.keys.node,
             ChaCha20Rng::from_seed(transport_seed),
@@ -188,7 +192,7 @@ impl Client {
         let ended = Arc::new(Ended::default());
         let parts = DriverParts {
             engine,
-            transport,
+            carrier,
             socket,
             store: store.clone(),
             events: events.clone(),

@@ -9,8 +9,8 @@ use bincode::config::{BigEndian, Configuration, Limit, Varint};
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Most bytes that one value may take, decoded or encoded.
-pub(crate) const MAX_VALUE_LEN: usize = 4096;
+/// Most bytes that one value may take, decoded or encoded: the longest text and what stands around it.
+pub(crate) const MAX_VALUE_LEN: usize = 20_480;
 
 /// bincode's own limit bounds what a hostile length can make it allocate.
 const CONFIG: Configuration<BigEndian, Varint, Limit<MAX_VALUE_LEN>> =

@@ -40,5 +40,6 @@ pub use kademlia::{NodeId, NodeKey, Serve};
 pub use time::Timestamp;
 pub use user::FoundUser;
 
-/// Longest text of a message in bytes of UTF-8: what fits one datagram with everything around it.
-pub const MAX_TEXT_LEN: usize = 1000;
+/// Longest text of a message in bytes of UTF-8. About 1,000 fit one datagram with everything around them; what is
+/// longer goes by stream.
+pub const MAX_TEXT_LEN: usize = 16_384;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use peerchat_core::identity::SecretKey;
 use peerchat_core::{
-    Client, CommandId, Config, ConfigBuilder, Error, ErrorCode, Event, FoundUser, MessageId, MessageState,
-    SHUTDOWN_TIMEOUT,
+    Client, CommandId, Config, ConfigBuilder, Error, ErrorCode, Event, FoundUser, MAX_TEXT_LEN, MessageId,
+    MessageState, SHUTDOWN_TIMEOUT,
 };
 
 /// How long a test waits for an event before it fails.
@@ -242,6 +242,37 @@ fn a_slow_reader_gets_everything_in_order() {
     }
     alice.wait_until_all_is_delivered();
     assert_eq!(bob.receive(COUNT), expected);
+}
+
+#[test]
+fn the_longest_text_arrives_whole_by_stream() {
+    let (mut alice, mut bob) = (Person::in_memory("alice"), Person::in_memory("bob"));
+    bob.join(&alice.client);
+    bob.wait_until_registered();
+    let long: String = (0..MAX_TEXT_LEN).map(|at| char::from(b'a' + (at % 26) as u8)).collect();
+    let expected = [long.clone(), "short".to_owned(), long];
+    let sent = expected.clone().map(|text| bob.client.send_blocking("alice", &text).unwrap());
+    assert_eq!(alice.receive(3), expected);
+    bob.wait_until_delivered(&sent);
+    assert_eq!(bob.client.statistics().unwrap().connection_count, 1);
+    let too_long = "x".repeat(MAX_TEXT_LEN + 1);
+    assert!(matches!(bob.client.send_blocking("alice", &too_long), Err(Error::TextTooLong { .. })));
+}
+
+#[test]
+fn a_burst_goes_through_over_a_connection_in_order() {
+    const COUNT: usize = 600;
+    let (mut alice, mut bob) = (Person::in_memory("alice"), Person::in_memory("bob"));
+    bob.join(&alice.client);
+    bob.wait_until_registered();
+    let expected = texts("alice", COUNT);
+    for text in &expected {
+        alice.client.send_blocking("bob", text).unwrap();
+    }
+    assert_eq!(bob.receive(COUNT), expected);
+    alice.wait_until_all_is_delivered();
+    let statistics = alice.client.statistics().unwrap();
+    assert_eq!((statistics.connection_count, statistics.link_count), (1, 1));
 }
 
 #[test]

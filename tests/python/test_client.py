@@ -119,7 +119,7 @@ class Async(unittest.IsolatedAsyncioTestCase):
             for recipient, text, kind in [
                 ("", "x", errors.InvalidNameError),
                 ("bob", "", errors.EmptyTextError),
-                ("bob", "x" * 1001, errors.TextTooLongError),
+                ("bob", "x" * 16385, errors.TextTooLongError),
             ]:
                 with self.subTest(kind=kind), self.assertRaises(kind):
                     await client.send(recipient, text)

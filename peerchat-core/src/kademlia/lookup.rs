@@ -27,7 +27,8 @@ pub struct LookupConfig {
     pub k: usize,
     /// How many requests are in flight at a time, all paths together; at least one on each.
     pub alpha: usize,
-    /// How many values end the lookup at once; `None` for a FIND_NODE. No path provides more than its equal part of
+    /// How many values end the lookup at once, unless two of one owner differ in sequence: then somebody's is outdated,
+    /// and all of the k closest are asked. `None` for a FIND_NODE. No path provides more than its equal part of
     /// them, rounded up.
     pub wanted: Option<usize>,
     /// How many disjoint paths are taken, 1 or more. See [`LOOKUP_PATHS`].
@@ -97,6 +98,8 @@ pub struct Lookup {
     /// The path that may ask next.
     next_turn: usize,
     own_values: usize,
+    /// Two values of one owner differ in sequence.
+    is_any_outdated: bool,
     values: Vec<FoundValue>,
 }
 
@@ -113,6 +116,7 @@ impl Lookup {
             next_start: 0,
             next_turn: 0,
             own_values: 0,
+            is_any_outdated: false,
             values: Vec::new(),
         }
     }
@@ -128,7 +132,7 @@ impl Lookup {
     /// Adds a value from our own store.
     pub fn add_own_value(&mut self, own: NodeId, record: Record) {
         self.own_values += 1;
-        self.values.push(FoundValue { from: own, record });
+        self.take_value(own, record);
     }
 
     /// Takes the contacts that `from` returned; an answer that was not asked for changes nothing.
@@ -146,7 +150,7 @@ impl Lookup {
     /// Takes the value that `from` returned; an answer that was not asked for changes nothing.
     pub fn handle_value(&mut self, from: &Contact, record: Record) {
         let Some(path) = self.mark_answered(from, true) else { return };
-        self.values.push(FoundValue { from: from.id(), record });
+        self.take_value(from.id(), record);
         if let Some(path) = self.paths.get_mut(path) {
             path.fruitless += 1;
             path.values += 1;
@@ -286,10 +290,12 @@ impl Lookup {
         self.lacking(path).map_or(width, |lacking| width.min(lacking))
     }
 
-    /// Returns how many values a path may still provide; `None` for a FIND_NODE.
+    /// Returns how many values a path may still provide; `None` if there is no limit: for a FIND_NODE, and when some
+    /// value is known to be outdated.
     fn lacking(&self, path: usize) -> Option<usize> {
         let part = self.part()?;
-        self.paths.get(path).map(|path| part.saturating_sub(path.values))
+        let path = self.paths.get(path)?;
+        (!self.is_any_outdated).then(|| part.saturating_sub(path.values))
     }
 
     /// Returns how many values each path provides at most; `None` for a FIND_NODE.
@@ -300,7 +306,15 @@ impl Lookup {
     fn has_enough_values(&self) -> bool {
         let (Some(wanted), Some(part)) = (self.config.wanted, self.part()) else { return false };
         let found: usize = self.paths.iter().map(|path| path.values.min(part)).sum();
-        self.own_values + found >= wanted.max(1)
+        !self.is_any_outdated && self.own_values + found >= wanted.max(1)
+    }
+
+    fn take_value(&mut self, from: NodeId, record: Record) {
+        let header = record.header();
+        self.is_any_outdated |= self.values.iter().map(|value| value.record.header()).any(|other| {
+            other.owner == header.owner && other.kind == header.kind && other.sequence != header.sequence
+        });
+        self.values.push(FoundValue { from, record });
     }
 
     fn add_to(&mut self, path: usize, contact: Contact, hops: u32) {
@@ -326,9 +340,9 @@ impl Lookup {
 
     /// Makes a path forget the farthest candidate that nobody has asked.
     fn forget_farthest(&mut self, path: usize) {
-        let is_unasked =
-            |candidate: &Box<Candidate>| candidate.state == State::Unasked && candidate.is_on(path);
-        let Some(place) = self.candidates.iter().rposition(is_unasked) else { return };
+        let is_unasked = |candidate: &Candidate| candidate.state == State::Unasked && candidate.is_on(path);
+        let mut candidates = self.candidates.iter().map(Box::as_ref);
+        let Some(place) = candidates.rposition(is_unasked) else { return };
         if let Some(path) = self.paths.get_mut(path) {
             path.known -= 1;
         }

@@ -383,6 +383,20 @@ mod tests {
 
     proptest! {
         #[test]
+        fn in_whatever_order_records_come_the_highest_sequence_stays(
+            sequences in proptest::collection::vec(1..9_u64, 1..30),
+        ) {
+            let (mut store, now, mut highest) = (store(), Instant::now(), 0);
+            for sequence in sequences {
+                let put = store.put(user(1, sequence), at(START), now);
+                prop_assert_eq!(matches!(put, Put::Kept { .. }), sequence > highest);
+                prop_assert_eq!(refusal(put), (sequence < highest).then_some(StoreRefusal::Older));
+                highest = highest.max(sequence);
+                prop_assert_eq!(store.get(&user(1, 1).header().key, at(START)), Some(&user(1, highest)));
+            }
+        }
+
+        #[test]
         fn a_full_store_keeps_the_nearest(owners in proptest::collection::vec(1..40_u8, 0..20)) {
             let (mut store, now, mut naive) = (store(), Instant::now(), BTreeSet::new());
             for owner in owners {

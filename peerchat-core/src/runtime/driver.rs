@@ -1,4 +1,4 @@
-//! [`Driver`]: the loop that feeds the engine and the transport with what happens, and does what they say.
+//! [`Driver`]: the loop that feeds the engine and the carrier with what happens, and does what they say.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::carrier::Carrier;
 use super::command::{Command, SendDone};
 use super::events::{EventQueue, MAX_MESSAGES};
 use super::socket::Socket;
@@ -17,7 +18,7 @@ use crate::kademlia::NodeId;
 use crate::save::BatchId;
 use crate::storage::Store;
 use crate::time::Now;
-use crate::transport::{Call, Transmit, Transport, TransportEvent};
+use crate::transport::{Call, Transmit, TransportEvent};
 use crate::user::{FoundUser, LookupError, received_event};
 use crate::wire::{Request, Response, WireError};
 
@@ -40,7 +41,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(crate) struct DriverParts {
     pub(crate) engine: Engine,
-    pub(crate) transport: Transport,
+    pub(crate) carrier: Carrier,
     pub(crate) socket: Socket,
     pub(crate) store: Store,
     pub(crate) events: Arc<EventQueue>,
@@ -143,14 +144,14 @@ impl Driver {
 
     fn next_deadline(&self) -> Option<Instant> {
         let engine = self.parts.engine.poll_timeout().map(|(at, _)| at);
-        let transport = self.parts.transport.poll_timeout().map(|(at, _)| at);
-        [engine, transport, self.confirm_at].into_iter().flatten().min()
+        let carrier = self.parts.carrier.poll_timeout().map(|(at, _)| at);
+        [engine, carrier, self.confirm_at].into_iter().flatten().min()
     }
 
     fn handle_due(&mut self, now: Now) {
         let is_due = |deadline: Option<(Instant, &str)>| deadline.is_some_and(|(at, _)| at <= now.instant);
-        if is_due(self.parts.transport.poll_timeout()) {
-            self.parts.transport.handle_timeout(now);
+        if is_due(self.parts.carrier.poll_timeout()) {
+            self.parts.carrier.handle_timeout(now);
         }
         if is_due(self.parts.engine.poll_timeout()) {
             self.parts.engine.handle_timeout(now);
@@ -165,8 +166,8 @@ impl Driver {
         let now = super::now();
         for _ in 0..RECEIVE_BURST {
             let (len, from) = self.parts.socket.try_receive(&mut buffer)?;
-            self.parts.transport.handle_datagram(from, buffer.get(..len).unwrap_or_default(), now);
-            self.drain_transport(now);
+            self.parts.carrier.handle_datagram(from, buffer.get(..len).unwrap_or_default(), now);
+            self.drain_carrier(now);
         }
         None
     }
@@ -220,21 +221,23 @@ impl Driver {
     }
 
     fn statistics(&self) -> Statistics {
-        let (node, transport) = (self.parts.engine.node(), self.parts.transport.stats());
+        let node = self.parts.engine.node();
+        let (transport, streams) = self.parts.carrier.stats();
         Statistics {
             contact_count: node.contact_count(),
             record_count: node.record_count(),
             is_serving: node.is_serving(),
             outbox_count: self.parts.engine.outbox_count(),
-            link_count: self.parts.transport.link_count(),
+            link_count: self.parts.carrier.link_count(),
+            connection_count: self.parts.carrier.connection_count(),
             requests_sent: node.stats().requests,
             searches_ended: node.stats().lookups_ended,
             search_hops: node.stats().lookup_hops,
-            datagrams_sent: transport.datagrams_out,
-            datagrams_received: transport.datagrams_in,
-            bytes_sent: transport.bytes_out,
-            bytes_received: transport.bytes_in,
-            dropped: self.dropped + transport.dropped(),
+            datagrams_sent: transport.datagrams_out + streams.datagrams_out,
+            datagrams_received: transport.datagrams_in + streams.datagrams_in,
+            bytes_sent: transport.bytes_out + streams.bytes_out,
+            bytes_received: transport.bytes_in + streams.bytes_in,
+            dropped: self.dropped + transport.dropped() + streams.dropped(),
         }
     }
 
@@ -269,7 +272,7 @@ impl Driver {
 
     /// Does everything that the machines ask for.
     fn drain(&mut self, now: Now) {
-        self.drain_transport(now);
+        self.drain_carrier(now);
         self.drain_engine(now);
         if !self.is_writing
             && let Some(at) = self.confirm_at
@@ -291,8 +294,8 @@ impl Driver {
         self.flush();
     }
 
-    fn drain_transport(&mut self, now: Now) {
-        while let Some(event) = self.parts.transport.poll_event() {
+    fn drain_carrier(&mut self, now: Now) {
+        while let Some(event) = self.parts.carrier.poll_event() {
             match event {
                 TransportEvent::Request { token, from, is_proven, kind, body } => {
                     match Request::decode(kind, &body) {
@@ -322,7 +325,7 @@ impl Driver {
 
     fn reply(&mut self, to: crate::transport::ReplyToken, response: &Response, now: Now) {
         let encoded = response.encode();
-        self.parts.transport.reply(to, encoded.kind, encoded.body, now);
+        self.parts.carrier.reply(to, encoded.kind, encoded.body, now);
     }
 
     fn drain_engine(&mut self, now: Now) {
@@ -330,13 +333,13 @@ impl Driver {
             let encoded = call.request.encode();
             let is_early = call.request.is_early();
             let call = Call { id: call.id, to: call.to, kind: encoded.kind, body: encoded.body, is_early };
-            self.parts.transport.call(call, now);
+            self.parts.carrier.call(call, now);
         }
         while let Some(reply) = self.parts.engine.poll_reply() {
             self.reply(reply.to, &reply.response, now);
         }
         while let Some((probe, address)) = self.parts.engine.poll_probe() {
-            self.parts.transport.probe(probe, address, now);
+            self.parts.carrier.probe(probe, address, now);
         }
         while let Some(event) = self.parts.engine.poll_event() {
             match &event {
@@ -365,7 +368,7 @@ impl Driver {
 
     /// Sends what waits, as far as the kernel has room.
     fn flush(&mut self) {
-        while let Some(transmit) = self.parts.transport.poll_transmit() {
+        while let Some(transmit) = self.parts.carrier.poll_transmit() {
             if self.unsent.is_empty() && self.parts.socket.try_send(transmit.to, &transmit.bytes) {
                 continue;
             }

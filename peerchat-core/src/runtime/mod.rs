@@ -4,16 +4,19 @@
 //! costs one descriptor and no thread.
 
 mod block;
+mod carrier;
 mod clock;
 mod command;
 mod driver;
 mod events;
 mod socket;
+mod streams;
 
 use once_cell::sync::Lazy;
 use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use block::block_on;
+pub(crate) use carrier::Carrier;
 pub(crate) use clock::now;
 pub(crate) use command::Command;
 pub(crate) use driver::{Driver, DriverParts};

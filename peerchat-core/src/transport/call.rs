@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{MAX_BODY_LEN, MAX_KIND};
+use super::{MAX_BODY_LEN, MAX_KIND, MAX_STREAM_BODY_LEN};
 use crate::kademlia::{Contact, NodeKey};
 
 /// Names a call; the caller chooses it, the event that ends the call repeats it.
@@ -18,11 +18,26 @@ pub struct ProbeId(pub u64);
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ReplyToken(pub(super) u64);
 
+/// Set in the tokens of requests that came by stream.
+const BY_STREAM_BIT: u64 = 1 << 63;
+
 impl ReplyToken {
     /// Makes a token for a network that delivers typed messages without a transport, as the simulator does.
     #[must_use]
     pub const fn for_simulation(number: u64) -> Self {
         Self(number)
+    }
+
+    /// Makes the token of a request that came by stream.
+    #[must_use]
+    pub const fn of_stream(number: u64) -> Self {
+        Self(number | BY_STREAM_BIT)
+    }
+
+    /// Returns what [`Self::of_stream`] was made of; `None` if the request came as a datagram.
+    #[must_use]
+    pub const fn stream(self) -> Option<u64> {
+        if self.0 & BY_STREAM_BIT == 0 { None } else { Some(self.0 & !BY_STREAM_BIT) }
     }
 
     /// Returns what [`Self::for_simulation`] was made of.
@@ -41,7 +56,7 @@ pub struct Call {
     pub to: Contact,
     /// What is asked, at most [`MAX_KIND`].
     pub kind: u8,
-    /// What the question needs, at most [`MAX_BODY_LEN`] bytes.
+    /// What the question needs: at most [`MAX_BODY_LEN`] bytes as a datagram, [`MAX_STREAM_BODY_LEN`] by stream.
     pub body: Vec<u8>,
     /// Whether the call may ride in the first handshake packet (PING, FIND_*): it can be replayed and so executed
     /// twice. A body over [`super::MAX_EARLY_REQUEST_LEN`] waits for the handshake all the same.
@@ -58,8 +73,8 @@ pub enum CallError {
     /// The contact's key is no key, weak, or our own.
     #[error("the contact has a key that cannot be called")]
     BadKey,
-    /// The body is longer than [`MAX_BODY_LEN`] bytes.
-    #[error("the body is {len} bytes, the limit is {MAX_BODY_LEN}")]
+    /// The body is longer than [`MAX_BODY_LEN`] bytes as a datagram, or [`MAX_STREAM_BODY_LEN`] by stream.
+    #[error("the body is {len} bytes, the limits are {MAX_BODY_LEN} and {MAX_STREAM_BODY_LEN}")]
     TooLong {
         /// Length of the refused body in bytes.
         len: usize,
@@ -70,8 +85,9 @@ pub enum CallError {
         /// The refused kind.
         kind: u8,
     },
-    /// [`super::MAX_HANDSHAKES`] handshakes are pending; wait until some calls end.
-    #[error("too many handshakes are pending")]
+    /// [`super::MAX_HANDSHAKES`] handshakes are pending, or as many QUIC connections are in use, or calls wait for one,
+    /// as may; wait until some calls end.
+    #[error("too many handshakes, connections or calls are pending")]
     Busy,
 }
 
@@ -104,7 +120,8 @@ pub enum TransportEvent {
         kind: u8,
         /// The answer.
         body: Vec<u8>,
-        /// Time from the first packet that carried the request to the answer.
+        /// Time from the first packet that carried the request to the answer; by stream, the smoothed round trip of the
+        /// connection.
         round_trip: Duration,
     },
     /// A call has ended without an answer.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use super::frame::Frame;
 use super::timers::Timer;
 use super::{
-    Call, CallError, MAX_BODY_LEN, MAX_KIND, MAX_TRANSMISSIONS, Transport, TransportEvent, canonical,
+    BY_STREAM, Call, CallError, MAX_BODY_LEN, MAX_KIND, MAX_TRANSMISSIONS, Transport, TransportEvent,
+    canonical,
 };
 use crate::idle;
 use crate::kademlia::Contact;
@@ -53,7 +54,8 @@ impl PendingCall {
 }
 
 impl Transport {
-    /// Sends a request; exactly one [`TransportEvent::Response`] or [`TransportEvent::CallFailed`] follows.
+    /// Sends a request; exactly one [`TransportEvent::Response`] or [`TransportEvent::CallFailed`] follows, or the call
+    /// comes back from [`Transport::poll_oversized`].
     pub fn call(&mut self, call: Call, now: Now) {
         let now = now.instant;
         let (peer, address) = (call.to.key(), canonical(call.to.address()));
@@ -171,6 +173,10 @@ impl Transport {
         now: Instant,
     ) {
         let Some(pending) = self.remove_call(request_id) else { return };
+        if kind == BY_STREAM {
+            self.oversized.push_back(pending.call);
+            return;
+        }
         self.events.push_back(TransportEvent::Response {
             call: pending.call.id,
             from: Contact::new(pending.call.to.key(), address),

@@ -9,7 +9,7 @@ const FRAME_VERSION: u8 = 1;
 pub(super) const RESPONSE_BIT: u8 = 0x80;
 
 /// Length of an address: 16 bytes of IPv6 (IPv4 in its mapped form) and the port.
-pub(super) const ADDRESS_LEN: usize = 18;
+pub(crate) const ADDRESS_LEN: usize = 18;
 
 /// Length of a request frame without its body.
 pub(super) const REQUEST_HEADER_LEN: usize = 6;
@@ -85,7 +85,7 @@ impl<'a> Frame<'a> {
 }
 
 /// Writes an address; the zone of a link-local one stays behind.
-pub(super) fn encode_address(address: SocketAddr) -> [u8; ADDRESS_LEN] {
+pub(crate) fn encode_address(address: SocketAddr) -> [u8; ADDRESS_LEN] {
     let ip = match address.ip() {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
         IpAddr::V6(ip) => ip,
@@ -99,7 +99,7 @@ pub(super) fn encode_address(address: SocketAddr) -> [u8; ADDRESS_LEN] {
 }
 
 /// Reads an address; an IPv4-mapped one becomes IPv4.
-fn decode_address(bytes: &[u8; ADDRESS_LEN]) -> SocketAddr {
+pub(crate) fn decode_address(bytes: &[u8; ADDRESS_LEN]) -> SocketAddr {
     let (ip, port) = bytes.split_at(16);
     let ip = <[u8; 16]>::try_from(ip).map_or(Ipv6Addr::UNSPECIFIED, Ipv6Addr::from);
     let port = <[u8; 2]>::try_from(port).map_or(0, u16::from_be_bytes);

@@ -80,7 +80,7 @@ pub(super) struct Link {
     pub(super) candidate: Option<Box<Candidate>>,
     pub(super) made_at: Instant,
     /// Requests of the peer that are still being answered.
-    pub(super) open_count: usize,
+    pub(super) open_count: u16,
     /// The peer has the keys: we started the handshake, or a packet arrived.
     pub(super) is_proven: bool,
     /// The peer seems to have lost the link; cleared by the next packet that arrives over it.

@@ -59,6 +59,8 @@
 //!   the cookie, and gets the same response again.
 //! - The responder sends nothing over a new link until a packet has arrived over it. The link before stays open for
 //!   receiving.
+//! - A response that does not fit a datagram is replaced by one of kind [`BY_STREAM`] and no body: the asker asks again
+//!   by stream.
 //! - DATA for an unknown index is answered with RESET, which makes a peer with calls in flight start a handshake. Links
 //!   are never dropped because of it.
 #![cfg_attr(
@@ -127,6 +129,8 @@ pub use call::{Call, CallError, CallId, ProbeId, ReplyToken, Transmit, Transport
 pub use cookie::{COOKIE_LIFETIME, MAX_KNOWN_COOKIES};
 pub use dial::MAX_HANDSHAKES;
 pub use frame::MAX_KIND;
+#[cfg(feature = "runtime")]
+pub(crate) use frame::{ADDRESS_LEN, decode_address, encode_address};
 pub use limits::{
     CALM_INITS_PER_SECOND, INITS_PER_ADDRESS, INITS_PER_SECOND, KEY_REPLIES_PER_ADDRESS,
     KEY_REPLIES_PER_SECOND, LOAD_LINGERS, RESETS_HEEDED_PER_ADDRESS, RESETS_HEEDED_PER_SECOND,
@@ -136,6 +140,8 @@ pub use link::{REJECT_AFTER, REJECT_AFTER_PACKETS, REKEY_AFTER, REKEY_AFTER_PACK
 pub use links::{MAX_UNPROVEN_LINKS, MAX_UNPROVEN_LINKS_PER_PEER, UNPROVEN_LINK_LIFETIME};
 pub use packet::PROTOCOL_VERSION;
 pub use rate::MAX_COUNTED_ADDRESSES;
+#[cfg(feature = "runtime")]
+pub(crate) use rate::{Rate, SharedLimit};
 pub use replay::REPLAY_WINDOW;
 pub use rtt::{INITIAL_RTO, MAX_RTO, MIN_RTO};
 pub use serve::EARLY_ANSWER_WAIT;
@@ -157,6 +163,12 @@ pub const MAX_EARLY_RESPONSE_LEN: usize = MAX_DATAGRAM_LEN
     - NOISE_RESPONSE_LEN
     - RESPONSE_PAYLOAD_LEN
     - RESPONSE_HEADER_LEN;
+
+/// Longest body of a request or response on a QUIC stream, in bytes. What is over [`MAX_BODY_LEN`] goes that way.
+pub const MAX_STREAM_BODY_LEN: usize = 65_536;
+
+/// The kind of a response that stands for one that does not fit a datagram: ask again by stream. It has no body.
+pub const BY_STREAM: u8 = 0x7d;
 
 /// Length of a first handshake packet without a request in it, in bytes.
 pub const SHORT_INIT_LEN: usize = INIT_HEADER_LEN + NOISE_INIT_LEN + INIT_PAYLOAD_LEN;
@@ -189,8 +201,8 @@ impl Default for TransportConfig {
 
 /// Encrypted requests and responses over datagrams, for one node.
 ///
-/// After every `handle_*` call and every command, drain [`Transport::poll_transmit`] and [`Transport::poll_event`], then
-/// ask [`Transport::poll_timeout`] when [`Transport::handle_timeout`] is next due. A packet that fails its check changes
+/// After every `handle_*` call and every command, drain [`Transport::poll_transmit`], [`Transport::poll_event`] and
+/// [`Transport::poll_oversized`], then ask [`Transport::poll_timeout`] when [`Transport::handle_timeout`] is next due. A packet that fails its check changes
 /// nothing but a counter.
 pub struct Transport {
     local: Local,
@@ -215,6 +227,8 @@ pub struct Transport {
     known_cookies: KnownCookies,
     transmits: VecDeque<Transmit>,
     events: VecDeque<TransportEvent>,
+    /// Calls whose answer does not fit a datagram.
+    oversized: VecDeque<Call>,
     stats: TransportStats,
 }
 
@@ -243,6 +257,7 @@ impl Transport {
             known_cookies: KnownCookies::default(),
             transmits: VecDeque::new(),
             events: VecDeque::new(),
+            oversized: VecDeque::new(),
             stats: TransportStats::default(),
         }
     }
@@ -294,6 +309,13 @@ impl Transport {
         idle::pop(&mut self.events)
     }
 
+    /// Returns the next call that has ended without an event because its answer does not fit a datagram: whoever asked
+    /// asks again by stream.
+    #[must_use]
+    pub fn poll_oversized(&mut self) -> Option<Call> {
+        idle::pop(&mut self.oversized)
+    }
+
     /// Returns when [`Transport::handle_timeout`] is next due, and what for.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
@@ -304,6 +326,25 @@ impl Transport {
     #[must_use]
     pub fn link_count(&self) -> usize {
         self.links.peer_count()
+    }
+
+    /// Returns where the link leads that calls to `peer` use.
+    #[must_use]
+    pub fn link_address(&self, peer: &NodeKey) -> Option<SocketAddr> {
+        self.links.current(peer).map(|link| link.address)
+    }
+
+    /// Tells whether a link leads to this address, which is proven so.
+    #[must_use]
+    pub fn leads_to(&self, address: SocketAddr) -> bool {
+        self.links.leads_to(address)
+    }
+
+    /// Tells whether at least `count` calls are in flight over the link that calls to `peer` use.
+    #[must_use]
+    pub fn has_in_flight(&self, peer: &NodeKey, count: usize) -> bool {
+        let Some(link) = self.links.current(peer).map(|link| link.local) else { return false };
+        self.in_flight.range((link, 0)..=(link, u32::MAX)).take(count).count() == count
     }
 
     /// Returns what happened so far, in numbers.
@@ -367,7 +408,7 @@ impl fmt::Debug for Transport {
 }
 
 /// Writes an IPv4-mapped address as IPv4.
-fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip if ip == address.ip() => address,
         ip => SocketAddr::new(ip, address.port()),

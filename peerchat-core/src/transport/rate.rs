@@ -13,7 +13,7 @@ const PURGE_INTERVAL: Duration = Duration::from_millis(100);
 /// What a [`Bucket`] holds when it is full, and how fast it fills: `burst` at once, then one every `interval` (the GCRA
 /// form of a token bucket, ITU-T I.371).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
+pub(crate) struct Rate {
     interval: Duration,
     /// How far ahead of the clock the schedule may run.
     tolerance: Duration,
@@ -21,7 +21,7 @@ pub(super) struct Rate {
 
 impl Rate {
     /// So many at once, and as many per second in the long run.
-    pub(super) const fn per_second(count: u32) -> Self {
+    pub(crate) const fn per_second(count: u32) -> Self {
         Self::new(count, count)
     }
 
@@ -34,7 +34,7 @@ impl Rate {
 
 /// A token bucket, full at first.
 #[derive(Debug, Default)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     /// When the bucket will be full again; `None` while it has never been used.
     full_at: Option<Instant>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Bucket {
 impl Bucket {
     /// Takes one token; `false` if there is none, which changes nothing.
     #[must_use]
-    pub(super) fn take(&mut self, rate: Rate, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, rate: Rate, now: Instant) -> bool {
         let full_at = self.full_at.map_or(now, |at| at.max(now));
         if full_at.saturating_duration_since(now) > rate.tolerance {
             return false;
@@ -78,7 +78,7 @@ impl Prefix {
 /// Addresses may be forged: a table full of them costs those that are not in it their own bucket, and nobody else
 /// anything.
 #[derive(Debug, Default)]
-pub(super) struct SharedLimit {
+pub(crate) struct SharedLimit {
     all: Bucket,
     each: BTreeMap<Prefix, Bucket>,
     /// For addresses that find no room in `each`.
@@ -90,13 +90,13 @@ pub(super) struct SharedLimit {
 impl SharedLimit {
     /// Takes one token for `from`; `false` if there is none for that address, or none at all.
     #[must_use]
-    pub(super) fn take(&mut self, from: SocketAddr, each: Rate, all: Rate, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, from: SocketAddr, each: Rate, all: Rate, now: Instant) -> bool {
         self.take_for(from, each, now) && self.all.take(all, now)
     }
 
     /// The same without a limit for `from`.
     #[must_use]
-    pub(super) fn take_uncounted(&mut self, all: Rate, now: Instant) -> bool {
+    pub(crate) fn take_uncounted(&mut self, all: Rate, now: Instant) -> bool {
         self.all.take(all, now)
     }
 
@@ -115,7 +115,7 @@ impl SharedLimit {
     }
 
     /// Forgets addresses whose bucket is full again; returns whether any are left.
-    pub(super) fn expire(&mut self, now: Instant) -> bool {
+    pub(crate) fn expire(&mut self, now: Instant) -> bool {
         self.each.retain(|_, bucket| !bucket.is_full(now));
         if self.each.is_empty() {
             self.each = BTreeMap::new();
@@ -124,7 +124,7 @@ impl SharedLimit {
     }
 
     #[cfg(test)]
-    pub(super) fn counted_addresses(&self) -> usize {
+    pub(crate) fn counted_addresses(&self) -> usize {
         self.each.len()
     }
 }

@@ -1,7 +1,5 @@
 //! [`ReplayWindow`]: which packet numbers of a link have been seen.
 
-use std::collections::VecDeque;
-
 /// How many numbers below the newest are remembered one by one; older ones count as seen.
 ///
 /// Preemption of threads reorders datagrams by hundreds.
@@ -10,14 +8,16 @@ pub const REPLAY_WINDOW: u64 = 2048;
 /// Numbers that one word of the window covers.
 const WORD_BITS: u64 = u64::BITS as u64;
 
-/// Words of a full window: one more than [`REPLAY_WINDOW`] needs, as the newest is only partly used.
-const MAX_WORDS: usize = (REPLAY_WINDOW / WORD_BITS) as usize + 1;
+/// Words of a full window before that of the newest number, which is only partly used.
+const MAX_OLDER_WORDS: usize = (REPLAY_WINDOW / WORD_BITS) as usize;
 
-/// A bitmap of the newest numbers. It starts empty and grows with the numbers seen, to 264 bytes.
+/// A bitmap of the newest numbers. It takes no memory of its own for the first 64 numbers and grows to 256 bytes.
 #[derive(Debug, Default)]
 pub(super) struct ReplayWindow {
-    /// The words of the blocks up to and including that of the newest number, oldest first.
-    words: VecDeque<u64>,
+    /// The word of the newest number's block.
+    newest: u64,
+    /// The words of the blocks before it, oldest first.
+    older: Vec<u64>,
     /// One more than the newest number seen; zero if none was.
     end: u64,
 }
@@ -29,7 +29,13 @@ impl ReplayWindow {
         if number >= self.end {
             return true;
         }
-        self.position(number).and_then(|at| self.words.get(at)).is_some_and(|word| word & bit(number) == 0)
+        match self.blocks_back(number) {
+            0 => self.newest & bit(number) == 0,
+            back => self
+                .position(back)
+                .and_then(|at| self.older.get(at))
+                .is_some_and(|word| word & bit(number) == 0),
+        }
     }
 
     /// Tells whether `number` is above all seen so far.
@@ -41,30 +47,47 @@ impl ReplayWindow {
     /// Remembers `number`. Only call it for a packet that is authentic.
     pub(super) fn insert(&mut self, number: u64) {
         if number >= self.end {
-            self.grow_to(number / WORD_BITS);
+            self.advance(number / WORD_BITS - self.newest_block());
             self.end = number.saturating_add(1);
         }
-        if let Some(word) = self.position(number).and_then(|at| self.words.get_mut(at)) {
-            *word |= bit(number);
-        }
-    }
-
-    /// Returns which word covers `number`, `None` if it is older than all of them.
-    fn position(&self, number: u64) -> Option<usize> {
-        let blocks_back = (self.end.saturating_sub(1) / WORD_BITS).checked_sub(number / WORD_BITS)?;
-        self.words.len().checked_sub(1)?.checked_sub(usize::try_from(blocks_back).ok()?)
-    }
-
-    /// Appends words until the last one covers `block`, and forgets the oldest beyond [`MAX_WORDS`].
-    fn grow_to(&mut self, block: u64) {
-        let next_block = if self.end == 0 { 0 } else { (self.end - 1) / WORD_BITS + 1 };
-        let missing = block.saturating_add(1).saturating_sub(next_block);
-        for _ in 0..missing.min(MAX_WORDS as u64) {
-            if self.words.len() == MAX_WORDS {
-                self.words.pop_front();
+        match self.blocks_back(number) {
+            0 => self.newest |= bit(number),
+            back => {
+                if let Some(word) = self.position(back).and_then(|at| self.older.get_mut(at)) {
+                    *word |= bit(number);
+                }
             }
-            self.words.push_back(0);
         }
+    }
+
+    const fn newest_block(&self) -> u64 {
+        self.end.saturating_sub(1) / WORD_BITS
+    }
+
+    /// Returns how many blocks before the newest one `number` is, which is below `end`.
+    const fn blocks_back(&self, number: u64) -> u64 {
+        self.newest_block() - number / WORD_BITS
+    }
+
+    /// Returns which of the older words is so many blocks before the newest; `None` if it is forgotten.
+    fn position(&self, back: u64) -> Option<usize> {
+        self.older.len().checked_sub(usize::try_from(back).ok()?)
+    }
+
+    /// Makes room for so many blocks more, and forgets the oldest beyond [`MAX_OLDER_WORDS`].
+    fn advance(&mut self, blocks: u64) {
+        if blocks == 0 {
+            return;
+        }
+        let blocks = usize::try_from(blocks).unwrap_or(usize::MAX).min(MAX_OLDER_WORDS + 1);
+        let surplus = (self.older.len() + blocks).saturating_sub(MAX_OLDER_WORDS);
+        self.older.drain(..surplus.min(self.older.len()));
+        if blocks <= MAX_OLDER_WORDS {
+            self.older.push(self.newest);
+        }
+        let empty = (blocks - 1).min(MAX_OLDER_WORDS);
+        self.older.resize(self.older.len() + empty, 0);
+        self.newest = 0;
     }
 }
 
@@ -95,10 +118,12 @@ mod tests {
     #[test]
     fn a_young_window_is_small_and_an_old_one_bounded() {
         let mut window = ReplayWindow::default();
-        window.insert(0);
-        assert_eq!(window.words.len(), 1);
+        window.insert(63);
+        assert_eq!(window.older.capacity(), 0);
+        window.insert(64);
+        assert_eq!(window.older.len(), 1);
         window.insert(1 << 59);
-        assert_eq!(window.words.len(), MAX_WORDS);
+        assert_eq!(window.older.len(), MAX_OLDER_WORDS);
     }
 
     proptest! {

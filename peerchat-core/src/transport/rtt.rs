@@ -14,26 +14,30 @@ pub const MAX_RTO: Duration = Duration::from_secs(1);
 /// The smoothed round trip to one peer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RoundTrip {
-    /// Smoothed time and its variation; `None` before the first sample.
-    measured: Option<(Duration, Duration)>,
+    /// Smoothed time and its variation in microseconds, an hour at most; `None` before the first sample.
+    measured_us: Option<(u32, u32)>,
 }
 
 impl RoundTrip {
     /// Takes the time of one answer to a packet that was sent once only (Karn's rule).
     pub(super) fn insert(&mut self, sample: Duration) {
-        self.measured = Some(match self.measured {
+        const HOUR_US: u32 = 3_600_000_000;
+        let sample = u32::try_from(sample.as_micros()).map_or(HOUR_US, |sample| sample.min(HOUR_US));
+        self.measured_us = Some(match self.measured_us {
             None => (sample, sample / 2),
-            Some((smoothed, variation)) => {
-                (smoothed * 7 / 8 + sample / 8, variation * 3 / 4 + smoothed.abs_diff(sample) / 4)
-            }
+            Some((smoothed, variation)) => (
+                smoothed - smoothed / 8 + sample / 8,
+                variation - variation / 4 + smoothed.abs_diff(sample) / 4,
+            ),
         });
     }
 
     /// Returns how long to wait before the first retransmission.
     #[must_use]
     pub(super) fn timeout(&self) -> Duration {
-        self.measured.map_or(INITIAL_RTO, |(smoothed, variation)| {
-            smoothed.saturating_add(variation.saturating_mul(4)).clamp(MIN_RTO, MAX_RTO)
+        self.measured_us.map_or(INITIAL_RTO, |(smoothed, variation)| {
+            let us = u64::from(smoothed) + 4 * u64::from(variation);
+            Duration::from_micros(us).clamp(MIN_RTO, MAX_RTO)
         })
     }
 }

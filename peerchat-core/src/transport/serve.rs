@@ -10,7 +10,10 @@ use super::limits::Admission;
 use super::link::{Link, LinkParts};
 use super::packet::{self, DATA_HEADER_LEN, Init, InitMac, NOISE_RESPONSE_LEN, TAG_LEN};
 use super::timers::Timer;
-use super::{MAX_BODY_LEN, MAX_DATAGRAM_LEN, MAX_KIND, ReplyToken, Transport, TransportEvent};
+use super::{
+    BY_STREAM, MAX_BODY_LEN, MAX_DATAGRAM_LEN, MAX_KIND, MAX_STREAM_BODY_LEN, ReplyToken, Transport,
+    TransportEvent,
+};
 use crate::kademlia::Contact;
 use crate::time::Now;
 
@@ -25,8 +28,9 @@ const EARLY_RESPONSE_OVERHEAD: usize =
 const RESPONSE_OVERHEAD: usize = DATA_HEADER_LEN + RESPONSE_HEADER_LEN + TAG_LEN;
 
 impl Transport {
-    /// Answers the request that `to` names. The kind is at most [`MAX_KIND`], the body at most [`MAX_BODY_LEN`] bytes;
-    /// a reply that is over a limit or late is counted and dropped.
+    /// Answers the request that `to` names. The kind is at most [`MAX_KIND`], the body at most [`MAX_STREAM_BODY_LEN`]
+    /// bytes; instead of one over [`MAX_BODY_LEN`] the peer is told to ask by stream. A reply that is over a limit or
+    /// late is counted and dropped.
     pub fn reply(&mut self, to: ReplyToken, kind: u8, body: Vec<u8>, now: Now) {
         let Some(request) = self.open.remove(to) else {
             self.stats.replies_late += 1;
@@ -34,9 +38,12 @@ impl Transport {
         };
         self.release(&request);
         let (id, from) = (request.request_id, request.from);
-        let frame = Frame::Response { id, kind, observed: from, body: &body };
-        let is_valid = kind <= MAX_KIND && body.len() <= MAX_BODY_LEN;
+        let is_valid = kind <= MAX_KIND && body.len() <= MAX_STREAM_BODY_LEN;
         self.stats.replies_invalid += u64::from(!is_valid);
+        let is_oversized = body.len() > MAX_BODY_LEN;
+        self.stats.replies_by_stream += u64::from(is_valid && is_oversized);
+        let (kind, body) = if is_oversized { (BY_STREAM, &[][..]) } else { (kind, &body[..]) };
+        let frame = Frame::Response { id, kind, observed: from, body };
         match request.origin {
             Origin::Link(_) if !is_valid => {}
             Origin::Link(link) => self.reply_over_link(link, from, frame, RESPONSE_OVERHEAD + body.len()),
@@ -146,7 +153,7 @@ impl Transport {
             self.stats.dropped_duplicate_request += 1;
             return;
         }
-        if link.open_count >= MAX_OPEN_REQUESTS_PER_LINK {
+        if usize::from(link.open_count) >= MAX_OPEN_REQUESTS_PER_LINK {
             self.stats.dropped_too_many_requests += 1;
             return;
         }

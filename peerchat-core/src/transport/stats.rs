@@ -70,7 +70,9 @@ pub struct TransportStats {
     pub dropped_reset: u64,
     /// Replies to a request that is no longer open.
     pub replies_late: u64,
-    /// Replies that do not fit a datagram, or whose kind is over [`super::MAX_KIND`].
+    /// Replies that do not fit a datagram: the peer was told to ask again by stream.
+    pub replies_by_stream: u64,
+    /// Replies over [`super::MAX_STREAM_BODY_LEN`], or whose kind is over [`super::MAX_KIND`].
     pub replies_invalid: u64,
     /// Replies larger than an address that is not proven may be sent.
     pub replies_to_unproven: u64,

@@ -211,6 +211,8 @@ pub struct User {
     outbox_count: usize,
     /// Messages of all streams that wait for an earlier one.
     pub(super) held_count: usize,
+    /// Bytes of their bodies.
+    pub(super) held_len: usize,
     rng: ChaCha20Rng,
 }
 
@@ -265,6 +267,7 @@ impl User {
             last_position: saved.last_position,
             outbox_count: 0,
             held_count: 0,
+            held_len: 0,
             rng,
         };
         let envelopes = std::mem::take(&mut saved.envelopes).into_iter();

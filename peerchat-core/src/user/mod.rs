@@ -28,6 +28,6 @@ pub use machine::{
 #[cfg(feature = "runtime")]
 pub(crate) use receiving::received_event;
 pub use sealing::REPAIR_INTERVAL;
-pub use sender::MAX_IN_FLIGHT;
+pub use sender::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_LEN};
 pub use sessions::{MAX_NEW_SESSIONS, MAX_SESSIONS, MAX_SESSIONS_IN_ALL};
-pub use streams::{KEPT_TAGS, MAX_HELD};
+pub use streams::{KEPT_TAGS, MAX_HELD, MAX_HELD_LEN};

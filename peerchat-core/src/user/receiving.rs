@@ -24,6 +24,9 @@ const MAX_ROUTE: usize = 8;
 /// Most messages of all streams that wait for an earlier one.
 const MAX_HELD_IN_ALL: usize = 16_384;
 
+/// Most bytes of their envelopes.
+const MAX_HELD_LEN_IN_ALL: usize = 16 * 1024 * 1024;
+
 /// A stranger whose name is being looked up.
 #[derive(Debug)]
 pub(super) struct Introduction {
@@ -159,7 +162,7 @@ impl User {
             return;
         }
         let conversation = self.people.with_user(&writer);
-        let can_hold = self.held_count < MAX_HELD_IN_ALL;
+        let can_hold = self.held_count < MAX_HELD_IN_ALL && self.held_len < MAX_HELD_LEN_IN_ALL;
         let stream = conversation.and_then(|id| self.people.known_stream(id, from.id()));
         let known = stream.and_then(|stream| stream.identity.map(|identity| (stream, identity)));
         let Some((conversation, (stream, identity))) = conversation.zip(known) else {
@@ -176,13 +179,15 @@ impl User {
             Arrival::Known => self.answer_delivery(tag, ChatResponse::Delivered { next }),
             Arrival::OutOfStep => self.answer_delivery(tag, ChatResponse::OutOfStep { next }),
             Arrival::New => {
-                let held_before = stream.held_count();
+                let (count_before, len_before) = (stream.held_count(), stream.held_len());
                 stream.hold(number, oldest, Held { tag: message, envelope }, can_hold);
                 let answer =
                     self.open_due((conversation, from.id()), identity, writer, (number, oldest), now);
                 self.answer_delivery(tag, answer);
-                let held = self.people.known_stream(conversation, from.id()).map_or(0, |s| s.held_count());
-                self.held_count = (self.held_count + held).saturating_sub(held_before);
+                let stream = self.people.known_stream(conversation, from.id());
+                let (count, len) = stream.map_or((0, 0), |stream| (stream.held_count(), stream.held_len()));
+                self.held_count = (self.held_count + count).saturating_sub(count_before);
+                self.held_len = (self.held_len + len).saturating_sub(len_before);
             }
         }
         self.handle_shown_up(conversation, from, now);

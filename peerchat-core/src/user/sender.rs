@@ -14,6 +14,9 @@ use crate::time::{Now, Timestamp};
 /// waits for an earlier one ([`super::MAX_HELD`]), or it would drop the rest.
 pub const MAX_IN_FLIGHT: usize = 32;
 
+/// Most bytes of their bodies, so that a slow line gets through in the time that a call has. One message always goes.
+pub const MAX_IN_FLIGHT_LEN: usize = 128 * 1024;
+
 /// First pause after a failed attempt; each further one doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -217,7 +220,12 @@ impl Sender {
     /// Returns the next message to deliver to a device if the window has room and the message is on disk as it will be
     /// sent; the caller then reports its call by [`Self::handle_sent`].
     pub(crate) fn next_to_send(&self, device: NodeId, saved: SealId) -> Option<(&Owed, &Envelope)> {
-        let next = self.queue.get(self.sent_count).filter(|_| self.sent_count < MAX_IN_FLIGHT)?;
+        let next = self.queue.get(self.sent_count)?;
+        let sent_len: usize = self.queue.iter().take(self.sent_count).map(|owed| owed.body.len()).sum();
+        let has_room = self.sent_count < MAX_IN_FLIGHT && sent_len + next.body.len() <= MAX_IN_FLIGHT_LEN;
+        if !has_room && self.sent_count > 0 {
+            return None;
+        }
         let sealed = next.sealed.as_ref().filter(|sealed| sealed.device == device && sealed.seal <= saved)?;
         Some((next, &sealed.envelope))
     }
@@ -424,6 +432,18 @@ mod tests {
         assert!(sender.rewind());
         assert_eq!(next(&sender), None);
         const { assert!(MAX_IN_FLIGHT <= super::super::MAX_HELD) };
+        const { assert!(MAX_IN_FLIGHT_LEN <= super::super::MAX_HELD_LEN) };
+    }
+
+    #[test]
+    fn no_more_bytes_are_in_flight_than_a_slow_line_gets_through() {
+        let mut sender = sender(20);
+        sender.queue.iter_mut().for_each(|owed| owed.body = vec![0; crate::MAX_TEXT_LEN]);
+        assert_eq!(send_all(&mut sender, 0), (MAX_IN_FLIGHT_LEN / crate::MAX_TEXT_LEN) as u64);
+        sender.rewind();
+        sender.queue[0].body = vec![0; 2 * MAX_IN_FLIGHT_LEN];
+        sender.sent_count = 0;
+        assert_eq!(next(&sender), Some(1), "one always goes");
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::save::{ConversationId, SavedStream, StreamId};
 /// Most messages of one stream that wait for an earlier one. A later one is not taken; its sender repeats it.
 pub const MAX_HELD: usize = 64;
 
+/// Most bytes of their envelopes.
+pub const MAX_HELD_LEN: usize = 256 * 1024;
+
 /// How many of the latest messages are known by their tags: more than a sender has in flight.
 pub const KEPT_TAGS: usize = 64;
 
@@ -26,6 +29,7 @@ pub(crate) struct Stream {
     tags: VecDeque<(u64, u64)>,
     /// Arrived ahead of `next`; not acknowledged, so that a crash loses nothing.
     held: BTreeMap<u64, Held>,
+    held_len: usize,
 }
 
 /// A message that has arrived and was not opened yet.
@@ -50,14 +54,14 @@ impl Stream {
     /// Starts a stream at its first number.
     pub(crate) fn new(id: StreamId, conversation: ConversationId, device: NodeId) -> Self {
         let (tags, held) = (VecDeque::new(), BTreeMap::new());
-        Self { id, conversation, device, identity: None, next: 1, tags, held }
+        Self { id, conversation, device, identity: None, next: 1, tags, held, held_len: 0 }
     }
 
     /// Takes a stream up again.
     pub(crate) fn restore(saved: &SavedStream) -> Self {
         let SavedStream { id, conversation, device, next_number, identity, ref tags } = *saved;
         let (tags, held) = (tags.iter().copied().collect(), BTreeMap::new());
-        Self { id, conversation, device, identity, next: next_number, tags, held }
+        Self { id, conversation, device, identity, next: next_number, tags, held, held_len: 0 }
     }
 
     /// Returns what is to be saved of the stream.
@@ -82,6 +86,11 @@ impl Stream {
         self.held.len()
     }
 
+    /// Returns the length of their envelopes.
+    pub(crate) fn held_len(&self) -> usize {
+        self.held_len
+    }
+
     /// Judges a message before it is opened, for a ratchet takes a repetition for damage.
     pub(crate) fn judge(&self, number: u64, tag: u64) -> Arrival {
         let Some(behind) = self.next.checked_sub(number).filter(|behind| *behind > 0) else {
@@ -104,8 +113,12 @@ impl Stream {
     /// Keeps a new message until it is due; one that has to wait for an earlier one only if `can_hold`. The sender
     /// owes nothing below `oldest`: what is missing there was given up.
     pub(crate) fn hold(&mut self, number: u64, oldest: u64, held: Held, can_hold: bool) {
-        let has_room = can_hold && self.held.len() < MAX_HELD || self.held.contains_key(&number);
+        // A new form takes the place of the old one.
+        self.drop_held(number);
+        let len = held.envelope.bytes.len();
+        let has_room = can_hold && self.held.len() < MAX_HELD && self.held_len + len <= MAX_HELD_LEN;
         if number >= self.next && (number <= self.expected(number, oldest) || has_room) {
+            self.held_len += len;
             self.held.insert(number, held);
         }
     }
@@ -119,15 +132,17 @@ impl Stream {
 
     /// Takes that the message with this number has been handed out.
     pub(crate) fn take(&mut self, number: u64) {
-        let Some(held) = self.held.remove(&number) else { return };
+        let Some(held) = self.drop_held(number) else { return };
         self.tags.push_back((number, held.tag));
         self.tags.drain(..self.tags.len().saturating_sub(KEPT_TAGS));
         self.next = number.saturating_add(1);
     }
 
     /// Forgets a message that does not open, so that its sender can send it in another form.
-    pub(crate) fn drop_held(&mut self, number: u64) {
-        self.held.remove(&number);
+    pub(crate) fn drop_held(&mut self, number: u64) -> Option<Held> {
+        let held = self.held.remove(&number)?;
+        self.held_len -= held.envelope.bytes.len();
+        Some(held)
     }
 
     fn expected(&self, number: u64, oldest: u64) -> u64 {
@@ -246,6 +261,23 @@ mod tests {
         assert_eq!(accept(&mut stream, 1, 1).len(), MAX_HELD + 1);
         assert_eq!(stream.to_saved().tags.len(), KEPT_TAGS);
         const { assert!(super::super::MAX_IN_FLIGHT < KEPT_TAGS) };
+    }
+
+    #[test]
+    fn only_so_many_bytes_wait() {
+        let long = |number| {
+            let bytes = vec![0; crate::MAX_TEXT_LEN];
+            Held { envelope: Envelope { kind: EnvelopeKind::Later, bytes }, ..held(number) }
+        };
+        let mut stream = stream();
+        for number in (2..40).chain(2..40) {
+            stream.hold(number, 1, long(number), true);
+        }
+        assert_eq!(stream.held_len(), MAX_HELD_LEN);
+        stream.hold(1, 1, long(1), true);
+        let due = accept(&mut stream, 1, 1);
+        assert_eq!(due.len(), 1 + MAX_HELD_LEN / crate::MAX_TEXT_LEN);
+        assert_eq!(stream.held_len(), 0);
     }
 
     #[test]

@@ -139,6 +139,17 @@ fn the_largest_answers_fit_one_datagram() {
 }
 
 #[test]
+fn the_longest_message_fits_one_stream() {
+    let mut delivery = delivery();
+    delivery.envelope.bytes = vec![b'x'; crate::crypto::MAX_ENVELOPE_LEN];
+    (delivery.number, delivery.oldest, delivery.tag) = (u64::MAX, u64::MAX, u64::MAX);
+    let request = Request::Chat(ChatRequest::Deliver(delivery));
+    let encoded = request.encode();
+    assert_eq!(Request::decode(encoded.kind, &encoded.body), Ok(request));
+    const { assert!(crate::codec::MAX_VALUE_LEN <= crate::transport::MAX_STREAM_BODY_LEN) };
+}
+
+#[test]
 fn more_than_k_contacts_are_refused() {
     let contact = Contact::new(NodeKey::from_bytes([1; 32]), "1.2.3.4:5".parse().unwrap());
     let encoded = Response::Dht(RpcReply::Nodes(vec![contact; K + 1])).encode();

@@ -12,7 +12,7 @@ use super::status::peerchat_status_t;
 use super::string::{CStrArg, string, text};
 
 /// Longest text of a message, in bytes of UTF-8.
-pub const PEERCHAT_MAX_TEXT_LEN: usize = 1000;
+pub const PEERCHAT_MAX_TEXT_LEN: usize = 16384;
 
 /// Length of a message id, in bytes.
 pub const PEERCHAT_MESSAGE_ID_LEN: usize = 16;

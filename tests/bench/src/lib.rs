@@ -3,6 +3,7 @@
 //! Nothing here is a test, and nothing asserts a time. Linux only: it reads `/proc`.
 
 pub mod network;
+pub mod pair;
 pub mod process;
 pub mod quantile;
 

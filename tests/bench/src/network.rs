@@ -7,7 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use peerchat_core::{Client, Config, Event};
+use peerchat_core::kademlia::{ALPHA, K};
+use peerchat_core::transport::MAX_LINKS;
+use peerchat_core::{Client, Config, Error, Event, FoundUser};
 
 use crate::Failure;
 
@@ -33,7 +35,60 @@ impl Settings {
     /// The original's experiment: k = 10, alpha = 5, one user after another, profiles in memory.
     #[must_use]
     pub const fn original() -> Self {
-        Self { k: 10, alpha: 5, max_links: 1024, directory: None, overlap: 1 }
+        Self { k: 10, alpha: 5, max_links: MAX_LINKS, directory: None, overlap: 1 }
+    }
+
+    /// What a client has unless told otherwise: k = 20, alpha = 3, profiles in memory.
+    #[must_use]
+    pub fn default_options() -> Self {
+        Self { k: K, alpha: ALPHA, ..Self::original() }
+    }
+}
+
+/// What nodes have done together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// DHT requests sent.
+    pub requests: u64,
+    /// Searches of the DHT that have ended.
+    pub searches: u64,
+    /// The hops of these searches.
+    pub hops: u64,
+    /// Datagrams sent.
+    pub datagrams: u64,
+    /// UDP payload sent, in bytes.
+    pub bytes: u64,
+    /// UDP payload received, in bytes.
+    pub bytes_received: u64,
+    /// Links that are up, counted at both ends.
+    pub links: usize,
+    /// Contacts in the routing tables.
+    pub contacts: usize,
+    /// Records kept for the DHT.
+    pub records: usize,
+}
+
+impl Totals {
+    /// Adds up what `clients` have done by now.
+    ///
+    /// # Errors
+    ///
+    /// A client is closed.
+    pub fn of(clients: &[Client]) -> Result<Self, Error> {
+        let mut totals = Self::default();
+        for client in clients {
+            let statistics = client.statistics()?;
+            totals.requests += statistics.requests_sent;
+            totals.searches += statistics.searches_ended;
+            totals.hops += statistics.search_hops;
+            totals.datagrams += statistics.datagrams_sent;
+            totals.bytes += statistics.bytes_sent;
+            totals.bytes_received += statistics.bytes_received;
+            totals.links += statistics.link_count;
+            totals.contacts += statistics.contact_count;
+            totals.records += statistics.record_count;
+        }
+        Ok(totals)
     }
 }
 
@@ -101,6 +156,17 @@ impl Network {
         lock(&self.clients).clone()
     }
 
+    /// Closes every client and waits until each is gone.
+    pub fn close(&self) {
+        let clients = std::mem::take(&mut *lock(&self.clients));
+        clients.iter().for_each(Client::close);
+        for client in clients {
+            if !client.shutdown() {
+                eprintln!("  a client took too long to close");
+            }
+        }
+    }
+
     /// Opens one user, joins through `seed`, and returns where others join through it once it is registered.
     fn join(&self, number: usize, seed: &str, settings: &Settings) -> Result<String, Failure> {
         let client = open(number, settings)?;
@@ -158,6 +224,14 @@ pub fn wait_until_registered(client: &Client) -> Result<(), Failure> {
             None => return Err(format!("not registered within {REGISTRATION_TIMEOUT:?}").into()),
         }
     }
+}
+
+/// Tells whether a lookup found the user of `wanted`, at its node and address.
+#[must_use]
+pub fn is_right(found: &FoundUser, wanted: &Client) -> bool {
+    Some(found.user) == wanted.user_id()
+        && found.node == wanted.node_id()
+        && found.addresses.contains(&wanted.local_address())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

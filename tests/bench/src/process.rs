@@ -4,8 +4,7 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
-/// What one tick of `/proc/self/stat` lasts: Linux shows 100 a second on every platform.
-const TICK: Duration = Duration::from_millis(10);
+use rustix::time::{ClockId, clock_gettime};
 
 /// Bytes of a page, as `/proc/self/statm` counts.
 const PAGE_LEN: u64 = 4096;
@@ -33,7 +32,7 @@ impl Usage {
         let statm = fs::read_to_string("/proc/self/statm")?;
         let resident_pages: u64 = field(statm.split(' ').nth(1))?;
         Ok(Self {
-            cpu: cpu_time()?,
+            cpu: cpu_time(),
             resident_len: resident_pages * PAGE_LEN,
             descriptor_count: fs::read_dir("/proc/self/fd")?.count(),
             thread_count: fs::read_dir("/proc/self/task")?.count(),
@@ -41,19 +40,21 @@ impl Usage {
     }
 }
 
-/// Returns the processor time of this process so far, in steps of 10 ms.
-///
-/// # Errors
-///
-/// There is no `/proc`, or it is not that of Linux.
-pub fn cpu_time() -> io::Result<Duration> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    // The second field, the program's name in brackets, may hold spaces. utime is the 14th, stime the 15th.
-    let (_, rest) = stat.rsplit_once(") ").ok_or_else(unreadable)?;
-    let mut fields = rest.split(' ').skip(11);
-    let user: u32 = field(fields.next())?;
-    let system: u32 = field(fields.next())?;
-    Ok(TICK * user + TICK * system)
+/// Returns the processor time of this process so far: all threads, the kernel's part included.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    read(ClockId::ProcessCPUTime)
+}
+
+/// Returns the processor time of the calling thread so far, the kernel's part included.
+#[must_use]
+pub fn thread_cpu_time() -> Duration {
+    read(ClockId::ThreadCPUTime)
+}
+
+fn read(clock: ClockId) -> Duration {
+    // These two clocks exist on every Linux and count from zero.
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
 }
 
 fn field<T: std::str::FromStr>(text: Option<&str>) -> io::Result<T> {

@@ -215,6 +215,32 @@ fn a_victim_is_not_eclipsed_by_ids_beside_its_own() {
 }
 
 #[test]
+fn a_run_that_fails_says_where_and_fails_there_again() {
+    let run = |seed| {
+        let link = Link { duplication: 0.1, reordering: 0.1, ..Link::wide_area(0.1) };
+        let mut swarm = swarm(seed, 60, link);
+        let keys = publish(&mut swarm, 20);
+        swarm.churn(Churn::with_median(2 * MINUTE), 30);
+        // Somebody looks for what nobody has published: an expectation that fails.
+        let missing = swarm.record_of(99).header().key;
+        for key in keys.into_iter().chain([missing]) {
+            let host = swarm.random_host();
+            swarm.find_value(host, key);
+            swarm.run_for(MINUTE / 6);
+            let traces = swarm.take_traces();
+            if found_count(&traces) != traces.len() {
+                return swarm.whereabouts();
+            }
+        }
+        String::new()
+    };
+    let first = run(12);
+    assert!(first.starts_with("seed 12, step "), "{first}");
+    assert_eq!(first, run(12));
+    assert_ne!(first, run(13).replace("seed 13", "seed 12"), "another seed fails at another step");
+}
+
+#[test]
 fn the_same_seed_is_the_same_swarm_with_all_faults_on() {
     let run = |seed| {
         let link = Link { duplication: 0.1, reordering: 0.1, ..Link::wide_area(0.05) };

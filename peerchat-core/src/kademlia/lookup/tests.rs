@@ -25,6 +25,7 @@ fn sorted(mut contacts: Vec<Contact>, target: NodeId) -> Vec<Contact> {
 #[derive(Clone, Debug)]
 enum Fate {
     Answer(Vec<u16>),
+    Value(u8),
     Failure,
     Silence,
 }
@@ -32,6 +33,7 @@ enum Fate {
 fn fate() -> impl Strategy<Value = Fate> {
     prop_oneof![
         4 => proptest::collection::vec(0..300_u16, 0..8).prop_map(Fate::Answer),
+        1 => (0..4_u8).prop_map(Fate::Value),
         1 => Just(Fate::Failure),
         1 => Just(Fate::Silence),
     ]
@@ -44,8 +46,10 @@ proptest! {
         target: [u8; 32],
         order: u64,
         paths in 1..5_usize,
+        wanted in proptest::option::of(0..9_usize),
     ) {
-        let mut lookup = Lookup::new(NodeId::from_bytes(target), LookupConfig { paths, ..CONFIG });
+        let values: Vec<_> = [(1, 1), (1, 2), (1, 3), (2, 1)].map(|(user, sequence)| value_of(user, sequence)).into();
+        let mut lookup = Lookup::new(NodeId::from_bytes(target), LookupConfig { paths, wanted, ..CONFIG });
         lookup.add([contact(0), contact(1), contact(2)]);
         let (mut in_flight, mut silent) = (Vec::new(), VecDeque::new());
         let mut asked = 0_usize;
@@ -70,6 +74,7 @@ proptest! {
                     let closer: Vec<_> = closer.into_iter().map(contact).collect();
                     lookup.handle_nodes(&from, &closer);
                 }
+                Fate::Value(number) => lookup.handle_value(&from, values[usize::from(number)].clone()),
                 Fate::Failure => lookup.handle_failure(from.id()),
                 Fate::Silence => {
                     lookup.handle_slow(from.id());
@@ -186,13 +191,17 @@ fn an_answer_that_was_not_asked_for_changes_nothing() {
 }
 
 fn value(user: u8) -> Record {
+    value_of(user, 1)
+}
+
+fn value_of(user: u8, sequence: u64) -> Record {
     let key = SecretKey::from_bytes(&[user; 32]);
     let issued = Timestamp::from_unix_ms(1_000_000);
     let header = RecordHeader {
         kind: RecordKind::Claim,
         key: RecordKey::of_name("alice"),
         owner: key.public(),
-        sequence: 1,
+        sequence,
         issued,
         expires: issued.saturating_add(Duration::from_secs(3600)),
     };
@@ -250,6 +259,25 @@ fn one_path_does_not_end_a_lookup_with_values_of_its_own() {
     lookup.handle_value(&asked[2], value(2));
     assert!(lookup.is_done());
     assert_eq!(lookup.into_outcome().values.len(), 3);
+}
+
+#[test]
+fn values_that_differ_in_sequence_make_a_lookup_ask_all_of_the_closest() {
+    let mut lookup = Lookup::new(contact(0).id(), LookupConfig { wanted: Some(2), ..CONFIG });
+    lookup.add((1..20).map(contact));
+    let asked = drain(&mut lookup);
+    lookup.handle_value(&asked[0], value_of(1, 7));
+    lookup.handle_value(&asked[1], value_of(1, 6));
+    assert!(!lookup.is_done());
+    for _ in 0..CONFIG.k {
+        for contact in drain(&mut lookup) {
+            lookup.handle_value(&contact, value_of(1, 8));
+        }
+        asked.iter().skip(2).for_each(|contact| lookup.handle_value(contact, value_of(1, 8)));
+    }
+    assert!(lookup.is_done());
+    let newest = lookup.into_outcome().values.iter().map(|value| value.record.header().sequence).max();
+    assert_eq!(newest, Some(8));
 }
 
 #[test]

@@ -129,9 +129,24 @@ fn the_largest_bodies_fit_and_larger_ones_are_refused() {
 fn a_reply_over_a_limit_is_counted() {
     let mut net = Net::with_hosts(2);
     net.call_and_run(0, 1, true, b"x");
-    net.hosts[1].answering = Answering::Len(MAX_BODY_LEN + 1);
+    net.hosts[1].answering = Answering::Len(MAX_STREAM_BODY_LEN + 1);
     assert!(is_timeout(&net.call_and_run(0, 1, false, b"x")));
     assert!(net.stats(1).replies_invalid > 0);
+}
+
+#[test]
+fn a_reply_that_fits_no_datagram_gives_the_call_back() {
+    let mut net = Net::with_hosts(2);
+    for is_early in [true, false] {
+        net.hosts[1].answering = Answering::Len(MAX_BODY_LEN + 1);
+        let id = net.call(0, 1, is_early, b"x");
+        net.run_until_idle();
+        let call = net.hosts[0].transport.poll_oversized().expect("the peer says that it does not fit");
+        assert_eq!((call.id, &call.body[..]), (id, &b"x"[..]));
+        assert_eq!(net.outcome(0, id), None, "the call goes on, by stream");
+        assert_eq!(net.hosts[0].transport.poll_oversized(), None);
+    }
+    assert_eq!((net.stats(1).replies_by_stream, net.stats(1).replies_invalid), (2, 0));
 }
 
 #[test]

@@ -210,6 +210,6 @@ fn handshakes_beyond_the_limit_are_refused() {
 }
 
 #[test]
-fn an_idle_link_takes_less_than_half_a_kilobyte() {
-    const { assert!(size_of::<link::Link>() <= 256) }
+fn an_idle_link_takes_less_than_a_quarter_of_a_kilobyte() {
+    const { assert!(size_of::<link::Link>() <= 216) }
 }

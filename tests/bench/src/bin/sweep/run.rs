@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use peerchat_bench::Failure;
-use peerchat_bench::network::{Network, Settings};
+use peerchat_bench::network::{Network, Settings, Totals, is_right};
 use peerchat_bench::process::Usage;
 use peerchat_bench::quantile::quantile;
 use peerchat_core::{Client, UserName};
@@ -36,18 +36,6 @@ const SAMPLE_SHARE: u32 = 25;
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// What all nodes have done together.
-#[derive(Clone, Copy, Debug, Default)]
-struct Totals {
-    requests: u64,
-    searches: u64,
-    hops: u64,
-    bytes: u64,
-    links: usize,
-    contacts: usize,
-    records: usize,
-}
-
 /// The lookups of the pairs.
 #[derive(Debug, Default)]
 struct Lookups {
@@ -71,10 +59,10 @@ pub(super) fn run(case: Case) -> Result<Row, Failure> {
     let samples = grow(&network, case.n, &settings, start)?;
     let (registered_after, registered_cpu) = (start.elapsed(), Usage::now()?.cpu - before.cpu);
     let clients = network.clients();
-    let grown = totals(&clients)?;
+    let grown = Totals::of(&clients)?;
     let lookups = look_up_pairs(&clients)?;
     let (wall, after) = (start.elapsed(), Usage::now()?);
-    let end = totals(&clients)?;
+    let end = Totals::of(&clients)?;
     let (n, searches) = (case.n as f64, end.searches - grown.searches);
     Ok(Row {
         n: case.n,
@@ -129,7 +117,7 @@ fn sample(network: &Network, start: Instant, is_over: &AtomicBool) -> Result<Vec
         let was_over = is_over.load(Ordering::Relaxed);
         let clients = network.clients();
         let before = start.elapsed();
-        let requests = totals(&clients)?.requests;
+        let requests = Totals::of(&clients)?.requests;
         let took = start.elapsed() - before;
         samples.push(Sample { at_s: start.elapsed().as_secs_f64(), nodes: clients.len(), rpcs: requests });
         if was_over {
@@ -163,29 +151,8 @@ fn look_up(asking: &Client, wanted: &Client, lookups: &mut Lookups) {
     let found = asking.lookup_wait(name);
     lookups.times.push(start.elapsed());
     match found {
-        Ok(found)
-            if Some(found.user) == wanted.user_id()
-                && found.node == wanted.node_id()
-                && found.addresses.contains(&wanted.local_address()) =>
-        {
-            lookups.right += 1;
-        }
+        Ok(found) if is_right(&found, wanted) => lookups.right += 1,
         Ok(found) => eprintln!("  wrong: {name} at {:?}", found.addresses),
         Err(error) => eprintln!("  not found: {name}: {error}"),
     }
-}
-
-fn totals(clients: &[Client]) -> Result<Totals, Failure> {
-    let mut totals = Totals::default();
-    for client in clients {
-        let statistics = client.statistics()?;
-        totals.requests += statistics.requests_sent;
-        totals.searches += statistics.searches_ended;
-        totals.hops += statistics.search_hops;
-        totals.bytes += statistics.bytes_sent;
-        totals.links += statistics.link_count;
-        totals.contacts += statistics.contact_count;
-        totals.records += statistics.record_count;
-    }
-    Ok(totals)
 }

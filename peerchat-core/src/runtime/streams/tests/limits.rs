@@ -1,0 +1,180 @@
+//! What a peer can make grow, and what happens when it is full.
+
+use super::*;
+
+/// A net in which host 0 serves everybody and every other host is connected to it.
+fn connected(count: usize) -> Net {
+    let mut net = Net::with_hosts(count + 1);
+    for host in 1..=count {
+        net.call(host, 0, b"x");
+        net.run_for(5 * LATENCY);
+    }
+    net
+}
+
+#[test]
+fn calls_beyond_the_streams_of_a_connection_wait_for_one() {
+    let mut net = Net::with_hosts(2);
+    net.hosts[1].answering = Answering::Never;
+    let calls: Vec<CallId> = (0..MAX_STREAMS + 4).map(|_| net.call(0, 1, b"x")).collect();
+    net.run_for(10 * LATENCY);
+    assert_eq!(net.stats(1).requests, u64::from(MAX_STREAMS));
+    // The peer gives up what its engine does not answer; those that waited have their turn.
+    net.hosts[1].answering = Answering::Echo;
+    net.run_for(REQUEST_LIFETIME + 10 * LATENCY);
+    let answered = calls.iter().filter(|id| net.answer(0, **id).is_some());
+    assert_eq!(answered.count(), 4);
+}
+
+#[test]
+fn only_so_many_calls_wait() {
+    let mut net = Net::with_hosts(2);
+    net.hosts[1].is_mute = true;
+    let calls: Vec<CallId> = (0..=MAX_WAITING_CALLS).map(|_| net.call(0, 1, b"x")).collect();
+    let (last, others) = calls.split_last().unwrap();
+    assert!(net.has_ended(0, *last), "one too many");
+    assert!(others.iter().all(|id| !net.has_ended(0, *id)));
+    net.run_for(CONNECT_TIMEOUT);
+    assert!(others.iter().all(|id| net.has_ended(0, *id)), "nobody answered the handshake");
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_on_either_side() {
+    let mut net = Net::with_hosts(2);
+    let too_long = vec![0; MAX_STREAM_BODY_LEN + 1];
+    let refused = net.call(0, 1, &too_long);
+    assert!(net.has_ended(0, refused) && net.sent.is_empty());
+
+    // A peer that does not keep to it.
+    let peer = net.contact(1);
+    let handle = net.hosts[0].streams.connection_for(peer.key(), peer.address(), net.now.instant).unwrap();
+    let id = CallId(77);
+    let call = Call { id, to: peer, kind: KIND, body: too_long, is_early: false };
+    let own = OwnCall { call, can_fall_back: false, until: net.now.instant + CALL_LIFETIME };
+    let (streams, now) = (&mut net.hosts[0].streams, net.now.instant);
+    streams.connections.get_mut(&handle).unwrap().call(own, now);
+    streams.run(handle, now);
+    net.settle();
+    net.run_for(CALL_LIFETIME);
+    assert_eq!(net.answer(0, id), None);
+    assert_eq!((net.stats(1).requests, net.stats(1).dropped_exchanges), (0, 1));
+
+    net.hosts[1].answering = Answering::Len(MAX_STREAM_BODY_LEN + 1);
+    assert_eq!(net.ask(0, 1, b"x"), None);
+    assert_eq!(net.stats(1).replies_dropped, 1);
+    net.hosts[1].answering = Answering::Echo;
+    assert_eq!(net.ask(0, 1, b"y"), Some(b"y".to_vec()), "the connection goes on");
+}
+
+#[test]
+fn a_stalled_request_keeps_neither_memory_nor_a_stream() {
+    let mut net = Net::with_hosts(2);
+    assert_eq!(net.ask(0, 1, b"x"), Some(b"x".to_vec()));
+    let handle = *net.hosts[1].streams.connections.keys().next().unwrap();
+    // Host 0 falls silent when a part of its request has arrived.
+    net.call(0, 1, &vec![1; MAX_STREAM_BODY_LEN]);
+    net.run_for(LATENCY);
+    net.hosts[0].is_mute = true;
+    net.run_for(LATENCY);
+    let partial_len = |net: &Net| net.hosts[1].streams.connections[&handle].partial_len();
+    assert!((1..MAX_STREAM_BODY_LEN).contains(&partial_len(&net)));
+    assert!(!net.hosts[1].streams.connections[&handle].is_busy(), "it is no reason to keep the connection");
+    net.run_for(REQUEST_LIFETIME);
+    assert_eq!(partial_len(&net), 0);
+}
+
+#[test]
+fn who_leaves_most_unfinished_is_closed_first() {
+    const LIMIT: usize = 512 * 1024;
+    let mut net = Net::with_hosts(14);
+    net.hosts[0].streams.max_partial_len = LIMIT;
+    // All of them send as many long requests as they may, bit by bit at the same time; host 1 sends but one.
+    let mut greedy = config::transport();
+    greedy.send_fairness(true).send_window(2 << 20);
+    let greedy = Arc::new(greedy);
+    for host in 1..14 {
+        net.hosts[host].streams.client.transport_config(greedy.clone());
+        for _ in 0..if host == 1 { 1 } else { MAX_STREAMS } {
+            net.call(host, 0, &vec![1; MAX_STREAM_BODY_LEN]);
+        }
+    }
+    let end = net.now.instant + REQUEST_LIFETIME;
+    while net.step(end) {
+        let all = net.hosts[0].streams.connections.values();
+        assert!(all.map(|found| found.partial_len()).sum::<usize>() <= LIMIT);
+    }
+    let closed_count = net.stats(0).dropped_exchanges;
+    assert!((1..12).contains(&closed_count), "{closed_count} of 12");
+    assert!(net.answer(1, CallId(1)).is_some(), "who sends little is heard");
+}
+
+#[test]
+fn the_idle_connection_used_least_recently_makes_room() {
+    let mut net = connected(MAX_INCOMING);
+    assert_eq!(net.hosts[0].streams.connection_count(), MAX_INCOMING);
+    net.call(1, 0, b"still here");
+    net.run_for(5 * LATENCY);
+    let mut late = Net::with_hosts(MAX_INCOMING + 2).hosts.pop().unwrap();
+    late.address = address(MAX_INCOMING + 1);
+    net.hosts.push(late);
+    net.call(MAX_INCOMING + 1, 0, b"x");
+    net.run_for(5 * LATENCY);
+    let has = |net: &Net, host: usize| {
+        let key = net.contact(host).key();
+        net.hosts[0].streams.connections.values().any(|found| found.peer == Some(key))
+    };
+    assert_eq!(net.hosts[0].streams.connection_count(), MAX_INCOMING);
+    assert!(has(&net, 1) && !has(&net, 2) && has(&net, MAX_INCOMING + 1));
+    assert_eq!(net.stats(0).connections_evicted, 1);
+}
+
+#[test]
+fn connections_in_use_never_give_way() {
+    let mut net = connected(MAX_INCOMING);
+    net.hosts[0].answering = Answering::Never;
+    for host in 1..=MAX_INCOMING {
+        net.call(host, 0, b"busy");
+    }
+    net.run_for(3 * LATENCY);
+    let mut late = Net::with_hosts(MAX_INCOMING + 2).hosts.pop().unwrap();
+    late.address = address(MAX_INCOMING + 1);
+    net.hosts.push(late);
+    let refused = net.call(MAX_INCOMING + 1, 0, b"x");
+    net.run_for(3 * LATENCY);
+    assert_eq!(net.hosts[0].streams.connection_count(), MAX_INCOMING);
+    assert!(net.stats(0).dropped_connections > 0);
+    net.run_for(CONNECT_TIMEOUT);
+    assert_eq!(net.answer(MAX_INCOMING + 1, refused), None);
+}
+
+#[test]
+fn strangers_cannot_keep_more_than_a_few_handshakes_open() {
+    let mut net = Net::with_hosts(MAX_ACCEPTING + 6);
+    net.hosts[0].has_links = false;
+    for host in 1..MAX_ACCEPTING + 5 {
+        net.call(host, 0, b"x");
+        // The first packet, Retry, the first packet again; whatever else they say is lost.
+        net.run_for(LATENCY * 2);
+        net.hosts[host].is_mute = true;
+        net.run_for(LATENCY);
+    }
+    assert_eq!(net.hosts[0].streams.connections.len(), MAX_ACCEPTING);
+    let last = MAX_ACCEPTING + 5;
+    net.call(last, 0, b"x");
+    net.run_for(LATENCY * 5);
+    assert_eq!(net.hosts[0].streams.connection_count(), 0, "no room for a stranger");
+    net.hosts[0].has_links = true;
+    net.run_for(CONNECT_TIMEOUT / 2);
+    assert_eq!(net.hosts[0].streams.connection_count(), 1, "somebody to whom a link leads is let in");
+    net.run_for(CONNECT_TIMEOUT);
+    assert_eq!(net.hosts[0].streams.connections.len(), 1, "the others have had their time");
+}
+
+#[test]
+fn a_new_connection_of_the_same_peer_replaces_the_old_one() {
+    let mut net = connected(1);
+    net.hosts[1].streams = Streams::new(&secret(1), "peerchat", [77; 32], net.now);
+    assert_eq!(net.ask(1, 0, b"again"), Some(b"again".to_vec()));
+    assert_eq!(net.hosts[0].streams.connections.len(), 1);
+    assert_eq!(net.stats(0).connections_accepted, 2);
+}
