@@ -3,7 +3,7 @@
 //! - A request that does not fit a datagram goes by stream.
 //! - So does one whose answer does not fit: the peer says so ([`BY_STREAM`](crate::transport::BY_STREAM)), and it is
 //!   asked again. Requests are repeatable.
-//! - While [`BURST_CALLS`] calls to one peer are in flight, further ones go over a connection, once there is one: QUIC
+//! - While [`BURST_CALLS`] calls to one peer are in flight, further messages go over a connection, once there is one: QUIC
 //!   packs many into one datagram and heeds congestion. If it breaks they go as datagrams, so a burst needs no QUIC.
 //!
 //! Everything else is a datagram.
@@ -146,6 +146,9 @@ impl Carrier {
 
     /// Tells whether a call should go over a connection that is there; during a burst without one, begins one.
     fn is_burst(&mut self, call: &Call, now: Now) -> bool {
+        if !call.is_bulk {
+            return false;
+        }
         let peer = call.to.key();
         let by_stream = self.streams.as_ref().map_or(0, |streams| streams.call_count(&peer));
         if !self.transport.has_in_flight(&peer, BURST_CALLS.saturating_sub(by_stream)) {

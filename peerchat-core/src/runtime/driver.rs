@@ -11,7 +11,7 @@ use super::command::{Command, SendDone};
 use super::events::{EventQueue, MAX_MESSAGES};
 use super::socket::Socket;
 use crate::client::Statistics;
-use crate::engine::{Engine, Outcome};
+use crate::engine::{Engine, EngineCall, Outcome};
 use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId};
 use crate::kademlia::NodeId;
@@ -331,8 +331,9 @@ impl Driver {
     fn drain_engine(&mut self, now: Now) {
         while let Some(call) = self.parts.engine.poll_call() {
             let encoded = call.request.encode();
-            let is_early = call.request.is_early();
-            let call = Call { id: call.id, to: call.to, kind: encoded.kind, body: encoded.body, is_early };
+            let (is_early, is_bulk) = (call.request.is_early(), matches!(call.request, Request::Chat(_)));
+            let EngineCall { id, to, .. } = call;
+            let call = Call { id, to, kind: encoded.kind, body: encoded.body, is_early, is_bulk };
             self.parts.carrier.call(call, now);
         }
         while let Some(reply) = self.parts.engine.poll_reply() {

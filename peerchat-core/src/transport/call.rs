@@ -61,6 +61,9 @@ pub struct Call {
     /// Whether the call may ride in the first handshake packet (PING, FIND_*): it can be replayed and so executed
     /// twice. A body over [`super::MAX_EARLY_REQUEST_LEN`] waits for the handshake all the same.
     pub is_early: bool,
+    /// Whether many of its kind follow one another to the same peer, as messages do, so that a connection may be worth its
+    /// while. The many small requests of the DHT go to many peers, and those to one come once.
+    pub is_bulk: bool,
 }
 
 /// Why a call failed.

@@ -55,12 +55,16 @@ impl Pair {
         }
     }
 
-    /// Lets host 0 call host 1.
+    /// Lets host 0 call host 1 with something that may come in great numbers.
     fn call(&mut self, body: &[u8]) -> CallId {
+        self.call_as(body, true)
+    }
+
+    fn call_as(&mut self, body: &[u8], is_bulk: bool) -> CallId {
         self.last_call += 1;
         let id = CallId(self.last_call);
         let to = Contact::new(secret(1).public().into(), self.hosts[1].address);
-        let call = Call { id, to, kind: KIND, body: body.to_vec(), is_early: false };
+        let call = Call { id, to, kind: KIND, body: body.to_vec(), is_early: false, is_bulk };
         self.hosts[0].carrier.call(call, self.now);
         self.settle();
         id
@@ -165,6 +169,16 @@ fn a_long_answer_is_fetched_by_stream() {
     }
     assert_eq!(pair.hosts[1].carrier.stats().0.replies_by_stream, 2);
     assert_eq!((pair.streams(0).calls, pair.streams(1).retries_sent), (2, 0));
+}
+
+#[test]
+fn many_small_requests_of_the_dht_open_no_connection() {
+    let mut pair = Pair::new();
+    pair.ask(b"makes a link").unwrap();
+    let calls: Vec<CallId> = (0..4 * BURST_CALLS).map(|_| pair.call_as(b"store", false)).collect();
+    pair.run();
+    assert!(calls.into_iter().all(|id| pair.outcome(id).is_ok()));
+    assert!(pair.hosts.iter().all(|host| host.carrier.streams.is_none()));
 }
 
 #[test]
