@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use peerchat_core::kademlia::{Contact, K, NodeId, NodeKey, Rpc, RpcReply};
+use peerchat_core::kademlia::{AddressFamily, Contact, K, NodeId, NodeKey, Rpc, RpcReply};
 use rand::RngExt;
 use rand_chacha::ChaCha20Rng;
 
@@ -21,6 +21,12 @@ pub enum Behaviour {
     Withholder,
     /// Like [`Self::Withholder`], but answers FIND_VALUE with a record that it has changed.
     Forger,
+}
+
+/// Returns the request by which an adversary becomes known: only who says that they serve enters a routing table.
+#[must_use]
+pub(crate) fn hello(own: NodeId) -> Rpc {
+    Rpc::FindNode { target: own, family: AddressFamily::Any, serves: true }
 }
 
 /// What the adversaries know.

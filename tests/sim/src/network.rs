@@ -9,14 +9,14 @@ use peerchat_core::crypto::{DeviceCipher, StandIn};
 use peerchat_core::engine::{Engine, EngineConfig};
 use peerchat_core::event::{CommandId, Event, MessageId, MessageState};
 use peerchat_core::identity::{Recipient, SecretKey, UserName};
-use peerchat_core::kademlia::{AddressFamily, LOOKUP_PATHS, NodeKey, Rpc, Serve};
+use peerchat_core::kademlia::{AddressFamily, LOOKUP_PATHS, NodeKey, Serve};
 use peerchat_core::save::{ProfileKeys, Saved};
 use peerchat_core::time::{Now, Timestamp};
 use peerchat_core::user::{FoundUser, LookupError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-use crate::adversary::{Behaviour, Conspiracy};
+use crate::adversary::{Behaviour, Conspiracy, hello};
 use crate::disk::Disk;
 use crate::faults::{Churn, Reach};
 use crate::link::{Latency, Link};
@@ -277,7 +277,7 @@ impl Network {
         self.kill(host);
         self.machines[host.0].behaviour = Some(behaviour);
         for victim in victims {
-            self.send_unsolicited(host, *victim, Rpc::Ping);
+            self.send_unsolicited(host, *victim, hello(contact.id()));
         }
         host
     }

@@ -12,7 +12,7 @@ use peerchat_core::time::{Now, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-use crate::adversary::{Behaviour, Conspiracy};
+use crate::adversary::{Behaviour, Conspiracy, hello};
 use crate::faults::{Churn, Reach};
 use crate::link::Link;
 use crate::model;
@@ -161,7 +161,12 @@ impl Swarm {
         for _ in 0..GREETED.min(self.conspiracy.honest.len()) {
             victims.push(self.conspiracy.honest[self.rng.random_range(0..self.conspiracy.honest.len())]);
         }
-        victims.into_iter().for_each(|victim| self.send_unsolicited(host, victim, Rpc::Ping));
+        victims.into_iter().for_each(|victim| self.send_unsolicited(host, victim, hello(id)));
+    }
+
+    /// Lets an adversary say hello to one host.
+    pub fn say_hello(&mut self, host: usize, victim: usize) {
+        self.harass(host, victim, hello(self.peers[host].contact.id()));
     }
 
     /// Lets an adversary send a request to a host, whatever comes of it.
@@ -277,6 +282,17 @@ impl Swarm {
         let was_there =
             |host: usize| host != except && self.peers[host].came_at.is_some_and(|at| at <= since);
         self.census.closest(place, count, was_there)
+    }
+
+    /// Returns how many adversaries the honest nodes have among their live contacts, on average.
+    #[must_use]
+    pub fn adversaries_per_table(&self) -> f64 {
+        let tables = self.peers.iter().filter_map(|peer| match &peer.body {
+            Body::Node(node) => Some(node.closest(&node.id(), usize::MAX)),
+            _ => None,
+        });
+        let counts = tables.map(|table| table.iter().filter(|contact| self.is_adversary(contact)).count());
+        counts.sum::<usize>() as f64 / self.live_count().max(1) as f64
     }
 
     /// Tells whether an adversary has this contact.

@@ -135,6 +135,7 @@ fn poisoners_do_not_stop_lookups() {
         swarm.add_adversary(Behaviour::Poisoner, None, None);
     }
     swarm.run_for(10 * MINUTE);
+    assert!(swarm.adversaries_per_table() > 1.0, "nobody knows the adversaries");
     let traces = find_all(&mut swarm, &keys);
     assert_eq!((traces.len(), found_count(&traces)), (50, 50));
     let slowest = traces.iter().map(|trace| trace.time).max().unwrap();
@@ -150,6 +151,7 @@ fn withheld_and_forged_answers_do_not_hide_records() {
         swarm.add_adversary(behaviour, None, None);
     }
     swarm.run_for(10 * MINUTE);
+    assert!(swarm.adversaries_per_table() > 1.0, "nobody knows the adversaries");
     let traces = find_all(&mut swarm, &keys);
     assert_eq!((traces.len(), found_count(&traces)), (50, 50));
 }
@@ -202,10 +204,11 @@ fn a_victim_is_not_eclipsed_by_ids_beside_its_own() {
         let key = grind_key(&place, 10, swarm.rng());
         let sybil = swarm.add_adversary(Behaviour::Sybil, Some(key), None);
         for _ in 0..3 {
-            swarm.harass(sybil, victim, Rpc::Ping);
+            swarm.say_hello(sybil, victim);
         }
     }
     swarm.run_for(20 * MINUTE);
+    assert!(swarm.adversaries_per_table() > 0.1, "nobody knows the Sybils");
     for key in &keys {
         swarm.find_value(victim, *key);
     }

@@ -103,7 +103,7 @@ fn eclipsed(options: &Options, defence: Defence, at: Addresses) -> Vec<f64> {
         pairs.extend(sybils.into_iter().map(|sybil| (sybil, *victim)));
     }
     for _ in 0..20 {
-        pairs.iter().for_each(|(sybil, victim)| swarm.harass(*sybil, *victim, Rpc::Ping));
+        pairs.iter().for_each(|(sybil, victim)| swarm.say_hello(*sybil, *victim));
         swarm.run_for(MINUTE);
         progress.tell(&swarm, "harassing");
     }
