@@ -156,7 +156,7 @@ impl Carrier {
         }
         let Some(address) = self.transport.link_address(&peer) else { return false };
         let streams = self.seed.streams(&mut self.streams, now);
-        if !streams.has_room_for(&peer) {
+        if !streams.has_room_for(&peer, address) {
             streams.prepare(peer, address, now);
             return false;
         }

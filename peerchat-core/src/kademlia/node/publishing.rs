@@ -56,6 +56,8 @@ pub(super) struct Publishing {
     running: BTreeMap<PublishId, Publication>,
     /// Those of [`Self::running`] that begin when the own id has been looked up.
     waiting: Vec<PublishId>,
+    /// All others are to be stored again as well then.
+    is_again_due: bool,
     /// STOREs that wait for others to end. As long as our own publications and [`super::replication`] make it.
     queue: VecDeque<(Contact, Why)>,
 }
@@ -92,9 +94,11 @@ impl Node {
     /// Stores every record of our own, now that we know our neighbours; `is_again` says whether also those that were
     /// stored before.
     pub(super) fn publish_all(&mut self, is_again: bool, now: Now) {
+        self.publishing.is_again_due |= is_again;
         if self.searches.is_finding_itself() {
             return;
         }
+        let is_again = std::mem::take(&mut self.publishing.is_again_due);
         let Publishing { own, running, waiting, .. } = &mut self.publishing;
         let first: Vec<_> = std::mem::take(waiting)
             .into_iter()

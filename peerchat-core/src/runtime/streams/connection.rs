@@ -15,7 +15,7 @@ use super::exchange::{
     request_bytes, response_bytes,
 };
 use super::outputs::Outputs;
-use super::{CALL_LIFETIME, CONNECT_TIMEOUT, REQUEST_LIFETIME, tls};
+use super::{CALL_LIFETIME, CONNECT_TIMEOUT, MAX_STREAMS, REQUEST_LIFETIME, tls};
 use crate::kademlia::{Contact, NodeKey};
 use crate::transport::{ReplyToken, TransportEvent};
 
@@ -241,14 +241,32 @@ impl Connection {
     }
 
     /// Gives waiting calls the streams that the peer admits.
+    /// Sends calls that wait, as many as the peer and [`MAX_STREAMS`] allow: what the peer grants beyond that would let it
+    /// owe us more than is counted with.
     fn open_streams(&mut self, now: Instant) {
-        while self.is_connected && !self.waiting.is_empty() {
+        let asked =
+            self.exchanges.values().filter(|exchange| matches!(exchange, Exchange::Asked { .. })).count();
+        for _ in asked..MAX_STREAMS as usize {
+            if !self.is_connected || self.waiting.is_empty() {
+                return;
+            }
             let Some(id) = self.quic.streams().open(Dir::Bi) else { return };
             let Some(own) = self.waiting.pop_front() else { return };
             let unsent = request_bytes(&own.call);
             self.exchanges.insert(id, Exchange::Asked { own, unsent, answer: Vec::new(), asked_at: now });
             self.write(id);
         }
+    }
+
+    /// Grants the peer more streams than [`MAX_STREAMS`], as a hostile node would.
+    #[cfg(test)]
+    pub(super) fn grant_for_test(&mut self, count: u32) {
+        self.quic.set_max_concurrent_streams(Dir::Bi, count.into());
+    }
+
+    /// Tells whether it is a connection to this peer at this address.
+    pub(super) fn leads_to(&self, peer: &NodeKey, address: SocketAddr) -> bool {
+        self.peer == Some(*peer) && self.address() == address
     }
 
     fn on_readable(&mut self, id: StreamId, out: &mut Outputs, now: Instant) {

@@ -55,6 +55,10 @@ const MAX_INCOMING: usize = 48;
 /// Handshakes of others at once, unless a link leads to their address. When full, first packets are dropped.
 const MAX_ACCEPTING: usize = 16;
 
+/// Handshakes at once from one IP address to which a link leads. When full, first packets from there are dropped: whoever
+/// has a link does not have every place.
+const MAX_ACCEPTING_OF_ONE: usize = 4;
+
 /// Requests of one peer at once on one connection; the peer's others wait on its side.
 const MAX_STREAMS: u32 = 16;
 
@@ -69,8 +73,7 @@ const CONNECTION_WINDOW: u32 = 128 * 1024;
 /// connection with the most of them is closed.
 const MAX_PARTIAL_LEN: usize = 8 * 1024 * 1024;
 
-/// First packets of strangers answered per second, and at once, whether with Retry or with a handshake; the rest is
-/// dropped.
+/// First packets answered per second, and at once, whether with Retry or with a handshake; the rest is dropped.
 const INITIALS_PER_SECOND: u32 = 500;
 
 /// The same for one address, as far as addresses are counted apart.
@@ -146,12 +149,15 @@ impl Streams {
     /// [`StreamsEvent::GivenBack`] follows.
     pub(crate) fn call(&mut self, call: Call, address: SocketAddr, can_fall_back: bool, now: Now) {
         let now = now.instant;
-        match self.check_call(&call).and_then(|()| self.connection_for(call.to.key(), address, now)) {
-            Err(reason) => self.out.tell(TransportEvent::CallFailed { call: call.id, reason }),
+        let found = self.check_call(&call).and_then(|()| self.connection_for(call.to.key(), address, now));
+        let own = OwnCall { call, can_fall_back, until: now + CALL_LIFETIME };
+        match found {
+            Err(_) if can_fall_back => self.out.give_back(own),
+            Err(reason) => self.out.tell(TransportEvent::CallFailed { call: own.call.id, reason }),
             Ok(handle) => {
                 self.out.stats.calls += 1;
                 if let Some(connection) = self.connections.get_mut(&handle) {
-                    connection.call(OwnCall { call, can_fall_back, until: now + CALL_LIFETIME }, now);
+                    connection.call(own, now);
                 }
                 self.run(handle, now);
             }
@@ -215,7 +221,7 @@ impl Streams {
                 self.run(handle, now);
             }
             Some(DatagramEvent::NewConnection(incoming)) => {
-                self.handle_incoming(incoming, datagram.len(), is_proven(from), now);
+                self.handle_incoming(incoming, datagram.len(), is_proven, now);
             }
         }
     }
@@ -253,9 +259,9 @@ impl Streams {
         deadline.map(|at| (at, "QUIC connection"))
     }
 
-    /// Tells whether a call to `peer` can have a stream of an established connection at once or soon.
-    pub(crate) fn has_room_for(&self, peer: &NodeKey) -> bool {
-        let mut found = self.connections.values().filter(|found| found.peer == Some(*peer));
+    /// Tells whether a call to `peer` at `address` can have a stream of an established connection at once or soon.
+    pub(crate) fn has_room_for(&self, peer: &NodeKey, address: SocketAddr) -> bool {
+        let mut found = self.connections.values().filter(|found| found.leads_to(peer, address));
         found.any(|found| found.is_connected && found.waiting_count() < MAX_WAITING_CALLS)
     }
 
@@ -293,9 +299,8 @@ impl Streams {
         address: SocketAddr,
         now: Instant,
     ) -> Result<ConnectionHandle, CallError> {
-        let fits = |found: &Connection| {
-            found.peer == Some(peer) && found.address() == address && (found.is_connected || found.is_ours)
-        };
+        let fits =
+            |found: &Connection| found.leads_to(&peer, address) && (found.is_connected || found.is_ours);
         let fitting = self.connections.iter().filter(|(_, found)| fits(found));
         // An established one before one that is being made.
         let best = fitting.max_by_key(|(_, found)| (found.is_connected, found.is_ours));
@@ -314,22 +319,32 @@ impl Streams {
         Ok(handle)
     }
 
-    /// Decides about the first packet of a connection, which came in a datagram of `len` bytes.
-    fn handle_incoming(&mut self, incoming: Incoming, len: usize, is_proven: bool, now: Instant) {
+    /// Decides about the first packet of a connection, which came in a datagram of `len` bytes. Whether a link leads to its
+    /// address is asked last: there are many links.
+    fn handle_incoming(
+        &mut self,
+        incoming: Incoming,
+        len: usize,
+        is_proven: impl FnOnce(SocketAddr) -> bool,
+        now: Instant,
+    ) {
         let from = incoming.remote_address();
         let mut answer = Vec::new();
         let each = Rate::per_second(INITIALS_PER_ADDRESS);
         let all = Rate::per_second(INITIALS_PER_SECOND);
-        if !is_proven && !self.initials.take(from, each, all, now) {
+        if !self.initials.take(from, each, all, now) {
             self.out.stats.dropped_connections += 1;
             self.endpoint.ignore(incoming);
-        } else if !is_proven && !incoming.remote_address_validated() {
+            return;
+        }
+        let is_proven = is_proven(from);
+        if !is_proven && !incoming.remote_address_validated() {
             self.out.stats.retries_sent += 1;
             // Refused for none that is not validated.
             if self.endpoint.retry(incoming, &mut answer).is_ok() {
                 self.answer(from, len, answer);
             }
-        } else if self.has_room_to_accept(is_proven, now) {
+        } else if self.has_room_to_accept(is_proven.then_some(from), now) {
             match self.endpoint.accept(incoming, now, &mut answer, None) {
                 Ok((handle, quic)) => {
                     self.connections.insert(handle, Box::new(Connection::new(handle, quic, None, now)));
@@ -348,10 +363,13 @@ impl Streams {
         }
     }
 
-    fn has_room_to_accept(&mut self, is_proven: bool, now: Instant) -> bool {
-        let is_accepting = |found: &Connection| !found.is_ours && !found.is_connected;
+    /// Tells whether one more handshake may begin; `proven` is its address if a link leads there.
+    fn has_room_to_accept(&mut self, proven: Option<SocketAddr>, now: Instant) -> bool {
+        let is_counted = |found: &Connection| proven.is_none_or(|from| found.address().ip() == from.ip());
+        let is_accepting = |found: &Connection| !found.is_ours && !found.is_connected && is_counted(found);
         let accepting_count = self.connections.values().filter(|found| is_accepting(found)).count();
-        (is_proven || accepting_count < MAX_ACCEPTING)
+        let limit = if proven.is_some() { MAX_ACCEPTING_OF_ONE } else { MAX_ACCEPTING };
+        accepting_count < limit
             && self.make_room(MAX_INCOMING, |found| !found.is_ours, now)
             && self.make_room(MAX_CONNECTIONS, |_| true, now)
     }

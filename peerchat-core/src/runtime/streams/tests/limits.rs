@@ -171,6 +171,50 @@ fn strangers_cannot_keep_more_than_a_few_handshakes_open() {
 }
 
 #[test]
+fn a_link_does_not_give_every_place_to_its_address() {
+    let mut net = Net::with_hosts(MAX_ACCEPTING_OF_ONE + 4);
+    for host in 1..MAX_ACCEPTING_OF_ONE + 3 {
+        net.hosts[host].address = SocketAddr::new(address(1).ip(), 4000 + host as u16);
+        net.call(host, 0, b"x");
+        // Its first packet arrives; whatever else it says is lost.
+        net.hosts[host].is_mute = true;
+        net.run_for(LATENCY * 2);
+    }
+    assert_eq!(net.hosts[0].streams.connections.len(), MAX_ACCEPTING_OF_ONE);
+    assert_eq!(net.ask(MAX_ACCEPTING_OF_ONE + 3, 0, b"elsewhere"), Some(b"elsewhere".to_vec()));
+}
+
+#[test]
+fn a_call_of_a_burst_is_given_back_when_there_is_no_room() {
+    let mut net = Net::with_hosts(2);
+    for _ in 0..MAX_WAITING_CALLS {
+        net.call(1, 0, b"waits for the handshake");
+    }
+    let id = net.call_contact(1, net.contact(0), b"may go as a datagram", true);
+    let is_given_back =
+        |event: &StreamsEvent| matches!(event, StreamsEvent::GivenBack(call) if call.id == id);
+    assert!(net.hosts[1].events.iter().any(is_given_back));
+}
+
+#[test]
+fn a_generous_peer_is_asked_no_more_at_once() {
+    let mut net = connected(1);
+    for connection in net.hosts[0].streams.connections.values_mut() {
+        connection.grant_for_test(1000);
+    }
+    net.hosts[0].answering = Answering::Never;
+    net.call(1, 0, b"lets the peer say what it grants");
+    net.run_for(5 * LATENCY);
+    for _ in 0..100 {
+        net.call(1, 0, b"x");
+    }
+    net.run_for(5 * LATENCY);
+    let waiting: usize =
+        net.hosts[1].streams.connections.values().map(|connection| connection.waiting_count()).sum();
+    assert_eq!(waiting, 101 - MAX_STREAMS as usize);
+}
+
+#[test]
 fn a_new_connection_of_the_same_peer_replaces_the_old_one() {
     let mut net = connected(1);
     net.hosts[1].streams = Streams::new(&secret(1), "peerchat", [77; 32], net.now);
