@@ -14,7 +14,7 @@ use crate::kademlia::NodeKey;
 /// Answers to first handshake packets that are kept for repetition. When full, the oldest is dropped.
 pub const MAX_CACHED_ANSWERS: usize = 256;
 
-/// How long such an answer is kept: a peer repeats its packet for 3.5 s.
+/// How long such an answer is kept: a peer repeats its packet for 3.5 s, longer only if it is asked for a cookie.
 pub const CACHED_ANSWER_LIFETIME: Duration = Duration::from_secs(5);
 
 /// Requests that wait for the engine. When full, the oldest is forgotten and its reply dropped.
