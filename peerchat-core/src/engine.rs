@@ -318,6 +318,7 @@ impl Engine {
                     }
                 }
             }
+            Request::Mail(_) => self.reply(token, Response::Unsupported),
         }
         self.run(now);
     }

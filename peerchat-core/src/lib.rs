@@ -19,6 +19,7 @@ pub mod event;
 pub mod identity;
 mod idle;
 pub mod kademlia;
+pub mod mail;
 #[cfg(feature = "runtime")]
 mod runtime;
 pub mod save;

@@ -10,6 +10,7 @@ use crate::codec::{self, bounded_list};
 use crate::kademlia::{
     AddressFamily, Contact, K, MAX_RECORD_LEN, NodeId, RecordKey, Rpc, RpcReply, StoreRefusal,
 };
+use crate::mail::{EnvelopeId, MAX_LISTED, MAX_SEALED_LEN, MailRequest, MailResponse};
 use crate::user::{ChatRequest, ChatResponse, DeliverRefusal};
 
 /// Any request of one node to another.
@@ -19,6 +20,8 @@ pub enum Request {
     Dht(Rpc),
     /// Between people's nodes.
     Chat(ChatRequest),
+    /// About mail for people who are away.
+    Mail(MailRequest),
 }
 
 /// Any response.
@@ -28,6 +31,8 @@ pub enum Response {
     Dht(RpcReply),
     /// To a request between people's nodes.
     Chat(ChatResponse),
+    /// To a request about mail.
+    Mail(MailResponse),
     /// To a request of a kind that this node does not know, or that it has no use for.
     Unsupported,
 }
@@ -63,6 +68,11 @@ mod request {
     pub(super) const DIAL: u8 = 0x07;
     pub(super) const INTRODUCE: u8 = 0x10;
     pub(super) const DELIVER: u8 = 0x11;
+    pub(super) const DEPOSIT: u8 = 0x20;
+    pub(super) const COLLECT: u8 = 0x21;
+    pub(super) const FETCH: u8 = 0x22;
+    pub(super) const RELEASE: u8 = 0x23;
+    pub(super) const WAITING: u8 = 0x24;
 }
 
 /// Kinds of responses; the transport sets the highest bit of the byte on the wire.
@@ -76,6 +86,12 @@ mod response {
     pub(super) const DELIVERED: u8 = 0x11;
     pub(super) const NOT_DELIVERED: u8 = 0x12;
     pub(super) const OUT_OF_STEP: u8 = 0x13;
+    pub(super) const DEPOSITED: u8 = 0x20;
+    pub(super) const LISTED: u8 = 0x21;
+    pub(super) const FETCHED: u8 = 0x22;
+    pub(super) const RELEASED: u8 = 0x23;
+    pub(super) const NOTED: u8 = 0x24;
+    pub(super) const NOT_KEPT: u8 = 0x25;
     pub(super) const UNSUPPORTED: u8 = 0x7e;
 }
 
@@ -103,6 +119,21 @@ struct RefusedBody(StoreRefusal, #[serde(with = "serde_bytes")] Vec<u8>);
 
 #[derive(Deserialize, Serialize)]
 struct IntroduceBody(#[serde(with = "serde_bytes")] Vec<u8>, #[serde(with = "serde_bytes")] Vec<u8>);
+
+#[derive(Deserialize, Serialize)]
+struct CollectBody(RecordKey, u64);
+
+#[derive(Deserialize, Serialize)]
+struct FetchBody(RecordKey, EnvelopeId);
+
+#[derive(Deserialize, Serialize)]
+struct WaitingBody(RecordKey, u32);
+
+#[derive(Deserialize, Serialize)]
+struct ListedBody(
+    #[serde(deserialize_with = "bounded_list::<_, _, MAX_LISTED>")] Vec<EnvelopeId>,
+    Option<u64>,
+);
 
 impl Request {
     /// Tells whether the request may ride in the first handshake packet, which can be replayed.
@@ -132,6 +163,17 @@ impl Request {
                 (request::INTRODUCE, codec::encode(&IntroduceBody(claim.clone(), user.clone())))
             }
             Self::Chat(ChatRequest::Deliver(delivery)) => (request::DELIVER, codec::encode(delivery)),
+            Self::Mail(MailRequest::Deposit { envelope }) => (request::DEPOSIT, envelope.clone()),
+            Self::Mail(MailRequest::Collect { mailbox, after }) => {
+                (request::COLLECT, codec::encode(&CollectBody(*mailbox, *after)))
+            }
+            Self::Mail(MailRequest::Fetch { mailbox, id }) => {
+                (request::FETCH, codec::encode(&FetchBody(*mailbox, *id)))
+            }
+            Self::Mail(MailRequest::Release(release)) => (request::RELEASE, codec::encode(release)),
+            Self::Mail(MailRequest::Waiting { mailbox, count }) => {
+                (request::WAITING, codec::encode(&WaitingBody(*mailbox, *count)))
+            }
         };
         Encoded { kind, body }
     }
@@ -165,6 +207,20 @@ impl Request {
                 Self::Chat(ChatRequest::Introduce { claim: record(&claim)?, user: record(&user)? })
             }
             request::DELIVER => Self::Chat(ChatRequest::Deliver(decode(body)?)),
+            request::DEPOSIT => Self::Mail(MailRequest::Deposit { envelope: envelope(body)? }),
+            request::COLLECT => {
+                let CollectBody(mailbox, after) = decode(body)?;
+                Self::Mail(MailRequest::Collect { mailbox, after })
+            }
+            request::FETCH => {
+                let FetchBody(mailbox, id) = decode(body)?;
+                Self::Mail(MailRequest::Fetch { mailbox, id })
+            }
+            request::RELEASE => Self::Mail(MailRequest::Release(decode(body)?)),
+            request::WAITING => {
+                let WaitingBody(mailbox, count) = decode(body)?;
+                Self::Mail(MailRequest::Waiting { mailbox, count })
+            }
             _ => return Err(WireError::UnknownKind),
         })
     }
@@ -191,6 +247,14 @@ impl Response {
             Self::Chat(ChatResponse::NotDelivered(refusal)) => {
                 (response::NOT_DELIVERED, codec::encode(refusal))
             }
+            Self::Mail(MailResponse::Deposited) => (response::DEPOSITED, Vec::new()),
+            Self::Mail(MailResponse::Listed { ids, next }) => {
+                (response::LISTED, codec::encode(&ListedBody(ids.clone(), *next)))
+            }
+            Self::Mail(MailResponse::Fetched(envelope)) => (response::FETCHED, envelope.clone()),
+            Self::Mail(MailResponse::Released) => (response::RELEASED, Vec::new()),
+            Self::Mail(MailResponse::Noted) => (response::NOTED, Vec::new()),
+            Self::Mail(MailResponse::Refused(refusal)) => (response::NOT_KEPT, codec::encode(refusal)),
             Self::Unsupported => (response::UNSUPPORTED, Vec::new()),
         };
         Encoded { kind, body }
@@ -221,6 +285,15 @@ impl Response {
                 Self::Chat(ChatResponse::NotDelivered(decode::<DeliverRefusal>(body)?))
             }
             response::OUT_OF_STEP => Self::Chat(ChatResponse::OutOfStep { next: decode(body)? }),
+            response::DEPOSITED => empty(body, Self::Mail(MailResponse::Deposited))?,
+            response::LISTED => {
+                let ListedBody(ids, next) = decode(body)?;
+                Self::Mail(MailResponse::Listed { ids, next })
+            }
+            response::FETCHED => Self::Mail(MailResponse::Fetched(envelope(body)?)),
+            response::RELEASED => empty(body, Self::Mail(MailResponse::Released))?,
+            response::NOTED => empty(body, Self::Mail(MailResponse::Noted))?,
+            response::NOT_KEPT => Self::Mail(MailResponse::Refused(decode(body)?)),
             response::UNSUPPORTED => empty(body, Self::Unsupported)?,
             _ => return Err(WireError::UnknownKind),
         })
@@ -241,6 +314,10 @@ fn record(bytes: &[u8]) -> Result<Vec<u8>, WireError> {
     } else {
         Ok(bytes.to_vec())
     }
+}
+
+fn envelope(bytes: &[u8]) -> Result<Vec<u8>, WireError> {
+    if bytes.len() > MAX_SEALED_LEN { Err(WireError::Malformed) } else { Ok(bytes.to_vec()) }
 }
 
 #[cfg(test)]

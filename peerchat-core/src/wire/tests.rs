@@ -6,6 +6,7 @@ use super::*;
 use crate::crypto::{Envelope, EnvelopeKind};
 use crate::identity::UserId;
 use crate::kademlia::NodeKey;
+use crate::mail::{MAX_RELEASED, MailRefusal, Release};
 use crate::user::Delivery;
 
 /// Returns kind and body in rows of sixteen bytes, long runs of one byte shortened.
@@ -136,6 +137,59 @@ fn the_largest_answers_fit_one_datagram() {
     let nodes = Response::Dht(RpcReply::Nodes(vec![contact; K])).encode();
     assert!(nodes.body.len() <= crate::transport::MAX_EARLY_RESPONSE_LEN, "{}", nodes.body.len());
     const { assert!(MAX_RECORD_LEN + 4 <= crate::transport::MAX_EARLY_RESPONSE_LEN) };
+}
+
+#[test]
+fn mail_bytes() {
+    let (mailbox, id) = (RecordKey::from_bytes([0xaa; 32]), EnvelopeId::from_bytes([0xbb; 32]));
+    let release = Release {
+        mailbox,
+        device: NodeKey::from_bytes([0xcd; 32]),
+        ids: vec![id, id],
+        signature: vec![0xee; 64],
+    };
+    let requests = [
+        MailRequest::Deposit { envelope: vec![7; 5] },
+        MailRequest::Collect { mailbox, after: 300 },
+        MailRequest::Fetch { mailbox, id },
+        MailRequest::Release(release),
+        MailRequest::Waiting { mailbox, count: 300 },
+    ];
+    let requests = requests.map(|request| check_request(Request::Mail(request)));
+    insta::assert_snapshot!(requests.join("\n\n"));
+    let responses = [
+        MailResponse::Deposited,
+        MailResponse::Listed { ids: vec![id, id], next: Some(300) },
+        MailResponse::Fetched(vec![7; 5]),
+        MailResponse::Released,
+        MailResponse::Noted,
+        MailResponse::Refused(MailRefusal::Invalid),
+        MailResponse::Refused(MailRefusal::Busy),
+    ];
+    let responses = responses.map(|response| check_response(Response::Mail(response)));
+    insta::assert_snapshot!(responses.join("\n\n"));
+}
+
+#[test]
+fn the_longest_lists_of_mail_fit_a_datagram_and_a_longer_one_is_refused() {
+    let listed = |count| MailResponse::Listed {
+        ids: vec![EnvelopeId::from_bytes([1; 32]); count],
+        next: Some(u64::MAX),
+    };
+    let released = |count| Release {
+        mailbox: RecordKey::from_bytes([1; 32]),
+        device: NodeKey::from_bytes([1; 32]),
+        ids: vec![EnvelopeId::from_bytes([1; 32]); count],
+        signature: vec![1; 64],
+    };
+    let (list, release) =
+        (Response::Mail(listed(MAX_LISTED)), Request::Mail(MailRequest::Release(released(MAX_RELEASED))));
+    assert!(list.encode().body.len() <= crate::transport::MAX_BODY_LEN);
+    assert!(release.encode().body.len() <= crate::transport::MAX_BODY_LEN);
+    let list = Response::Mail(listed(MAX_LISTED + 1)).encode();
+    assert_eq!(Response::decode(list.kind, &list.body), Err(WireError::Malformed));
+    let release = Request::Mail(MailRequest::Release(released(MAX_RELEASED + 1))).encode();
+    assert_eq!(Request::decode(release.kind, &release.body), Err(WireError::Malformed));
 }
 
 #[test]

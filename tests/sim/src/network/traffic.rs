@@ -67,7 +67,7 @@ impl Network {
         if let Some(behaviour) = machine.behaviour {
             let answer = match &request {
                 Request::Dht(rpc) => self.conspiracy.answer(behaviour, rpc, &mut self.rng).map(Response::Dht),
-                Request::Chat(_) => None,
+                Request::Chat(_) | Request::Mail(_) => None,
             };
             if let Some(response) = answer {
                 self.answer(host, token, response);

@@ -1,0 +1,124 @@
+//! The RPCs of mail as types: DEPOSIT, COLLECT, FETCH, RELEASE, WAITING. Each may be executed twice without harm.
+
+use serde::{Deserialize, Serialize};
+
+use super::envelope::EnvelopeId;
+use crate::identity::SIGNATURE_LEN;
+use crate::kademlia::{NodeKey, RecordKey};
+
+/// Most ids in one answer to COLLECT; with everything around them they fit a datagram.
+pub const MAX_LISTED: usize = 32;
+
+/// Most ids in one RELEASE; with everything around them they fit a datagram.
+pub const MAX_RELEASED: usize = 24;
+
+/// What signatures of releases start with, so that none can pass for a signature of something else.
+const RELEASE_CONTEXT: &[u8] = b"peerchat release 1";
+
+/// A request about mail.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MailRequest {
+    /// DEPOSIT: keep this for its recipient. The bytes are a [`super::SealedEnvelope`], unchecked.
+    Deposit {
+        /// The envelope.
+        envelope: Vec<u8>,
+    },
+    /// COLLECT: what waits in `mailbox` for the device at the other end of the link?
+    Collect {
+        /// The key of the user record that lists the device.
+        mailbox: RecordKey,
+        /// Where the last answer ended, 0 at first.
+        after: u64,
+    },
+    /// FETCH: give me this envelope, which is for the device at the other end of the link.
+    Fetch {
+        /// The mailbox.
+        mailbox: RecordKey,
+        /// The envelope.
+        id: EnvelopeId,
+    },
+    /// RELEASE: these envelopes have arrived; drop them, and do not take them again.
+    Release(Release),
+    /// WAITING: this many envelopes wait for you; told to a device by a holder.
+    Waiting {
+        /// The mailbox.
+        mailbox: RecordKey,
+        /// How many.
+        count: u32,
+    },
+}
+
+/// That a device has envelopes on its own disk, signed by it: any holder can check it, whoever brings it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Release {
+    /// The mailbox.
+    pub mailbox: RecordKey,
+    /// The device, whose node key signs.
+    pub device: NodeKey,
+    /// The envelopes, at most [`MAX_RELEASED`].
+    #[serde(deserialize_with = "crate::codec::bounded_list::<_, _, MAX_RELEASED>")]
+    pub ids: Vec<EnvelopeId>,
+    /// The device's signature of [`Self::signed_bytes`]; [`SIGNATURE_LEN`] bytes if it is one.
+    #[serde(with = "serde_bytes")]
+    pub signature: Vec<u8>,
+}
+
+impl Release {
+    /// Returns the bytes that the device signs.
+    #[must_use]
+    pub fn signed_bytes(mailbox: &RecordKey, ids: &[EnvelopeId]) -> Vec<u8> {
+        let mut bytes = [RELEASE_CONTEXT, mailbox.place().as_bytes()].concat();
+        ids.iter().for_each(|id| bytes.extend(id.as_bytes()));
+        bytes
+    }
+
+    /// Tells whether the signature is the device's.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        let signature = <[u8; SIGNATURE_LEN]>::try_from(self.signature.as_slice());
+        let key = crate::identity::PublicKey::from_bytes(*self.device.as_bytes());
+        let signed = Self::signed_bytes(&self.mailbox, &self.ids);
+        key.ok().zip(signature.ok()).is_some_and(|(key, signature)| key.verifies(&signed, &signature))
+    }
+}
+
+/// The answer to a [`MailRequest`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum MailResponse {
+    /// To DEPOSIT: the envelope is on the holder's disk.
+    Deposited,
+    /// To COLLECT: the oldest that wait.
+    Listed {
+        /// Their names, at most [`MAX_LISTED`], in the order in which they came.
+        ids: Vec<EnvelopeId>,
+        /// What to ask for next, `None` if that was all.
+        next: Option<u64>,
+    },
+    /// To FETCH: the envelope, unchecked.
+    Fetched(Vec<u8>),
+    /// To RELEASE: none of them is kept here any more.
+    Released,
+    /// To WAITING: understood.
+    Noted,
+    /// To any: nothing was done.
+    Refused(MailRefusal),
+}
+
+/// Why a node did nothing about mail.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum MailRefusal {
+    /// Not an envelope, expired, or one that would live longer than mail may.
+    Invalid,
+    /// This node keeps no mail: it serves nobody, or knows k nodes that are closer to the mailbox.
+    NotHolder,
+    /// No user record is kept here under the mailbox's key: store it first.
+    UnknownMailbox,
+    /// The record does not list the device.
+    NotListed,
+    /// No room for this mailbox, this depositor, or at all.
+    Full,
+    /// Such an envelope is not kept here, or was released.
+    Gone,
+    /// Too many requests wait; try again later.
+    Busy,
+}
