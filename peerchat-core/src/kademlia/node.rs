@@ -245,6 +245,7 @@ impl Node {
             Why::Check | Why::Rejoin => self.ping_answered(call.why, now),
             Why::Lookup(lookup) => self.search_answered(lookup, &from, reply, now),
             Why::Publish(publish) => self.publication_answered(publish, reply),
+            Why::GiveUp(key) => self.handle_witness(key, Some(&reply), now),
             Why::Replicate(_) | Why::Reach => {}
         }
         self.pump_stores(now);
@@ -419,6 +420,7 @@ impl Node {
             Why::Rejoin => self.rejoin_failed(now),
             Why::Lookup(lookup) => self.search_failed(lookup, call.to.id(), now),
             Why::Publish(publish) => self.publication_unanswered(publish),
+            Why::GiveUp(key) => self.handle_witness(key, None, now),
             Why::Replicate(_) => {}
         }
         self.pump_stores(now);
@@ -459,7 +461,7 @@ impl Node {
                 RpcReply::Value(_) => self.searches.takes_values(lookup),
                 _ => false,
             },
-            Why::Publish(_) | Why::Replicate(_) => {
+            Why::Publish(_) | Why::Replicate(_) | Why::GiveUp(_) => {
                 matches!(reply, RpcReply::Stored | RpcReply::Refused { .. })
             }
         }

@@ -154,12 +154,17 @@ impl RecordStore {
         }
     }
 
+    /// Drops the record under a key.
+    pub fn remove(&mut self, key: &RecordKey) {
+        self.remove_at(self.own.distance(&key.place()));
+    }
+
     /// Drops what has expired and holds no name, and returns the keys.
     pub fn expire(&mut self, time: WallTime) -> Vec<RecordKey> {
         let gone = self.kept.values().filter(|kept| !kept.is_needed(time));
         let gone: Vec<_> = gone.map(|kept| kept.record.header().key).collect();
         for key in &gone {
-            self.remove(self.own.distance(&key.place()));
+            self.remove(key);
         }
         gone
     }
@@ -208,7 +213,7 @@ impl RecordStore {
             match self.kept.last_key_value() {
                 Some((&farthest, other)) if farthest > place => {
                     dropped = Some(other.record.header().key);
-                    self.remove(farthest);
+                    self.remove_at(farthest);
                 }
                 _ => return Put::refused(StoreRefusal::Full),
             }
@@ -226,7 +231,7 @@ impl RecordStore {
         self.schedule.insert((at, place));
     }
 
-    fn remove(&mut self, place: Distance) {
+    fn remove_at(&mut self, place: Distance) {
         if let Some(kept) = self.kept.remove(&place) {
             self.schedule.remove(&(kept.replicate_at, place));
         }

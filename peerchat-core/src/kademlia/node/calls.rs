@@ -31,6 +31,8 @@ pub(super) enum Why {
     Publish(PublishId),
     /// STORE of a record kept for others.
     Replicate(RecordKey),
+    /// STORE of a record that we drop if it is kept there.
+    GiveUp(RecordKey),
     /// DIAL_BACK, RELAY or DIAL.
     Reach,
 }
@@ -89,7 +91,7 @@ impl Calls {
         let stage = if matches!(why, Why::Lookup(_)) { Stage::Fresh } else { Stage::Overdue };
         match why {
             Why::Check | Why::Rejoin => _ = self.pinged.insert(to.id()),
-            Why::Publish(_) | Why::Replicate(_) => self.stores += 1,
+            Why::Publish(_) | Why::Replicate(_) | Why::GiveUp(_) => self.stores += 1,
             Why::Lookup(_) | Why::Reach => {}
         }
         self.pending.insert(id, Call { to, why, stage, sent: now, soft_timeout, deadline });
@@ -103,7 +105,9 @@ impl Calls {
         self.deadlines.remove(&(call.deadline, id));
         match call.why {
             Why::Check | Why::Rejoin => _ = self.pinged.remove(&call.to.id()),
-            Why::Publish(_) | Why::Replicate(_) => self.stores = self.stores.saturating_sub(1),
+            Why::Publish(_) | Why::Replicate(_) | Why::GiveUp(_) => {
+                self.stores = self.stores.saturating_sub(1)
+            }
             Why::Lookup(_) | Why::Reach => {}
         }
         Some(call)

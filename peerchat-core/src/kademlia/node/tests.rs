@@ -254,6 +254,73 @@ fn a_newcomer_is_handed_a_long_list_of_records() {
     assert!((1200..1210).contains(&net.sent[3]), "{} STOREs", net.sent[3]);
 }
 
+#[test]
+fn whoever_is_too_far_from_a_record_drops_it() {
+    let (mut net, records) = grown(Network::with_seed(17).k(6), 100);
+    let key = records[17].header().key;
+    for host in 0..100 {
+        let rpc = Rpc::Store { record: records[17].as_bytes().to_vec() };
+        net.act(host, |node, now| node.handle_request(contact(1, "10.9.9.9:1"), false, rpc, now));
+    }
+    assert_eq!(net.holders(&key).len(), 100);
+    net.run_for(4 * HOUR);
+    assert_eq!(kept_by_closest(&mut net, &records[17]), 6);
+    assert!(net.holders(&key).len() <= 12, "{:?} keep it", net.holders(&key));
+    let saved = net.hosts.iter().filter(|host| host.saved.contains_key(&key)).count();
+    assert_eq!(saved, net.holders(&key).len());
+}
+
+/// Makes a node that keeps a record which it is too far from, until it offers that to the nearest.
+fn offering() -> (Node, Record, Vec<Outgoing>, Now) {
+    let (mut node, mut now) = (node(AddressFamily::Any), start());
+    for number in 0..=255 {
+        hear(&mut node, contact(number, &format!("10.0.0.{number}:1")), now);
+    }
+    let records = (1..).map(|user| Network::with_seed(18).user_record(user));
+    let is_far = |record: &Record| !node.is_among_closest(&record.header().key.place());
+    let record = records.into_iter().find(is_far).unwrap();
+    let place = record.header().key.place();
+    let rpc = Rpc::Store { record: record.as_bytes().to_vec() };
+    node.handle_request(contact(1, "10.9.9.9:1"), false, rpc, now);
+    while node.poll_rpc(now).is_some() {}
+    // Somebody must be heard from, or the contacts are stale by then.
+    for _ in 0..150 {
+        let contacts = node.closest(&place, 256);
+        contacts.into_iter().for_each(|other| hear(&mut node, other, now));
+        now = now.after(Duration::from_secs(60));
+        node.handle_timeout(now);
+        let nearest = node.closest(&place, 3);
+        let is_offer =
+            |outgoing: &Outgoing| matches!(outgoing.rpc, Rpc::Store { .. }) && nearest.contains(&outgoing.to);
+        let stores: Vec<_> = std::iter::from_fn(|| node.poll_rpc(now)).filter(is_offer).collect();
+        if !stores.is_empty() {
+            return (node, record, stores, now);
+        }
+    }
+    panic!("nothing was offered");
+}
+
+#[test]
+fn a_record_is_kept_unless_all_of_the_nearest_keep_it() {
+    let answers = |last: Option<RpcReply>| {
+        let (mut node, record, stores, now) = offering();
+        assert_eq!(stores.len(), 3);
+        for (number, offer) in stores.into_iter().enumerate() {
+            match last.clone().filter(|_| number == 2).or((number < 2).then_some(RpcReply::Stored)) {
+                Some(reply) => node.handle_reply(offer.id, offer.to, reply, Duration::from_millis(9), now),
+                None => node.handle_failure(offer.id, now),
+            }
+        }
+        let time = node.wall_time(now);
+        node.store.get(&record.header().key, time).is_some()
+    };
+    let refused = |reason| Some(RpcReply::Refused { reason, incumbent: None });
+    assert!(!answers(Some(RpcReply::Stored)));
+    assert!(!answers(refused(StoreRefusal::Older)));
+    assert!(answers(refused(StoreRefusal::Full)));
+    assert!(answers(None), "one of the nearest is gone");
+}
+
 fn contact(number: u8, address: &str) -> Contact {
     Contact::new(NodeKey::from_bytes([number; 32]), address.parse::<SocketAddr>().unwrap())
 }
