@@ -36,6 +36,9 @@ pub(super) const HANDOVER_STEP: usize = 512;
 /// How many of the nodes nearest to a newcomer hand it a record: one may be as new itself.
 const HANDOVER_GIVERS: usize = 2;
 
+/// How soon, on average, a record is given up that came to a node which is too far from it.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
+
 /// How many of the nodes nearest to a record must keep it before one that is too far from it drops it.
 const SURPLUS_WITNESSES: usize = 3;
 
@@ -87,7 +90,13 @@ impl Node {
     }
 
     /// Returns the next STORE of a hand-over, considering at most `budget` records.
+    ///
+    /// None while the own id is being looked up: with half a routing table we would take every newcomer, and ourselves, for one
+    /// of the closest to every record.
     pub(super) fn next_handover(&mut self, budget: &mut usize, now: Now) -> Option<(Contact, Why)> {
+        if self.searches.is_finding_itself() {
+            return None;
+        }
         while let Some(handover) = self.replication.handovers.front_mut() {
             let Some((place, record)) = self.store.next_after(handover.considered) else {
                 self.replication.handovers.pop_front();
@@ -157,9 +166,26 @@ impl Node {
         self.pump_stores(now);
     }
 
-    /// Draws when a record is to be replicated that was stored just now.
-    pub(super) fn replication_turn(&mut self, now: Now) -> Instant {
-        now.instant + REPUBLISH_EVERY + self.jittered(REPLICATION_SPREAD)
+    /// Draws when a record is to be replicated that was stored just now, or given up if we are too far from it.
+    pub(super) fn replication_turn(&mut self, key: &RecordKey, now: Now) -> Instant {
+        if self.is_among_closest(&key.place()) {
+            now.instant + REPUBLISH_EVERY + self.jittered(REPLICATION_SPREAD)
+        } else {
+            now.instant + self.jittered(GIVE_UP_AFTER)
+        }
+    }
+
+    /// Gives the records up before long that others are nearer to, now that we know our neighbours.
+    pub(super) fn review_records(&mut self, now: Now) {
+        let mut considered = None;
+        while let Some((place, record)) = self.store.next_after(considered) {
+            considered = Some(place);
+            let key = record.header().key;
+            if !self.is_among_closest(&key.place()) {
+                let at = now.instant + self.jittered(GIVE_UP_AFTER);
+                self.store.hasten_replication(&key, at);
+            }
+        }
     }
 
     /// Sees to it that the records which a lost contact kept are soon kept by as many nodes again. Only the holder
@@ -177,8 +203,8 @@ impl Node {
     }
 
     fn replicate_next(&mut self, now: Now) {
-        let next_at = self.replication_turn(now);
-        let Some(key) = self.store.take_replication(now.instant, next_at) else { return };
+        let later = now.instant + REPUBLISH_EVERY + self.jittered(REPLICATION_SPREAD);
+        let Some(key) = self.store.take_replication(now.instant, later) else { return };
         if !self.is_online() {
             return;
         }

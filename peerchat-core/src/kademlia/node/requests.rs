@@ -44,7 +44,7 @@ impl Node {
     /// Keeps a record in our own store and asks for it to be saved.
     pub(super) fn keep(&mut self, record: &Record, now: Now) -> Put {
         let time = self.wall_time(now);
-        let replicate_at = self.replication_turn(now);
+        let replicate_at = self.replication_turn(&record.header().key, now);
         let put = self.store.put(record.clone(), time, replicate_at);
         if let Put::Kept { dropped } = put {
             self.writes.extend(dropped.map(|key| NodeWrite::RecordGone { key }));
@@ -57,8 +57,10 @@ impl Node {
     /// Keeps a record that was saved, and asks for it to be forgotten if it may not be kept any more.
     pub(super) fn restore_record(&mut self, bytes: &[u8], now: Now) {
         let time = self.wall_time(now);
-        let replicate_at = self.replication_turn(now);
-        let put = Record::parse(bytes).map(|record| self.store.restore(record, time, replicate_at));
+        let put = Record::parse(bytes).map(|record| {
+            let replicate_at = self.replication_turn(&record.header().key, now);
+            self.store.restore(record, time, replicate_at)
+        });
         let gone = match put {
             Ok(Put::Kept { dropped }) => dropped,
             Ok(Put::Unchanged) => None,
@@ -69,10 +71,12 @@ impl Node {
 
     fn store_for_others(&mut self, bytes: &[u8], now: Now) -> RpcReply {
         let time = self.wall_time(now);
-        let replicate_at = self.replication_turn(now);
         // Most STOREs repeat what is kept: the signature was checked when it came first.
-        if self.store.confirm(bytes, time, replicate_at) {
-            return RpcReply::Stored;
+        if let Some(key) = Record::key_of(bytes) {
+            let replicate_at = self.replication_turn(&key, now);
+            if self.store.confirm(bytes, time, replicate_at) {
+                return RpcReply::Stored;
+            }
         }
         let put = match Record::parse(bytes) {
             Ok(record) => self.keep(&record, now),
