@@ -21,7 +21,8 @@ pub use bucket::{
 pub use contact::{AddressFamily, Contact, NodeKey, Scope};
 pub use id::{Distance, NodeId};
 pub use lookup::{
-    FoundValue, LOOKUP_PATHS, Lookup, LookupConfig, LookupOutcome, MAX_LOOKUP_CANDIDATES, MAX_LOOKUP_REQUESTS,
+    FIRST_CONTACTS, FoundValue, LOOKUP_PATHS, Lookup, LookupConfig, LookupOutcome, MAX_LOOKUP_CANDIDATES,
+    MAX_LOOKUP_REQUESTS,
 };
 pub use node::{
     LookupId, Node, NodeConfig, NodeEvent, NodeStats, NodeWrite, Outgoing, PublishId, PublishOutcome, RpcId,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::contact::Contact;
 use super::super::id::NodeId;
-use super::super::lookup::{Lookup, LookupConfig};
+use super::super::lookup::{FIRST_CONTACTS, Lookup, LookupConfig};
 use super::super::record::{Record, RecordKey};
 use super::super::rpc::{Rpc, RpcReply};
 use super::super::store;
@@ -106,7 +106,11 @@ impl Node {
     ///
     /// Our own store answers too, if we are among the k closest nodes we know.
     pub fn find_value(&mut self, key: RecordKey, wanted: usize, now: Now) -> LookupId {
-        let config = LookupConfig { wanted: Some(wanted), paths: self.config.paths, ..self.lookup_config() };
+        let config = LookupConfig {
+            wanted: Some(wanted),
+            paths: self.config.paths,
+            ..self.lookup_config(Purpose::Command)
+        };
         let mut lookup = Lookup::new(key.place(), config);
         let time = self.wall_time(now);
         if self.is_among_closest(&key.place())
@@ -186,7 +190,7 @@ impl Node {
     }
 
     fn begin(&mut self, target: NodeId, purpose: Purpose, seed: Option<Contact>, now: Now) -> LookupId {
-        let lookup = Lookup::new(target, self.lookup_config());
+        let lookup = Lookup::new(target, self.lookup_config(purpose));
         self.begin_lookup(Search { lookup, purpose, key: None }, seed, now)
     }
 
@@ -202,8 +206,13 @@ impl Node {
         id
     }
 
-    fn lookup_config(&self) -> LookupConfig {
-        LookupConfig { k: self.config.k, alpha: self.config.alpha, wanted: None, paths: 1 }
+    /// Returns how a FIND_NODE for a purpose is done. Nobody's records depend on those of the own id and of refreshes.
+    fn lookup_config(&self, purpose: Purpose) -> LookupConfig {
+        let first = match purpose {
+            Purpose::Command | Purpose::Publish(_) | Purpose::Replicate(_) => FIRST_CONTACTS,
+            Purpose::Join | Purpose::Own | Purpose::Refresh => 0,
+        };
+        LookupConfig { k: self.config.k, alpha: self.config.alpha, wanted: None, paths: 1, first }
     }
 
     /// Returns the closest live contacts, and stale ones where those are fewer than alpha (Kademlia paper, 4.1).
