@@ -90,6 +90,7 @@ fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::EmptyText => "write something",
         ErrorCode::TextTooLong => "send it in several messages",
         ErrorCode::NotFound => "check the id",
+        ErrorCode::IdentityNotSeen => "check the fingerprint with `peerchat whois`",
         ErrorCode::Closed => "start again",
         ErrorCode::TimedOut => "check that the network is up, then try again",
         ErrorCode::ProfileDamaged => "restore it from a backup, or move it away to start afresh",

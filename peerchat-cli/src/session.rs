@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use peerchat_core::{Client, Config, Event, UserName};
+use peerchat_core::{Client, Config, Event, UserId, UserName};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -76,8 +76,18 @@ pub(crate) fn warning(event: &Event) -> Option<String> {
             Some(format!("cannot join through {address}: {detail}"))
         }
         Event::RegistrationFailed { name, detail, .. } => Some(format!("cannot register {name}: {detail}")),
+        Event::IdentityChanged { name, old, new } => Some(identity_changed(name, old, new)),
         _ => None,
     }
+}
+
+/// Says that a name belongs to somebody else now, and what that means.
+pub(crate) fn identity_changed(name: &UserName, old: &UserId, new: &UserId) -> String {
+    let [old, new] = [old, new].map(UserId::fingerprint);
+    format!(
+        "{name} is somebody else now: {name}#{new}, not {name}#{old} whom you know. What you write still goes to \
+         {name}#{old}. Ask them by another way; if it is them, accept {name}#{new}"
+    )
 }
 
 #[cfg(test)]

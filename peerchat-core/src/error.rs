@@ -27,6 +27,10 @@ pub enum ErrorCode {
     NotFound = -16,
     /// The client has no user: it was opened as a node only.
     NoUser = -17,
+    /// Nobody of this name was met.
+    NotMet = -18,
+    /// The name was not seen to belong to this person.
+    IdentityNotSeen = -19,
 
     /// The client was closed.
     Closed = -30,
@@ -98,6 +102,15 @@ pub enum Error {
     /// The client is a node without a user.
     #[error("this client has no user: open it with a user name to send or receive")]
     NoUser,
+    /// Nobody of this name was met.
+    #[error("nobody of this name was met: write to them, or wait for their first message")]
+    NotMet,
+    /// The name was not seen to belong to this person.
+    #[error("this name was not seen to belong to that person; accept only whom an identity event has named")]
+    IdentityNotSeen,
+    /// A text that is not a user id.
+    #[error(transparent)]
+    UserId(#[from] crate::identity::UserIdError),
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
@@ -178,6 +191,9 @@ impl Error {
             Self::OutboxFull { .. } => ErrorCode::OutboxFull,
             Self::NotFound => ErrorCode::NotFound,
             Self::NoUser => ErrorCode::NoUser,
+            Self::NotMet => ErrorCode::NotMet,
+            Self::IdentityNotSeen => ErrorCode::IdentityNotSeen,
+            Self::UserId(_) => ErrorCode::InvalidArgument,
             Self::Closed => ErrorCode::Closed,
             Self::TimedOut => ErrorCode::TimedOut,
             Self::ProfileInUse { .. } => ErrorCode::ProfileInUse,

@@ -31,7 +31,7 @@ pub mod wire;
 
 pub use address::{AddressError, BootstrapAddress};
 #[cfg(feature = "runtime")]
-pub use client::{Client, HistoryEntry, MAX_HISTORY_PAGE, SHUTDOWN_TIMEOUT, Statistics};
+pub use client::{Client, HistoryEntry, Identity, MAX_HISTORY_PAGE, SHUTDOWN_TIMEOUT, Statistics};
 pub use config::{Config, ConfigBuilder, ConfigError};
 pub use error::{Error, ErrorCode};
 pub use event::{CommandId, Event, MessageId, MessageState, ReceivedMessage};

@@ -33,7 +33,13 @@ OFFSET(node_id, 104);
 OFFSET(address, 112);
 OFFSET(detail, 120);
 OFFSET(contact_count, 128);
-ASSERT(event, sizeof(peerchat_event_t) >= 136);
+OFFSET(old_user_id, 136);
+OFFSET(old_fingerprint, 144);
+OFFSET(claimants, 152);
+ASSERT(event, sizeof(peerchat_event_t) >= 160);
+ASSERT(offset_of_is_verified, offsetof(peerchat_person_t, is_verified) == 4);
+ASSERT(offset_of_person_name, offsetof(peerchat_person_t, name) == 8);
+ASSERT(person, sizeof(peerchat_person_t) >= 56);
 #endif
 
 ASSERT(ok, PEERCHAT_OK == 0 && PEERCHAT_NO_EVENT == 1);
@@ -42,6 +48,7 @@ ASSERT(argument, PEERCHAT_ERR_INVALID_ARGUMENT == -10 && PEERCHAT_ERR_INVALID_NA
 ASSERT(address_code, PEERCHAT_ERR_INVALID_ADDRESS == -12 && PEERCHAT_ERR_EMPTY_TEXT == -13);
 ASSERT(text_code, PEERCHAT_ERR_TEXT_TOO_LONG == -14 && PEERCHAT_ERR_OUTBOX_FULL == -15);
 ASSERT(not_found, PEERCHAT_ERR_NOT_FOUND == -16 && PEERCHAT_ERR_NO_USER == -17);
+ASSERT(not_met, PEERCHAT_ERR_NOT_MET == -18 && PEERCHAT_ERR_IDENTITY_NOT_SEEN == -19);
 ASSERT(closed, PEERCHAT_ERR_CLOSED == -30 && PEERCHAT_ERR_TIMED_OUT == -31);
 ASSERT(profile, PEERCHAT_ERR_PROFILE_IN_USE == -40 && PEERCHAT_ERR_PROFILE_DAMAGED == -41);
 ASSERT(storage, PEERCHAT_ERR_PROFILE_TOO_NEW == -42 && PEERCHAT_ERR_STORAGE == -43);
@@ -53,6 +60,7 @@ ASSERT(internal, PEERCHAT_ERR_INTERNAL == -90);
 ASSERT(states, PEERCHAT_MESSAGE_NONE == 0 && PEERCHAT_MESSAGE_QUEUED == 1 && PEERCHAT_MESSAGE_DELIVERED == 3);
 ASSERT(final_states, PEERCHAT_MESSAGE_EXPIRED == 5 && PEERCHAT_MESSAGE_FAILED == 6);
 ASSERT(kinds, PEERCHAT_EVENT_OTHER == 0 && PEERCHAT_EVENT_BOOTSTRAPPED == 1 && PEERCHAT_EVENT_CLOSED == 9);
+ASSERT(people_kinds, PEERCHAT_EVENT_IDENTITY_CHANGED == 10 && PEERCHAT_EVENT_NAME_CONTESTED == 11);
 
 int main(void)
 {

@@ -38,6 +38,22 @@ class FoundUser:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Who the person behind a name is, as far as this profile goes."""
+
+    #: How they are shown and addressed: `alice` or `alice#7kq2m4xd`.
+    name: str
+    #: Who they are.
+    user_id: str
+    #: The first 8 characters of the person's id.
+    fingerprint: str
+    #: Whether they are marked as verified.
+    is_verified: bool
+    #: Who else was seen to hold the name; see `events.IdentityChanged`.
+    rival_user_id: str | None
+
+
+@dataclass(frozen=True)
 class HistoryEntry:
     """One message of the history."""
 
@@ -276,6 +292,38 @@ class Client:
         with translated():
             found = self._native.lookup_wait(name)
         return FoundUser(**vars(found))
+
+    def identity(self, name: str) -> Identity:
+        """Returns who the person is whom messages to this name go to, whoever holds the name by now."""
+        with translated():
+            identity = self._native.identity(name)
+        return Identity(**vars(identity))
+
+    def safety_number(self, name: str) -> str:
+        """Returns the safety number with the person of this name: 60 digits in groups of five, the same on both sides.
+
+        If two people read it to each other and it agrees, nobody sits between them: mark it with `set_verified`.
+        """
+        with translated():
+            number: str = self._native.safety_number(name)
+        return number
+
+    def set_verified(self, name: str, is_verified: bool = True) -> None:
+        """Marks the person of this name as verified, or no longer. Waits for the disk.
+
+        The mark belongs to the person's key: who takes over the name does not get it.
+        """
+        with translated():
+            self._native.set_verified(name, is_verified)
+
+    def accept_identity(self, name: str, user_id: str) -> None:
+        """Lets a name mean the person who holds it now, after `events.IdentityChanged` has named them.
+
+        From then on messages to the name go to them. What was said so far, and what is still to be delivered, stays with
+        the person it was written to, who goes by name and fingerprint from then on. Waits for the disk.
+        """
+        with translated():
+            self._native.accept_identity(name, user_id)
 
     def statistics(self) -> Statistics:
         """Returns counts and gauges."""

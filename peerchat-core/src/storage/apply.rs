@@ -42,6 +42,7 @@ pub(super) fn apply(db: &Connection, write: &Write) -> Result<(), Failure> {
         Write::Routing { contacts } => replace_routing(db, contacts),
         Write::OwnRecord { bytes } => put_own_record(db, bytes),
         Write::Conversation(conversation) => put_conversation(db, conversation),
+        Write::Merged { from, into } => merge(db, *from, *into),
         Write::Stream(stream) => put_stream(db, stream),
         Write::Message(message) => insert_message(db, message),
         Write::MessageState { position, state } => set_state(db, *position, *state),
@@ -83,13 +84,20 @@ fn put_own_record(db: &Connection, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn put_conversation(db: &Connection, conversation: &SavedConversation) -> Result<(), Failure> {
-    let SavedConversation { id, peer, user, next_number } = conversation;
-    let sql = "INSERT INTO conversations (id, peer, user, next_number) VALUES (?, ?, ?, ?)
-        ON CONFLICT (id) DO UPDATE
-        SET peer = excluded.peer, user = excluded.user, next_number = excluded.next_number";
-    let user = user.as_ref().map(|user| user.as_bytes().as_slice());
-    execute(db, sql, params![id.0, peer, user, next_number.cast_signed()])?;
+    let SavedConversation { id, peer, user, next_number, is_verified, rival } = conversation;
+    let sql = "INSERT INTO conversations (id, peer, user, next_number, is_verified, rival) VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT (id) DO UPDATE SET peer = excluded.peer, user = excluded.user,
+        next_number = excluded.next_number, is_verified = excluded.is_verified, rival = excluded.rival";
+    let [user, rival] = [user, rival].map(|user| user.as_ref().map(|user| user.as_bytes().as_slice()));
+    execute(db, sql, params![id.0, peer, user, next_number.cast_signed(), is_verified, rival])?;
     Ok(())
+}
+
+fn merge(db: &Connection, from: ConversationId, into: ConversationId) -> Result<(), Failure> {
+    let sql = "UPDATE messages SET conversation = ? WHERE conversation = ? AND number IS NULL";
+    execute(db, sql, [into.0, from.0])?;
+    // Refused by the tables that refer to it if something else is left in it.
+    one(execute(db, "DELETE FROM conversations WHERE id = ?", [from.0])?)
 }
 
 fn put_stream(db: &Connection, stream: &SavedStream) -> Result<(), Failure> {

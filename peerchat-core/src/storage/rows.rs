@@ -28,6 +28,13 @@ macro_rules! select_messages {
     };
 }
 
+/// Names the columns that [`conversation`] reads.
+macro_rules! conversation_columns {
+    () => {
+        "c.id, c.peer, c.user, c.next_number, c.is_verified, c.rival"
+    };
+}
+
 /// The name of [`Saved::confirmed_position`] in the table `meta`.
 pub(super) const CONFIRMED_POSITION: &str = "confirmed_position";
 
@@ -103,12 +110,14 @@ pub(super) fn history(
 
 /// See [`super::Store::conversations`].
 pub(super) fn conversations(db: &Connection) -> Result<Vec<SavedConversation>, Failure> {
-    all(db, "SELECT id, peer, user, next_number FROM conversations ORDER BY id", |row| conversation(row, 0))
+    all(db, concat!("SELECT ", conversation_columns!(), " FROM conversations AS c ORDER BY id"), |row| {
+        conversation(row, 0)
+    })
 }
 
 /// See [`super::Store::conversation_named`].
 pub(super) fn conversation_named(db: &Connection, peer: &str) -> Result<Option<SavedConversation>, Failure> {
-    let sql = "SELECT id, peer, user, next_number FROM conversations WHERE peer = ?";
+    let sql = concat!("SELECT ", conversation_columns!(), " FROM conversations AS c WHERE peer = ?");
     Ok(db.prepare_cached(sql)?.query_row([peer], |row| conversation(row, 0)).optional()?)
 }
 
@@ -120,7 +129,7 @@ pub(super) fn received_after(
 ) -> Result<Vec<(SavedMessage, SavedConversation)>, Failure> {
     // The planner would walk the messages themselves, past everything that this profile wrote.
     let sql = select_messages!(
-        ", c.id, c.peer, c.user, c.next_number
+        ", c.id, c.peer, c.user, c.next_number, c.is_verified, c.rival
         FROM messages AS m INDEXED BY messages_received CROSS JOIN conversations AS c ON c.id = m.conversation
         WHERE m.stream <> 0 AND m.position > ? ORDER BY m.position LIMIT ?"
     );
@@ -170,13 +179,15 @@ fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
     })
 }
 
-/// Reads id, peer, user and next number from the column `at` on.
+/// Reads [`conversation_columns`] from the column `at` on.
 fn conversation(row: &Row<'_>, at: usize) -> rusqlite::Result<SavedConversation> {
     Ok(SavedConversation {
         id: ConversationId(row.get(at)?),
         peer: row.get(at + 1)?,
         user: row.get::<_, Option<[u8; 32]>>(at + 2)?.map(UserId::from_bytes),
         next_number: unsigned(row, at + 3)?,
+        is_verified: row.get(at + 4)?,
+        rival: row.get::<_, Option<[u8; 32]>>(at + 5)?.map(UserId::from_bytes),
     })
 }
 

@@ -13,7 +13,7 @@ pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 /// The step at index n makes version n + 1 of version n; version 0 is an empty file.
 ///
 /// A released step never changes: profiles of every released version are out there.
-pub(super) const STEPS: &[Step] = &[create_version_1, add_sessions];
+pub(super) const STEPS: &[Step] = &[create_version_1, add_sessions, add_identities];
 
 /// The version that this build reads and writes.
 #[expect(clippy::cast_possible_truncation, reason = "there will never be so many versions")]
@@ -104,6 +104,14 @@ fn add_sessions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
             kind INTEGER NOT NULL,
             bytes BLOB NOT NULL
         ) STRICT;",
+    )
+}
+
+/// Version 3: what is known about the person behind a name.
+fn add_identities(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE conversations ADD COLUMN is_verified INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE conversations ADD COLUMN rival BLOB;",
     )
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use peerchat_core::{Config, ConfigBuilder, Error, MessageId, UserName};
+use peerchat_core::{Config, ConfigBuilder, Error, MessageId, UserId, UserName};
 
 use super::error::{ErrorCode, PeerchatError};
 use super::event::{Event, MessageState};
@@ -104,6 +104,33 @@ impl From<peerchat_core::FoundUser> for FoundUser {
             fingerprint: found.user.fingerprint(),
             node_id: found.node.to_string(),
             addresses: found.addresses.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// Who the person behind a name is, as far as this profile goes.
+#[derive(Clone, Debug, Eq, PartialEq, uniffi::Record)]
+pub struct Identity {
+    /// How they are shown and addressed: `alice` or `alice#7kq2m4xd`.
+    pub name: String,
+    /// Who they are.
+    pub user_id: String,
+    /// The first 8 characters of the person's id.
+    pub fingerprint: String,
+    /// Whether they are marked as verified.
+    pub is_verified: bool,
+    /// Who else was seen to hold the name.
+    pub rival_user_id: Option<String>,
+}
+
+impl From<peerchat_core::Identity> for Identity {
+    fn from(identity: peerchat_core::Identity) -> Self {
+        Self {
+            name: identity.name,
+            user_id: identity.user.to_string(),
+            fingerprint: identity.user.fingerprint(),
+            is_verified: identity.is_verified,
+            rival_user_id: identity.rival.map(|rival| rival.to_string()),
         }
     }
 }
@@ -332,6 +359,46 @@ impl Client {
     /// Those of `lookup`.
     pub fn lookup_wait(&self, name: &str) -> Result<FoundUser, PeerchatError> {
         Ok(self.inner.lookup_wait(name)?.into())
+    }
+
+    /// Returns who the person is whom messages to this name go to.
+    ///
+    /// # Errors
+    ///
+    /// Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is
+    /// closed.
+    pub fn identity(&self, name: &str) -> Result<Identity, PeerchatError> {
+        Ok(self.inner.identity(name)?.into())
+    }
+
+    /// Returns the safety number of this user and the person of this name: 60 digits in groups of five, the same on both
+    /// sides.
+    ///
+    /// # Errors
+    ///
+    /// Those of `identity`.
+    pub fn safety_number(&self, name: &str) -> Result<String, PeerchatError> {
+        Ok(self.inner.safety_number(name)?)
+    }
+
+    /// Marks the person of this name as verified, or no longer, on a thread that may block until it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of `identity`.
+    pub fn set_verified(&self, name: &str, is_verified: bool) -> Result<(), PeerchatError> {
+        Ok(self.inner.set_verified_blocking(name, is_verified)?)
+    }
+
+    /// Lets a name mean the person who holds it now, after IdentityChanged has named them, on a thread that may block until
+    /// it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// The name was not seen to be that person's, or those of `identity`.
+    pub fn accept_identity(&self, name: &str, user_id: &str) -> Result<(), PeerchatError> {
+        let user: UserId = user_id.parse().map_err(Error::from)?;
+        Ok(self.inner.accept_identity_blocking(name, user)?)
     }
 
     /// Returns counts and gauges.
