@@ -18,6 +18,7 @@ use super::wall::{WallClock, WallTime};
 use crate::idle;
 use crate::time::Now;
 use calls::{Call, Calls, Stage, Why};
+use claims::Questions;
 use publishing::Publishing;
 use reach::Reach;
 pub use reach::Serve;
@@ -26,6 +27,7 @@ use searches::Searches;
 use upkeep::Upkeep;
 
 mod calls;
+mod claims;
 mod publishing;
 mod reach;
 mod replication;
@@ -148,6 +150,8 @@ pub struct NodeStats {
     pub invalid_records: u64,
     /// Records that this node refused to keep.
     pub refused_records: u64,
+    /// Claims that this node gave up for another owner's because the other holders named that one.
+    pub overruled_claims: u64,
     /// Answers of another kind than the request, or from another node.
     pub wrong_replies: u64,
     /// Requests that were not answered.
@@ -181,6 +185,7 @@ pub struct Node {
     searches: Searches,
     publishing: Publishing,
     replication: Replication,
+    questions: Questions,
     upkeep: Upkeep,
     reach: Reach,
     writes: VecDeque<NodeWrite>,
@@ -205,6 +210,7 @@ impl Node {
             searches: Searches::default(),
             publishing: Publishing::default(),
             replication: Replication::default(),
+            questions: Questions::default(),
             upkeep: Upkeep::new(now.instant),
             reach: Reach::default(),
             writes: VecDeque::new(),
@@ -245,6 +251,7 @@ impl Node {
             Why::Check | Why::Rejoin => self.ping_answered(call.why, now),
             Why::Lookup(lookup) => self.search_answered(lookup, &from, reply, now),
             Why::Publish(publish) => self.publication_answered(publish, reply),
+            Why::Question(key) => self.question_answered(key, reply, now),
             Why::Replicate(_) | Why::Reach => {}
         }
         self.pump_stores(now);
@@ -419,6 +426,7 @@ impl Node {
             Why::Rejoin => self.rejoin_failed(now),
             Why::Lookup(lookup) => self.search_failed(lookup, call.to.id(), now),
             Why::Publish(publish) => self.publication_unanswered(publish),
+            Why::Question(key) => self.question_finished(key),
             Why::Replicate(_) => {}
         }
         self.pump_stores(now);
@@ -459,6 +467,7 @@ impl Node {
                 RpcReply::Value(_) => self.searches.takes_values(lookup),
                 _ => false,
             },
+            Why::Question(_) => matches!(reply, RpcReply::Nodes(_) | RpcReply::Value(_)),
             Why::Publish(_) | Why::Replicate(_) => {
                 matches!(reply, RpcReply::Stored | RpcReply::Refused { .. })
             }

@@ -31,6 +31,8 @@ pub(super) enum Why {
     Publish(PublishId),
     /// STORE of a record kept for others.
     Replicate(RecordKey),
+    /// FIND_VALUE, to hear whose claim another holder keeps.
+    Question(RecordKey),
     /// DIAL_BACK, RELAY or DIAL.
     Reach,
 }
@@ -90,7 +92,7 @@ impl Calls {
         match why {
             Why::Check | Why::Rejoin => _ = self.pinged.insert(to.id()),
             Why::Publish(_) | Why::Replicate(_) => self.stores += 1,
-            Why::Lookup(_) | Why::Reach => {}
+            Why::Lookup(_) | Why::Question(_) | Why::Reach => {}
         }
         self.pending.insert(id, Call { to, why, stage, sent: now, soft_timeout, deadline });
         self.deadlines.insert((deadline, id));
@@ -104,7 +106,7 @@ impl Calls {
         match call.why {
             Why::Check | Why::Rejoin => _ = self.pinged.remove(&call.to.id()),
             Why::Publish(_) | Why::Replicate(_) => self.stores = self.stores.saturating_sub(1),
-            Why::Lookup(_) | Why::Reach => {}
+            Why::Lookup(_) | Why::Question(_) | Why::Reach => {}
         }
         Some(call)
     }

@@ -50,6 +50,8 @@ impl Node {
             self.writes.extend(dropped.map(|key| NodeWrite::RecordGone { key }));
             let bytes = record.as_bytes().to_vec();
             self.writes.push_back(NodeWrite::Record { key: record.header().key, bytes });
+        } else if let Put::Refused { reason: StoreRefusal::Owned, .. } = put {
+            self.question_claim(record.header().key, now);
         }
         put
     }
