@@ -18,7 +18,7 @@ use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName, safety_number};
-use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey};
+use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey, RefusedRecords};
 use crate::runtime::{
     Carrier, Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime,
 };
@@ -149,6 +149,8 @@ pub struct Statistics {
     pub searches_ended: u64,
     /// The sum over these searches of how many requests in a row led to what they found.
     pub search_hops: u64,
+    /// Records that others wanted kept here and that were refused, by reason.
+    pub refused_records: RefusedRecords,
     /// Datagrams sent.
     pub datagrams_sent: u64,
     /// Datagrams received, dropped ones included.

@@ -36,7 +36,7 @@ pub use config::{Config, ConfigBuilder, ConfigError};
 pub use error::{Error, ErrorCode};
 pub use event::{CommandId, Event, MessageId, MessageState, ReceivedMessage};
 pub use identity::{NameError, Recipient, UserId, UserName};
-pub use kademlia::{NodeId, NodeKey, Serve};
+pub use kademlia::{NodeId, NodeKey, RefusedRecords, Serve};
 pub use time::Timestamp;
 pub use user::FoundUser;
 

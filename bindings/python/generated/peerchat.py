@@ -1745,11 +1745,12 @@ class Statistics:
     """
     Counts since the client was opened, but for the gauges.
 """
-    def __init__(self, *, contact_count:int, record_count:int, outbox_count:int, link_count:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, dropped:int):
+    def __init__(self, *, contact_count:int, record_count:int, outbox_count:int, link_count:int, refused_records:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, dropped:int):
         self.contact_count = contact_count
         self.record_count = record_count
         self.outbox_count = outbox_count
         self.link_count = link_count
+        self.refused_records = refused_records
         self.datagrams_sent = datagrams_sent
         self.datagrams_received = datagrams_received
         self.bytes_sent = bytes_sent
@@ -1760,7 +1761,7 @@ class Statistics:
 
     
     def __str__(self):
-        return "Statistics(contact_count={}, record_count={}, outbox_count={}, link_count={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, dropped={})".format(self.contact_count, self.record_count, self.outbox_count, self.link_count, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.dropped)
+        return "Statistics(contact_count={}, record_count={}, outbox_count={}, link_count={}, refused_records={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, dropped={})".format(self.contact_count, self.record_count, self.outbox_count, self.link_count, self.refused_records, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.dropped)
     def __eq__(self, other):
         if self.contact_count != other.contact_count:
             return False
@@ -1769,6 +1770,8 @@ class Statistics:
         if self.outbox_count != other.outbox_count:
             return False
         if self.link_count != other.link_count:
+            return False
+        if self.refused_records != other.refused_records:
             return False
         if self.datagrams_sent != other.datagrams_sent:
             return False
@@ -1790,6 +1793,7 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
             record_count=_UniffiFfiConverterUInt64.read(buf),
             outbox_count=_UniffiFfiConverterUInt64.read(buf),
             link_count=_UniffiFfiConverterUInt64.read(buf),
+            refused_records=_UniffiFfiConverterUInt64.read(buf),
             datagrams_sent=_UniffiFfiConverterUInt64.read(buf),
             datagrams_received=_UniffiFfiConverterUInt64.read(buf),
             bytes_sent=_UniffiFfiConverterUInt64.read(buf),
@@ -1803,6 +1807,7 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.check_lower(value.record_count)
         _UniffiFfiConverterUInt64.check_lower(value.outbox_count)
         _UniffiFfiConverterUInt64.check_lower(value.link_count)
+        _UniffiFfiConverterUInt64.check_lower(value.refused_records)
         _UniffiFfiConverterUInt64.check_lower(value.datagrams_sent)
         _UniffiFfiConverterUInt64.check_lower(value.datagrams_received)
         _UniffiFfiConverterUInt64.check_lower(value.bytes_sent)
@@ -1815,6 +1820,7 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.write(value.record_count, buf)
         _UniffiFfiConverterUInt64.write(value.outbox_count, buf)
         _UniffiFfiConverterUInt64.write(value.link_count, buf)
+        _UniffiFfiConverterUInt64.write(value.refused_records, buf)
         _UniffiFfiConverterUInt64.write(value.datagrams_sent, buf)
         _UniffiFfiConverterUInt64.write(value.datagrams_received, buf)
         _UniffiFfiConverterUInt64.write(value.bytes_sent, buf)

@@ -87,6 +87,8 @@ class Statistics:
     outbox_count: int
     #: Encrypted links that are up now.
     link_count: int
+    #: Records that others wanted kept here and that were refused, for whatever reason.
+    refused_records: int
     #: Datagrams sent.
     datagrams_sent: int
     #: Datagrams received, dropped ones included.

@@ -24,8 +24,8 @@ pub use lookup::{
     FoundValue, LOOKUP_PATHS, Lookup, LookupConfig, LookupOutcome, MAX_LOOKUP_CANDIDATES, MAX_LOOKUP_REQUESTS,
 };
 pub use node::{
-    LookupId, Node, NodeConfig, NodeEvent, NodeStats, NodeWrite, Outgoing, PublishId, PublishOutcome, RpcId,
-    Serve,
+    LookupId, Node, NodeConfig, NodeEvent, NodeStats, NodeWrite, Outgoing, PublishId, PublishOutcome,
+    RefusedRecords, RpcId, Serve,
 };
 pub use record::{
     MAX_RECORD_AHEAD, MAX_RECORD_BODY_LEN, MAX_RECORD_LEN, MAX_RECORD_LIFETIME, Record, RecordError,

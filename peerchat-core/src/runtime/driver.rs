@@ -243,6 +243,7 @@ impl Driver {
             requests_sent: node.stats().requests,
             searches_ended: node.stats().lookups_ended,
             search_hops: node.stats().lookup_hops,
+            refused_records: node.stats().refused_records,
             datagrams_sent: transport.datagrams_out + streams.datagrams_out,
             datagrams_received: transport.datagrams_in + streams.datagrams_in,
             bytes_sent: transport.bytes_out + streams.bytes_out,

@@ -182,6 +182,8 @@ pub struct Statistics {
     pub outbox_count: u64,
     /// Encrypted links that are up now.
     pub link_count: u64,
+    /// Records that others wanted kept here and that were refused, for whatever reason.
+    pub refused_records: u64,
     /// Datagrams sent.
     pub datagrams_sent: u64,
     /// Datagrams received, dropped ones included.
@@ -201,6 +203,7 @@ impl From<peerchat_core::Statistics> for Statistics {
             record_count: statistics.record_count as u64,
             outbox_count: statistics.outbox_count as u64,
             link_count: statistics.link_count as u64,
+            refused_records: statistics.refused_records.total(),
             datagrams_sent: statistics.datagrams_sent,
             datagrams_received: statistics.datagrams_received,
             bytes_sent: statistics.bytes_sent,

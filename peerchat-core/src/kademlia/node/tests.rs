@@ -7,6 +7,8 @@ use super::sim::{HOUR, Network, node, start};
 use super::*;
 use crate::kademlia::MAX_RECORD_LEN;
 
+mod refusals;
+
 /// Makes a network of `size` hosts that join one after another, each publishing a record of its own at once.
 fn grown(mut net: Network, size: u16) -> (Network, Vec<Record>) {
     let mut records = Vec::new();
