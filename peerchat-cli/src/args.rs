@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Let a name mean the person who holds it now.
     Accept(AcceptArgs),
+    /// Set, change or remove the passphrase that encrypts a profile's keys.
+    Passphrase(PassphraseArgs),
     /// Print everything that happens as JSON lines.
     #[command(after_help = EVENTS)]
     Listen(ListenArgs),
@@ -73,6 +75,9 @@ pub(crate) struct ProfileArgs {
     /// UDP port to listen on [default: any].
     #[arg(long, value_name = "P")]
     pub(crate) port: Option<u16>,
+    /// The first line of this file is the profile's passphrase, or becomes it if the profile is new.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -170,6 +175,22 @@ pub(crate) struct AcceptArgs {
     pub(crate) name: UserName,
     /// The name, and the fingerprint of who holds it now: bob#7kq2m4xd.
     pub(crate) who: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PassphraseArgs {
+    /// Directory of the profiles [default: $XDG_DATA_HOME/peerchat or ~/.local/share/peerchat].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Your name.
+    #[arg(long)]
+    pub(crate) name: UserName,
+    /// The first line of this file is the passphrase that the profile has [default: it has none].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// The first line of this file is the passphrase that it gets [default: none].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -94,6 +94,7 @@ fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::Closed => "start again",
         ErrorCode::TimedOut => "check that the network is up, then try again",
         ErrorCode::ProfileDamaged => "restore it from a backup, or move it away to start afresh",
+        ErrorCode::WrongPassphrase => "name the right one with --passphrase-file",
         ErrorCode::Storage => "check that the disk has room and the data directory can be written",
         ErrorCode::Network => "check the address and that it belongs to this machine",
         ErrorCode::Unreachable => "check the address and that a node runs there",

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Whois(args) => people::whois(&args),
         Command::Verify(args) => people::verify(&args),
         Command::Accept(args) => people::accept(&args),
+        Command::Passphrase(args) => session::change_passphrase(&args),
         Command::Listen(args) => script::listen(&args),
     };
     match outcome {

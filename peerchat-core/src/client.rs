@@ -12,7 +12,7 @@ use rand_chacha::ChaCha20Rng;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::address::BootstrapAddress;
-use crate::config::{Config, Location};
+use crate::config::{Config, Location, Passphrase};
 use crate::crypto::{DeviceCipher, Olm};
 use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorCode};
@@ -178,7 +178,8 @@ impl Client {
         let keys = draw_keys(config.user().is_some())?;
         // Before the profile: a taken port must not leave a new profile behind.
         let socket = Socket::bind(config.bind())?;
-        let Opened { store, saved } = storage::open(config.location(), config.user(), || keys)?;
+        let Opened { store, saved } =
+            storage::open_with(config.location(), config.user(), config.passphrase(), || keys)?;
         let cipher = device_cipher(config.location(), &saved)?;
         let mut seeds = [[0; 32]; 2];
         for seed in &mut seeds {
@@ -224,6 +225,21 @@ impl Client {
     #[must_use]
     pub fn profile_exists(data_dir: &Path, user: &UserName) -> bool {
         storage::profile_exists(data_dir, user)
+    }
+
+    /// Sets, changes or removes (`None`) the passphrase of a profile in `data_dir` that no client has open; `user` `None` is
+    /// the node without a user. All of it happens or nothing. Blocks for a second or two.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongPassphrase`] if `old` is not its passphrase; the profile is open or damaged, or the disk refused.
+    pub fn change_passphrase(
+        data_dir: &Path,
+        user: Option<&UserName>,
+        old: Option<&Passphrase>,
+        new: Option<&Passphrase>,
+    ) -> Result<(), Error> {
+        storage::change_passphrase(data_dir, user, old, new)
     }
 
     /// Returns the user's name, `None` for a node without a user.

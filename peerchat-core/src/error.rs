@@ -45,6 +45,8 @@ pub enum ErrorCode {
     ProfileTooNew = -42,
     /// The disk refused: full, read-only, gone.
     Storage = -43,
+    /// The profile has another passphrase than the one it was opened with, or one and it was given none, or the reverse.
+    WrongPassphrase = -44,
 
     /// Another program uses the UDP port.
     AddressInUse = -50,
@@ -141,6 +143,14 @@ pub enum Error {
         /// The newest format that this version opens.
         known: u32,
     },
+    /// The passphrase is not the profile's.
+    #[error("the profile {path} does not open: {detail}", path = path.display())]
+    WrongPassphrase {
+        /// The profile's file.
+        path: PathBuf,
+        /// Whether it has another, or none.
+        detail: String,
+    },
     /// The disk refused.
     #[error("storage failed: {detail}")]
     Storage {
@@ -199,6 +209,7 @@ impl Error {
             Self::ProfileInUse { .. } => ErrorCode::ProfileInUse,
             Self::ProfileDamaged { .. } => ErrorCode::ProfileDamaged,
             Self::ProfileTooNew { .. } => ErrorCode::ProfileTooNew,
+            Self::WrongPassphrase { .. } => ErrorCode::WrongPassphrase,
             Self::Storage { .. } => ErrorCode::Storage,
             Self::AddressInUse { .. } => ErrorCode::AddressInUse,
             Self::Network { .. } => ErrorCode::Network,

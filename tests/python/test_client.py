@@ -89,6 +89,17 @@ class Async(unittest.IsolatedAsyncioTestCase):
             self.assertEqual((received.state, sent.state), (None, peerchat.State.DELIVERED))
             self.assertEqual(alice.history("bob", before=received.position), [sent])
 
+    async def test_a_passphrase_is_asked_for_and_can_be_changed(self):
+        with tempfile.TemporaryDirectory() as data_dir:
+            with open_client("alice", data_dir=data_dir, passphrase="open sesame") as client:
+                user_id = client.user_id
+            for wrong in ("sesame", None):
+                with self.assertRaises(errors.WrongPassphraseError):
+                    open_client("alice", data_dir=data_dir, passphrase=wrong)
+            peerchat.change_passphrase(data_dir, "alice", "open sesame", None)
+            with open_client("alice", data_dir=data_dir) as client:
+                self.assertEqual(client.user_id, user_id)
+
     async def test_the_iterator_ends_when_the_client_is_closed(self):
         async with open_client("alice") as client:
             taker = asyncio.create_task(self.drain(client))

@@ -525,6 +525,8 @@ def _uniffi_check_contract_api_version(lib):
         raise InternalError("UniFFI contract version mismatch: try cleaning and rebuilding your project")
 
 def _uniffi_check_api_checksums(lib):
+    if lib.uniffi_peerchat_checksum_func_change_passphrase() != 49102:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_func_profile_exists() != 29815:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_func_version() != 32275:
@@ -604,6 +606,9 @@ _UniffiLib.ffi_peerchat_rustbuffer_reserve.restype = _UniffiRustBuffer
 _UniffiLib.ffi_peerchat_uniffi_contract_version.argtypes = (
 )
 _UniffiLib.ffi_peerchat_uniffi_contract_version.restype = ctypes.c_uint32
+_UniffiLib.uniffi_peerchat_checksum_func_change_passphrase.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_func_change_passphrase.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_func_profile_exists.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_func_profile_exists.restype = ctypes.c_uint16
@@ -679,6 +684,14 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_user_name.restype = ctypes.c_u
 _UniffiLib.uniffi_peerchat_checksum_constructor_client_new.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_constructor_client_new.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_fn_func_change_passphrase.argtypes = (
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_func_change_passphrase.restype = None
 _UniffiLib.uniffi_peerchat_fn_func_profile_exists.argtypes = (
     _UniffiRustBuffer,
     _UniffiRustBuffer,
@@ -1306,7 +1319,7 @@ class ClientOptions:
     """
     What a client is opened with. Everything that is left out keeps its default.
 """
-    def __init__(self, *, data_dir:typing.Optional[str] = _DEFAULT, user:typing.Optional[str] = _DEFAULT, network:typing.Optional[str] = _DEFAULT, bind:typing.Optional[str] = _DEFAULT, port:typing.Optional[int] = _DEFAULT, k:typing.Optional[int] = _DEFAULT, alpha:typing.Optional[int] = _DEFAULT, message_lifetime_ms:typing.Optional[int] = _DEFAULT):
+    def __init__(self, *, data_dir:typing.Optional[str] = _DEFAULT, user:typing.Optional[str] = _DEFAULT, network:typing.Optional[str] = _DEFAULT, bind:typing.Optional[str] = _DEFAULT, port:typing.Optional[int] = _DEFAULT, k:typing.Optional[int] = _DEFAULT, alpha:typing.Optional[int] = _DEFAULT, message_lifetime_ms:typing.Optional[int] = _DEFAULT, passphrase:typing.Optional[str] = _DEFAULT):
         if data_dir is _DEFAULT:
             self.data_dir = None
         else:
@@ -1339,12 +1352,16 @@ class ClientOptions:
             self.message_lifetime_ms = None
         else:
             self.message_lifetime_ms = message_lifetime_ms
+        if passphrase is _DEFAULT:
+            self.passphrase = None
+        else:
+            self.passphrase = passphrase
         
         
 
     
     def __str__(self):
-        return "ClientOptions(data_dir={}, user={}, network={}, bind={}, port={}, k={}, alpha={}, message_lifetime_ms={})".format(self.data_dir, self.user, self.network, self.bind, self.port, self.k, self.alpha, self.message_lifetime_ms)
+        return "ClientOptions(data_dir={}, user={}, network={}, bind={}, port={}, k={}, alpha={}, message_lifetime_ms={}, passphrase={})".format(self.data_dir, self.user, self.network, self.bind, self.port, self.k, self.alpha, self.message_lifetime_ms, self.passphrase)
     def __eq__(self, other):
         if self.data_dir != other.data_dir:
             return False
@@ -1362,6 +1379,8 @@ class ClientOptions:
             return False
         if self.message_lifetime_ms != other.message_lifetime_ms:
             return False
+        if self.passphrase != other.passphrase:
+            return False
         return True
 
 class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
@@ -1376,6 +1395,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
             k=_UniffiFfiConverterOptionalUInt32.read(buf),
             alpha=_UniffiFfiConverterOptionalUInt32.read(buf),
             message_lifetime_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
+            passphrase=_UniffiFfiConverterOptionalString.read(buf),
         )
 
     @staticmethod
@@ -1388,6 +1408,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalUInt32.check_lower(value.k)
         _UniffiFfiConverterOptionalUInt32.check_lower(value.alpha)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.message_lifetime_ms)
+        _UniffiFfiConverterOptionalString.check_lower(value.passphrase)
 
     @staticmethod
     def write(value, buf):
@@ -1399,6 +1420,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalUInt32.write(value.k, buf)
         _UniffiFfiConverterOptionalUInt32.write(value.alpha, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.message_lifetime_ms, buf)
+        _UniffiFfiConverterOptionalString.write(value.passphrase, buf)
 
 class _UniffiFfiConverterSequenceString(_UniffiConverterRustBuffer):
     @classmethod
@@ -1917,6 +1939,11 @@ class ErrorCode(enum.Enum):
     The disk refused.
 """
     
+    WRONG_PASSPHRASE = -44
+    """
+    The profile has another passphrase, or has one and none was given, or the reverse.
+"""
+    
     ADDRESS_IN_USE = -50
     """
     Another program uses the UDP port.
@@ -2001,22 +2028,24 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
         if variant == 16:
             return ErrorCode.STORAGE
         if variant == 17:
-            return ErrorCode.ADDRESS_IN_USE
+            return ErrorCode.WRONG_PASSPHRASE
         if variant == 18:
-            return ErrorCode.NETWORK
+            return ErrorCode.ADDRESS_IN_USE
         if variant == 19:
-            return ErrorCode.UNREACHABLE
+            return ErrorCode.NETWORK
         if variant == 20:
-            return ErrorCode.WRONG_KEY
+            return ErrorCode.UNREACHABLE
         if variant == 21:
-            return ErrorCode.UNKNOWN_RECIPIENT
+            return ErrorCode.WRONG_KEY
         if variant == 22:
-            return ErrorCode.NAME_TAKEN
+            return ErrorCode.UNKNOWN_RECIPIENT
         if variant == 23:
-            return ErrorCode.NAME_CONTESTED
+            return ErrorCode.NAME_TAKEN
         if variant == 24:
-            return ErrorCode.EXPIRED
+            return ErrorCode.NAME_CONTESTED
         if variant == 25:
+            return ErrorCode.EXPIRED
+        if variant == 26:
             return ErrorCode.INTERNAL
         raise InternalError("Raw enum value doesn't match any cases")
 
@@ -2053,6 +2082,8 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
         if value == ErrorCode.PROFILE_TOO_NEW:
             return
         if value == ErrorCode.STORAGE:
+            return
+        if value == ErrorCode.WRONG_PASSPHRASE:
             return
         if value == ErrorCode.ADDRESS_IN_USE:
             return
@@ -2108,24 +2139,26 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
             buf.write_i32(15)
         if value == ErrorCode.STORAGE:
             buf.write_i32(16)
-        if value == ErrorCode.ADDRESS_IN_USE:
+        if value == ErrorCode.WRONG_PASSPHRASE:
             buf.write_i32(17)
-        if value == ErrorCode.NETWORK:
+        if value == ErrorCode.ADDRESS_IN_USE:
             buf.write_i32(18)
-        if value == ErrorCode.UNREACHABLE:
+        if value == ErrorCode.NETWORK:
             buf.write_i32(19)
-        if value == ErrorCode.WRONG_KEY:
+        if value == ErrorCode.UNREACHABLE:
             buf.write_i32(20)
-        if value == ErrorCode.UNKNOWN_RECIPIENT:
+        if value == ErrorCode.WRONG_KEY:
             buf.write_i32(21)
-        if value == ErrorCode.NAME_TAKEN:
+        if value == ErrorCode.UNKNOWN_RECIPIENT:
             buf.write_i32(22)
-        if value == ErrorCode.NAME_CONTESTED:
+        if value == ErrorCode.NAME_TAKEN:
             buf.write_i32(23)
-        if value == ErrorCode.EXPIRED:
+        if value == ErrorCode.NAME_CONTESTED:
             buf.write_i32(24)
-        if value == ErrorCode.INTERNAL:
+        if value == ErrorCode.EXPIRED:
             buf.write_i32(25)
+        if value == ErrorCode.INTERNAL:
+            buf.write_i32(26)
 
 
 
@@ -3331,6 +3364,24 @@ class PeerchatError:  # type: ignore
         def __repr__(self):
             return "PeerchatError.Storage({})".format(str(self))
     _UniffiTempPeerchatError.Storage = Storage # type: ignore
+    class WrongPassphrase(_UniffiTempPeerchatError):
+        """
+        The profile has another passphrase, or has one and none was given, or the reverse.
+"""
+        
+        def __init__(self, code, detail, fingerprints):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
+            ]))
+            self.code = code
+            self.detail = detail
+            self.fingerprints = fingerprints
+
+        def __repr__(self):
+            return "PeerchatError.WrongPassphrase({})".format(str(self))
+    _UniffiTempPeerchatError.WrongPassphrase = WrongPassphrase # type: ignore
     class AddressInUse(_UniffiTempPeerchatError):
         """
         Another program uses the UDP port.
@@ -3599,54 +3650,60 @@ class _UniffiFfiConverterTypePeerchatError(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 17:
-            return PeerchatError.AddressInUse(
+            return PeerchatError.WrongPassphrase(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 18:
-            return PeerchatError.Network(
+            return PeerchatError.AddressInUse(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 19:
-            return PeerchatError.Unreachable(
+            return PeerchatError.Network(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 20:
-            return PeerchatError.WrongKey(
+            return PeerchatError.Unreachable(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 21:
-            return PeerchatError.UnknownRecipient(
+            return PeerchatError.WrongKey(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 22:
-            return PeerchatError.NameTaken(
+            return PeerchatError.UnknownRecipient(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 23:
-            return PeerchatError.NameContested(
+            return PeerchatError.NameTaken(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 24:
-            return PeerchatError.Expired(
+            return PeerchatError.NameContested(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 25:
+            return PeerchatError.Expired(
+                _UniffiFfiConverterTypeErrorCode.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 26:
             return PeerchatError.Internal(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
@@ -3732,6 +3789,11 @@ class _UniffiFfiConverterTypePeerchatError(_UniffiConverterRustBuffer):
             _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.Storage):
+            _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
+            return
+        if isinstance(value, PeerchatError.WrongPassphrase):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
             _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
@@ -3864,48 +3926,53 @@ class _UniffiFfiConverterTypePeerchatError(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.AddressInUse):
+        if isinstance(value, PeerchatError.WrongPassphrase):
             buf.write_i32(17)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Network):
+        if isinstance(value, PeerchatError.AddressInUse):
             buf.write_i32(18)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Unreachable):
+        if isinstance(value, PeerchatError.Network):
             buf.write_i32(19)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.WrongKey):
+        if isinstance(value, PeerchatError.Unreachable):
             buf.write_i32(20)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.UnknownRecipient):
+        if isinstance(value, PeerchatError.WrongKey):
             buf.write_i32(21)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.NameTaken):
+        if isinstance(value, PeerchatError.UnknownRecipient):
             buf.write_i32(22)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.NameContested):
+        if isinstance(value, PeerchatError.NameTaken):
             buf.write_i32(23)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Expired):
+        if isinstance(value, PeerchatError.NameContested):
             buf.write_i32(24)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Internal):
+        if isinstance(value, PeerchatError.Expired):
             buf.write_i32(25)
+            _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.Internal):
+            buf.write_i32(26)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
@@ -4704,6 +4771,36 @@ class _UniffiFfiConverterInt32(_UniffiConverterPrimitiveInt):
     @staticmethod
     def write(value, buf):
         buf.write_i32(value)
+def change_passphrase(data_dir: str,user: typing.Optional[str],old: typing.Optional[str],new: typing.Optional[str]) -> None:
+    """
+    Sets, changes or removes the passphrase of a profile that no client has open; `user` None is the node without a user.
+
+    # Errors
+
+    `old` is not its passphrase, the profile is open or damaged, or the disk refused. Nothing was changed then.
+"""
+    
+    _UniffiFfiConverterString.check_lower(data_dir)
+
+    _UniffiFfiConverterOptionalString.check_lower(user)
+
+    _UniffiFfiConverterOptionalString.check_lower(old)
+
+    _UniffiFfiConverterOptionalString.check_lower(new)
+    _uniffi_lowered_args = (
+        _UniffiFfiConverterString.lower(data_dir),
+        _UniffiFfiConverterOptionalString.lower(user),
+        _UniffiFfiConverterOptionalString.lower(old),
+        _UniffiFfiConverterOptionalString.lower(new),
+    )
+    _uniffi_lift_return = lambda val: None
+    _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+    _uniffi_ffi_result = _uniffi_rust_call_with_error(
+        _uniffi_error_converter,
+        _UniffiLib.uniffi_peerchat_fn_func_change_passphrase,
+        *_uniffi_lowered_args,
+    )
+    return _uniffi_lift_return(_uniffi_ffi_result)
 def profile_exists(data_dir: str,user: str) -> bool:
     """
     Tells whether a data directory holds a profile of this user, without opening it.
@@ -4754,6 +4851,7 @@ __all__ = [
     "HistoryEntry",
     "Identity",
     "Statistics",
+    "change_passphrase",
     "profile_exists",
     "version",
     "Client",

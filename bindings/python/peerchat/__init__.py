@@ -12,7 +12,7 @@
 """
 
 from . import errors, events
-from .client import Client, Events, FoundUser, HistoryEntry, Identity, Statistics, profile_exists, version
+from .client import Client, Events, FoundUser, HistoryEntry, Identity, Statistics, change_passphrase, profile_exists, version
 from .errors import ErrorCode, PeerchatError
 from .events import Event, State
 
@@ -27,6 +27,7 @@ __all__ = [
     "PeerchatError",
     "State",
     "Statistics",
+    "change_passphrase",
     "errors",
     "events",
     "profile_exists",

@@ -146,13 +146,15 @@ class Client:
         k: int | None = None,
         alpha: int | None = None,
         message_lifetime: timedelta | None = None,
+        passphrase: str | None = None,
     ) -> None:
         """Opens the profile, binds the socket and starts the node.
 
         `data_dir` is made if it is missing; None keeps the profile in memory, where it is gone when the client
         closes. `user` None opens a node that serves the network and nobody in particular. `bind` is ip:port and
         excludes `port`; the default is any port on every address. `message_lifetime` is how long an undelivered
-        message is retried, by default 30 days.
+        message is retried, by default 30 days. `passphrase` is the one that the profile has, or gets if it is new: it
+        encrypts the keys on disk; `change_passphrase` sets, changes and removes it.
         """
         options = native.ClientOptions(
             data_dir=None if data_dir is None else os.fspath(data_dir),
@@ -163,6 +165,7 @@ class Client:
             k=k,
             alpha=alpha,
             message_lifetime_ms=None if message_lifetime is None else message_lifetime // timedelta(milliseconds=1),
+            passphrase=passphrase,
         )
         with translated():
             self._native = native.Client(options)
@@ -375,6 +378,17 @@ def profile_exists(data_dir: str | os.PathLike[str], user: str) -> bool:
     with translated():
         exists: bool = native.profile_exists(os.fspath(data_dir), user)
     return exists
+
+
+def change_passphrase(
+    data_dir: str | os.PathLike[str], user: str | None, old: str | None, new: str | None
+) -> None:
+    """Sets, changes or removes (None) the passphrase of a profile that no client has open.
+
+    `user` None is the node without a user. All of it happens or nothing. Takes about half a second.
+    """
+    with translated():
+        native.change_passphrase(os.fspath(data_dir), user, old, new)
 
 
 def version() -> str:

@@ -28,6 +28,7 @@ class ErrorCode(IntEnum):
     PROFILE_DAMAGED = -41
     PROFILE_TOO_NEW = -42
     STORAGE = -43
+    WRONG_PASSPHRASE = -44
     ADDRESS_IN_USE = -50
     NETWORK = -51
     UNREACHABLE = -52
@@ -140,6 +141,12 @@ class StorageError(PeerchatError, OSError):
     """The disk refused: full, read-only, gone."""
 
     code = ErrorCode.STORAGE
+
+
+class WrongPassphraseError(PeerchatError):
+    """The profile has another passphrase, or has one and none was given, or the reverse."""
+
+    code = ErrorCode.WRONG_PASSPHRASE
 
 
 class AddressInUseError(PeerchatError, OSError):

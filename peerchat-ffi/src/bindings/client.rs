@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use peerchat_core::{Config, ConfigBuilder, Error, MessageId, UserId, UserName};
+use peerchat_core::{Config, ConfigBuilder, Error, MessageId, Passphrase, UserId, UserName};
 
 use super::error::{ErrorCode, PeerchatError};
 use super::event::{Event, MessageState};
 
 /// What a client is opened with. Everything that is left out keeps its default.
-#[derive(Clone, Debug, Default, uniffi::Record)]
+#[derive(Clone, Default, uniffi::Record)]
 pub struct ClientOptions {
     /// The directory of the profile, which is made if it is missing. None keeps the profile in memory: it is gone
     /// when the client closes.
@@ -36,6 +36,20 @@ pub struct ClientOptions {
     /// How long an undelivered message is retried, in milliseconds. Default: 30 days.
     #[uniffi(default = None)]
     pub message_lifetime_ms: Option<u64>,
+    /// The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
+    #[uniffi(default = None)]
+    pub passphrase: Option<String>,
+}
+
+impl std::fmt::Debug for ClientOptions {
+    /// Without the passphrase.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("data_dir", &self.data_dir)
+            .field("user", &self.user)
+            .field("network", &self.network)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ClientOptions {
@@ -59,6 +73,7 @@ impl ClientOptions {
             })?;
             builder = builder.bind(address);
         }
+        builder = set(builder, passphrase(self.passphrase.as_deref())?, ConfigBuilder::passphrase);
         builder = set(builder, self.network.as_deref(), ConfigBuilder::network);
         builder = set(builder, self.port, ConfigBuilder::port);
         builder = set(builder, self.k, |builder, k| builder.k(k as usize));
@@ -436,6 +451,28 @@ pub fn profile_exists(data_dir: &str, user: &str) -> Result<bool, PeerchatError>
     Ok(peerchat_core::Client::profile_exists(Path::new(data_dir), &user))
 }
 
+/// Sets, changes or removes the passphrase of a profile that no client has open; `user` None is the node without a user.
+///
+/// # Errors
+///
+/// `old` is not its passphrase, the profile is open or damaged, or the disk refused. Nothing was changed then.
+#[uniffi::export]
+pub fn change_passphrase(
+    data_dir: &str,
+    user: Option<String>,
+    old: Option<String>,
+    new: Option<String>,
+) -> Result<(), PeerchatError> {
+    let user = user.map(|user| UserName::parse(&user)).transpose().map_err(Error::from)?;
+    let (old, new) = (passphrase(old.as_deref())?, passphrase(new.as_deref())?);
+    let data_dir = Path::new(data_dir);
+    Ok(peerchat_core::Client::change_passphrase(data_dir, user.as_ref(), old.as_ref(), new.as_ref())?)
+}
+
+fn passphrase(text: Option<&str>) -> Result<Option<Passphrase>, PeerchatError> {
+    Ok(text.map(Passphrase::new).transpose()?)
+}
+
 /// Returns the version of the library.
 #[uniffi::export]
 #[must_use]
@@ -467,6 +504,15 @@ mod tests {
             let refused = message_id(text).unwrap_err();
             assert!(matches!(refused, PeerchatError::InvalidArgument { .. }), "{text}: {refused:?}");
         }
+    }
+
+    #[test]
+    fn the_passphrase_is_not_printed() {
+        let options = ClientOptions { passphrase: Some("open sesame".into()), ..Default::default() };
+        assert_eq!(format!("{options:?}"), "ClientOptions { data_dir: None, user: None, network: None, .. }");
+        assert!(options.config().unwrap().passphrase().is_some());
+        let empty = ClientOptions { passphrase: Some(String::new()), ..Default::default() };
+        assert!(matches!(empty.config().unwrap_err(), PeerchatError::InvalidArgument { .. }));
     }
 
     #[test]

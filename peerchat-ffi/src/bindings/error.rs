@@ -85,6 +85,8 @@ kinds! {
     ProfileTooNew = -42,
     /// The disk refused.
     Storage = -43,
+    /// The profile has another passphrase, or has one and none was given, or the reverse.
+    WrongPassphrase = -44,
     /// Another program uses the UDP port.
     AddressInUse = -50,
     /// The UDP socket could not be opened.

@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk;
+mod passphrase;
 
 use std::sync::mpsc::channel;
 
