@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use peerchat_core::{Client, ErrorCode, Event, MessageState};
+use peerchat_core::{Client, ErrorCode, Event, MessageState, Recipient};
 use serde::Serialize;
 
 /// One line of output; the variant's name becomes the value of `event`.
@@ -64,6 +64,15 @@ pub(crate) enum JsonLine<'a> {
         code: i32,
         detail: &'a str,
     },
+    IdentityChanged {
+        name: &'a str,
+        old: String,
+        new: String,
+    },
+    NameContested {
+        name: &'a str,
+        claimants: Vec<String>,
+    },
 }
 
 impl<'a> JsonLine<'a> {
@@ -116,6 +125,13 @@ impl<'a> JsonLine<'a> {
                 detail,
             },
             Event::Closed { code, detail } => Self::Closed { code: number(*code), detail },
+            Event::IdentityChanged { name, old, new } => {
+                Self::IdentityChanged { name: name.as_str(), old: old.to_string(), new: new.to_string() }
+            }
+            Event::NameContested { name, holders } => {
+                let claimant = |holder| Recipient::exactly(name.clone(), holder).to_string();
+                Self::NameContested { name: name.as_str(), claimants: holders.iter().map(claimant).collect() }
+            }
             _ => return None,
         })
     }
@@ -196,6 +212,15 @@ mod tests {
             Event::Online { contact_count: 2 },
             Event::Offline,
             Event::Closed { code: ErrorCode::Storage, detail: "disk full".to_owned() },
+            Event::IdentityChanged {
+                name: UserName::parse("bob").unwrap(),
+                old: UserId::from_bytes([1; 32]),
+                new: UserId::from_bytes([2; 32]),
+            },
+            Event::NameContested {
+                name: UserName::parse("bob").unwrap(),
+                holders: [1, 2].map(|seed| UserId::from_bytes([seed; 32])).to_vec(),
+            },
         ];
         let lines: String = events.iter().map(line).collect();
         insta::assert_snapshot!(lines, @r#"
@@ -204,6 +229,8 @@ mod tests {
         {"event":"online","contact_count":2}
         {"event":"offline"}
         {"event":"closed","code":-43,"detail":"disk full"}
+        {"event":"identity_changed","name":"bob","old":"aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq","new":"aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba"}
+        {"event":"name_contested","name":"bob","claimants":["bob#aeaqcaib","bob#aibaeaqc"]}
         "#);
     }
 

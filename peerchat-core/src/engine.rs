@@ -20,8 +20,8 @@ use crate::save::{BatchId, Saved, Write, WriteBatch};
 use crate::time::Now;
 use crate::transport::{CallId, ProbeId, ReplyToken};
 use crate::user::{
-    CallTag, ChatResponse, DeliverRefusal, Effect, FoundUser, LookupError, PushError, RequestTag, SearchId,
-    SearchOutcome, User, UserAction, UserConfig,
+    CallTag, ChatResponse, Decision, DecisionError, DeliverRefusal, Effect, FoundUser, LookupError,
+    PushError, RequestTag, SearchId, SearchOutcome, User, UserAction, UserConfig,
 };
 use crate::wire::{Request, Response};
 
@@ -86,6 +86,8 @@ pub struct EngineReply {
 pub enum Outcome {
     /// A message of our own is on disk.
     Saved(MessageId),
+    /// What the application decided is on disk.
+    Decided(CommandId),
     /// A lookup has ended.
     Found {
         /// The command.
@@ -262,6 +264,17 @@ impl Engine {
             None => self.outcomes.push_back(Outcome::Found { command, result: Err(LookupError::Unknown) }),
         }
         self.run(now);
+    }
+
+    /// Does what the application decided about a person; [`Outcome::Decided`] follows once it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// The person was not met, as by a node without a user, or was not seen to hold the name.
+    pub fn decide(&mut self, command: CommandId, decision: Decision, now: Now) -> Result<(), DecisionError> {
+        self.user.as_mut().ok_or(DecisionError::NotMet)?.decide(command, decision, now)?;
+        self.run(now);
+        Ok(())
     }
 
     /// Saves that the application has confirmed every received message up to this position in history.
@@ -605,6 +618,7 @@ impl Engine {
                 }
             }
             Effect::Saved { id } => self.outcomes.push_back(Outcome::Saved(id)),
+            Effect::Decided { command } => self.outcomes.push_back(Outcome::Decided(command)),
             Effect::Sealed { conversation, seal } => {
                 if let Some(user) = &mut self.user {
                     user.handle_sealed(conversation, seal, now);

@@ -166,6 +166,25 @@ pub enum Event {
         /// The same in words.
         detail: String,
     },
+    /// A name by which somebody is known here belongs to another key now. Messages to that name still go to the person
+    /// who was met, and nothing goes to the other until `Client::accept_identity` says so. Told again whenever the
+    /// profile is opened, until then or until the name is the person's again.
+    IdentityChanged {
+        /// The name.
+        name: UserName,
+        /// The person who was met under it.
+        old: UserId,
+        /// The person who holds it now.
+        new: UserId,
+    },
+    /// The network does not agree on who holds a name that something was sent to. What was sent fails with
+    /// [`ErrorCode::NameContested`]; write to `name#fingerprint` instead.
+    NameContested {
+        /// The name.
+        name: UserName,
+        /// Everyone who was named, most often named first.
+        holders: Vec<UserId>,
+    },
 }
 
 #[cfg(test)]

@@ -61,6 +61,13 @@ pub enum Write {
     },
     /// Inserts or replaces a conversation.
     Conversation(SavedConversation),
+    /// Moves every message of a conversation whose person was not known into the one with that person, and drops it.
+    Merged {
+        /// The conversation that goes. None of its messages has a number, and nothing was received in it.
+        from: ConversationId,
+        /// The conversation that stays.
+        into: ConversationId,
+    },
     /// Inserts or replaces a stream.
     Stream(SavedStream),
     /// Inserts a message.
@@ -150,6 +157,18 @@ pub struct SavedConversation {
     pub user: Option<UserId>,
     /// Number that the next message of ours gets.
     pub next_number: u64,
+    /// Whether the application has compared the safety number with the person.
+    pub is_verified: bool,
+    /// Who else was seen to hold the name `peer`, until the application accepts them or the person holds it again.
+    pub rival: Option<UserId>,
+}
+
+impl SavedConversation {
+    /// Returns a conversation in which nothing was said yet.
+    #[must_use]
+    pub fn fresh(id: ConversationId, peer: String, user: Option<UserId>) -> Self {
+        Self { id, peer, user, next_number: 1, is_verified: false, rival: None }
+    }
 }
 
 /// What has arrived from one device in one conversation.

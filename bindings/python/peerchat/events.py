@@ -151,6 +151,36 @@ class Closed:
 
 
 @dataclass(frozen=True)
+class IdentityChanged:
+    """A name by which somebody is known here belongs to another key now.
+
+    Messages to the name still go to the person who was met, and nothing to the other until `Client.accept_identity`. Told
+    again whenever the profile is opened, until then or until the name is the person's again.
+    """
+
+    #: The name.
+    name: str
+    #: The person who was met under it.
+    old_user_id: str
+    #: The first 8 characters of that person's id.
+    old_fingerprint: str
+    #: The person who holds the name now.
+    user_id: str
+    #: The first 8 characters of that person's id.
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class NameContested:
+    """The network does not agree on who holds a name that something was sent to; what was sent fails."""
+
+    #: The name.
+    name: str
+    #: Everyone who was named, most often named first, as to address them: `alice#7kq2m4xd`.
+    claimants: list[str]
+
+
+@dataclass(frozen=True)
 class Other:
     """Something that this version has no words for; ignore it."""
 
@@ -165,6 +195,8 @@ Event = Union[
     Message,
     MessageState,
     Closed,
+    IdentityChanged,
+    NameContested,
     Other,
 ]
 
@@ -178,6 +210,8 @@ _KINDS: dict[str, type[Event]] = {
     "MESSAGE": Message,
     "MESSAGE_STATE": MessageState,
     "CLOSED": Closed,
+    "IDENTITY_CHANGED": IdentityChanged,
+    "NAME_CONTESTED": NameContested,
     "OTHER": Other,
 }
 

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, Params, params};
 
 use super::failure::Failure;
-use super::rows::CONFIRMED_POSITION;
+use super::rows::{CONFIRMED_POSITION, DEVICE, NODE_KEY, SESSION, USER_KEY};
+use super::vault::Vault;
 use crate::event::MessageState;
 use crate::identity::UserName;
 use crate::kademlia::{Contact, Record};
@@ -17,17 +18,40 @@ pub(super) fn insert_keys(
     db: &Connection,
     user: Option<&UserName>,
     keys: &ProfileKeys,
+    vault: &Vault,
 ) -> Result<(), Failure> {
-    let node = keys.node.to_bytes();
-    let user_key = keys.user.as_ref().map(crate::identity::SecretKey::to_bytes);
+    let node = vault.seal(NODE_KEY, keys.node.to_bytes().as_slice())?;
+    let user_key =
+        keys.user.as_ref().map(|key| vault.seal(USER_KEY, key.to_bytes().as_slice())).transpose()?;
     let sql = "INSERT INTO keys (id, node, user, user_name) VALUES (1, ?, ?, ?)";
     let user_key = user_key.as_ref().map(|key| key.as_slice());
     db.execute(sql, params![node.as_slice(), user_key, user.map(UserName::as_str)])?;
     Ok(())
 }
 
+/// Seals every secret anew that `old` opens, within the open transaction.
+pub(super) fn seal_anew(db: &Connection, old: &Vault, new: &Vault) -> Result<(), Failure> {
+    let columns = [
+        ("keys", "node", NODE_KEY),
+        ("keys", "user", USER_KEY),
+        ("device", "state", DEVICE),
+        ("sessions", "state", SESSION),
+    ];
+    for (table, column, what) in columns {
+        let sql = format!("SELECT rowid, {column} FROM {table} WHERE {column} IS NOT NULL");
+        let mut rows = db.prepare(&sql)?;
+        let rows = rows.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+        for row in rows.collect::<Result<Vec<_>, _>>()? {
+            let sealed = new.seal(what, &old.reveal(what, &zeroize::Zeroizing::new(row.1))?)?;
+            let sql = format!("UPDATE {table} SET {column} = ? WHERE rowid = ?");
+            db.execute(&sql, params![sealed.as_slice(), row.0])?;
+        }
+    }
+    Ok(())
+}
+
 /// Applies one write within the open transaction. After a failure the transaction must be rolled back.
-pub(super) fn apply(db: &Connection, write: &Write) -> Result<(), Failure> {
+pub(super) fn apply(db: &Connection, vault: &Vault, write: &Write) -> Result<(), Failure> {
     match write {
         Write::Record { key, bytes } => {
             let sql = "INSERT INTO records (key, bytes) VALUES (?, ?)
@@ -42,6 +66,7 @@ pub(super) fn apply(db: &Connection, write: &Write) -> Result<(), Failure> {
         Write::Routing { contacts } => replace_routing(db, contacts),
         Write::OwnRecord { bytes } => put_own_record(db, bytes),
         Write::Conversation(conversation) => put_conversation(db, conversation),
+        Write::Merged { from, into } => merge(db, *from, *into),
         Write::Stream(stream) => put_stream(db, stream),
         Write::Message(message) => insert_message(db, message),
         Write::MessageState { position, state } => set_state(db, *position, *state),
@@ -49,8 +74,8 @@ pub(super) fn apply(db: &Connection, write: &Write) -> Result<(), Failure> {
             set_number(db, *position, *conversation, *number)
         }
         Write::Envelope(envelope) => put_envelope(db, envelope),
-        Write::Device(device) => put_device(db, device),
-        Write::Session(session) => put_session(db, session),
+        Write::Device(device) => put_device(db, vault, device),
+        Write::Session(session) => put_session(db, vault, session),
         Write::SessionGone { id } => {
             execute(db, "DELETE FROM sessions WHERE id = ?", [id.0])?;
             Ok(())
@@ -83,13 +108,20 @@ fn put_own_record(db: &Connection, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn put_conversation(db: &Connection, conversation: &SavedConversation) -> Result<(), Failure> {
-    let SavedConversation { id, peer, user, next_number } = conversation;
-    let sql = "INSERT INTO conversations (id, peer, user, next_number) VALUES (?, ?, ?, ?)
-        ON CONFLICT (id) DO UPDATE
-        SET peer = excluded.peer, user = excluded.user, next_number = excluded.next_number";
-    let user = user.as_ref().map(|user| user.as_bytes().as_slice());
-    execute(db, sql, params![id.0, peer, user, next_number.cast_signed()])?;
+    let SavedConversation { id, peer, user, next_number, is_verified, rival } = conversation;
+    let sql = "INSERT INTO conversations (id, peer, user, next_number, is_verified, rival) VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT (id) DO UPDATE SET peer = excluded.peer, user = excluded.user,
+        next_number = excluded.next_number, is_verified = excluded.is_verified, rival = excluded.rival";
+    let [user, rival] = [user, rival].map(|user| user.as_ref().map(|user| user.as_bytes().as_slice()));
+    execute(db, sql, params![id.0, peer, user, next_number.cast_signed(), is_verified, rival])?;
     Ok(())
+}
+
+fn merge(db: &Connection, from: ConversationId, into: ConversationId) -> Result<(), Failure> {
+    let sql = "UPDATE messages SET conversation = ? WHERE conversation = ? AND number IS NULL";
+    execute(db, sql, [into.0, from.0])?;
+    // Refused by the tables that refer to it if something else is left in it.
+    one(execute(db, "DELETE FROM conversations WHERE id = ?", [from.0])?)
 }
 
 fn put_stream(db: &Connection, stream: &SavedStream) -> Result<(), Failure> {
@@ -114,10 +146,10 @@ fn put_envelope(db: &Connection, saved: &SavedEnvelope) -> Result<(), Failure> {
     Ok(())
 }
 
-fn put_device(db: &Connection, device: &SavedDevice) -> Result<(), Failure> {
+fn put_device(db: &Connection, vault: &Vault, device: &SavedDevice) -> Result<(), Failure> {
     let sql =
         "INSERT INTO device (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state";
-    execute(db, sql, [device.state.reveal()])?;
+    execute(db, sql, [vault.seal(DEVICE, device.state.reveal())?.as_slice()])?;
     execute(db, "DELETE FROM prekeys", [])?;
     for (prekey, made) in device.prekeys.iter() {
         let sql = "INSERT INTO prekeys (key, made) VALUES (?, ?)";
@@ -126,14 +158,15 @@ fn put_device(db: &Connection, device: &SavedDevice) -> Result<(), Failure> {
     Ok(())
 }
 
-fn put_session(db: &Connection, session: &SavedSession) -> Result<(), Failure> {
+fn put_session(db: &Connection, vault: &Vault, session: &SavedSession) -> Result<(), Failure> {
     let SavedSession { id, conversation, device, prekey, state, last_used, is_retired } = session;
     let sql = "INSERT INTO sessions (id, conversation, device, prekey, state, last_used, is_retired)
         VALUES (?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET state = excluded.state, last_used = excluded.last_used,
         is_retired = excluded.is_retired";
     let prekey = prekey.as_ref().map(|prekey| prekey.0.as_slice());
-    let state = state.as_ref().map(crate::crypto::Secret::reveal);
+    let state = state.as_ref().map(|state| vault.seal(SESSION, state.reveal())).transpose()?;
+    let state = state.as_ref().map(|state| state.as_slice());
     let last_used = last_used.cast_signed();
     execute(db, sql, params![id.0, conversation.0, device.as_bytes(), prekey, state, last_used, is_retired])?;
     Ok(())

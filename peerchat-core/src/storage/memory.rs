@@ -38,6 +38,7 @@ enum Undo {
     Conversation(ConversationId, Option<SavedConversation>),
     Inserted { position: u64 },
     Changed(SavedMessageHead),
+    Merged { gone: SavedConversation, moved: Vec<u64> },
 }
 
 /// What may change in a saved message.
@@ -137,6 +138,7 @@ impl Tables {
             Write::Session(session) => self.known(session.conversation).map(|()| None),
             Write::Envelope(envelope) => self.head_of_own(envelope.position).map(|_| None),
             Write::Conversation(conversation) => self.put_conversation(conversation).map(Some),
+            Write::Merged { from, into } => self.merge(from, into).map(Some),
             Write::Message(message) => self.insert(message).map(Some),
             Write::MessageState { position, state } => {
                 let before = self.head_of_own(position)?;
@@ -156,6 +158,21 @@ impl Tables {
             return Err("two conversations with one peer");
         }
         Ok(Undo::Conversation(id, self.conversations.insert(id, conversation)))
+    }
+
+    fn merge(&mut self, from: ConversationId, into: ConversationId) -> Result<Undo, &'static str> {
+        self.known(into)?;
+        let is_settled = |message: &SavedMessage| message.conversation == from && message.number.is_some();
+        if from == into || self.messages.iter().any(is_settled) {
+            return Err("a conversation that numbers were given out in cannot become part of another");
+        }
+        let gone = self.conversations.remove(&from).ok_or("a conversation that is not saved")?;
+        let mut moved = Vec::new();
+        for message in self.messages.iter_mut().filter(|message| message.conversation == from) {
+            message.conversation = into;
+            moved.push(message.position);
+        }
+        Ok(Undo::Merged { gone, moved })
     }
 
     fn insert(&mut self, message: SavedMessage) -> Result<Undo, &'static str> {
@@ -193,6 +210,14 @@ impl Tables {
                     let message = self.messages.remove(index);
                     self.free_number(message.conversation, message.stream, message.number);
                 }
+            }
+            Undo::Merged { gone, moved } => {
+                for position in moved {
+                    if let Some(index) = self.index_of(position) {
+                        self.messages[index].conversation = gone.id;
+                    }
+                }
+                self.conversations.insert(gone.id, gone);
             }
             Undo::Changed(before) => {
                 if let Some(index) = self.index_of(before.position) {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use super::vault::Vault;
 use crate::crypto::{Envelope, EnvelopeKind, IdentityKey, Prekey, Prekeys, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId, UserName};
@@ -28,11 +29,24 @@ macro_rules! select_messages {
     };
 }
 
+/// Names the columns that [`conversation`] reads.
+macro_rules! conversation_columns {
+    () => {
+        "c.id, c.peer, c.user, c.next_number, c.is_verified, c.rival"
+    };
+}
+
+/// What the secrets are sealed as; see [`Vault::seal`].
+pub(super) const NODE_KEY: &str = "node key";
+pub(super) const USER_KEY: &str = "user key";
+pub(super) const DEVICE: &str = "keys of the device";
+pub(super) const SESSION: &str = "session";
+
 /// The name of [`Saved::confirmed_position`] in the table `meta`.
 pub(super) const CONFIRMED_POSITION: &str = "confirmed_position";
 
 /// Reads everything that the engine needs in memory.
-pub(super) fn load(db: &Connection, keys: ProfileKeys) -> Result<Saved, Failure> {
+pub(super) fn load(db: &Connection, keys: ProfileKeys, vault: &Vault) -> Result<Saved, Failure> {
     let position = |sql: &str| -> rusqlite::Result<u64> {
         Ok(db.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0).cast_unsigned())
     };
@@ -57,11 +71,11 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys) -> Result<Saved, Failure>
             "SELECT position, device, kind, bytes FROM envelopes ORDER BY position",
             envelope,
         )?,
-        device: device(db)?,
-        sessions: all(
+        device: device(db, vault)?,
+        sessions: sessions(
             db,
+            vault,
             "SELECT id, conversation, device, prekey, state, last_used, is_retired FROM sessions ORDER BY id",
-            session,
         )?,
         last_position: position("SELECT max(position) FROM messages")?,
         confirmed_position: position(&format!(
@@ -71,18 +85,20 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys) -> Result<Saved, Failure>
 }
 
 /// Reads the keys, which must be those of this user.
-pub(super) fn keys(db: &Connection, user: Option<&UserName>) -> Result<ProfileKeys, Failure> {
+pub(super) fn keys(db: &Connection, user: Option<&UserName>, vault: &Vault) -> Result<ProfileKeys, Failure> {
     let (node, user_key, name) = db
         .query_row("SELECT node, user, user_name FROM keys", [], |row| {
             let name: Option<String> = row.get(2)?;
-            Ok((row.get::<_, Secret>(0)?, row.get::<_, Option<Secret>>(1)?, name))
+            let user_key: Option<Vec<u8>> = row.get(1)?;
+            Ok((Zeroizing::new(row.get::<_, Vec<u8>>(0)?), user_key.map(Zeroizing::new), name))
         })
         .optional()?
         .ok_or_else(|| Failure::Damaged("it holds no keys".to_owned()))?;
     if name.as_deref() != user.map(UserName::as_str) {
         return Err(Failure::Damaged("it belongs to a user of another name".to_owned()));
     }
-    Ok(ProfileKeys { node: node.0, user: user_key.map(|key| key.0) })
+    let user = user_key.map(|key| secret_key(USER_KEY, &key, vault)).transpose()?;
+    Ok(ProfileKeys { node: secret_key(NODE_KEY, &node, vault)?, user })
 }
 
 /// See [`super::Store::history`].
@@ -103,12 +119,14 @@ pub(super) fn history(
 
 /// See [`super::Store::conversations`].
 pub(super) fn conversations(db: &Connection) -> Result<Vec<SavedConversation>, Failure> {
-    all(db, "SELECT id, peer, user, next_number FROM conversations ORDER BY id", |row| conversation(row, 0))
+    all(db, concat!("SELECT ", conversation_columns!(), " FROM conversations AS c ORDER BY id"), |row| {
+        conversation(row, 0)
+    })
 }
 
 /// See [`super::Store::conversation_named`].
 pub(super) fn conversation_named(db: &Connection, peer: &str) -> Result<Option<SavedConversation>, Failure> {
-    let sql = "SELECT id, peer, user, next_number FROM conversations WHERE peer = ?";
+    let sql = concat!("SELECT ", conversation_columns!(), " FROM conversations AS c WHERE peer = ?");
     Ok(db.prepare_cached(sql)?.query_row([peer], |row| conversation(row, 0)).optional()?)
 }
 
@@ -120,7 +138,7 @@ pub(super) fn received_after(
 ) -> Result<Vec<(SavedMessage, SavedConversation)>, Failure> {
     // The planner would walk the messages themselves, past everything that this profile wrote.
     let sql = select_messages!(
-        ", c.id, c.peer, c.user, c.next_number
+        ", c.id, c.peer, c.user, c.next_number, c.is_verified, c.rival
         FROM messages AS m INDEXED BY messages_received CROSS JOIN conversations AS c ON c.id = m.conversation
         WHERE m.stream <> 0 AND m.position > ? ORDER BY m.position LIMIT ?"
     );
@@ -170,13 +188,15 @@ fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
     })
 }
 
-/// Reads id, peer, user and next number from the column `at` on.
+/// Reads [`conversation_columns`] from the column `at` on.
 fn conversation(row: &Row<'_>, at: usize) -> rusqlite::Result<SavedConversation> {
     Ok(SavedConversation {
         id: ConversationId(row.get(at)?),
         peer: row.get(at + 1)?,
         user: row.get::<_, Option<[u8; 32]>>(at + 2)?.map(UserId::from_bytes),
         next_number: unsigned(row, at + 3)?,
+        is_verified: row.get(at + 4)?,
+        rival: row.get::<_, Option<[u8; 32]>>(at + 5)?.map(UserId::from_bytes),
     })
 }
 
@@ -210,13 +230,23 @@ fn envelope(row: &Row<'_>) -> rusqlite::Result<SavedEnvelope> {
     })
 }
 
-fn device(db: &Connection) -> Result<Option<SavedDevice>, Failure> {
-    let state = db.query_row("SELECT state FROM device", [], |row| secret(row.get_ref(0)?)).optional()?;
+fn device(db: &Connection, vault: &Vault) -> Result<Option<SavedDevice>, Failure> {
+    let sealed = db.query_row("SELECT state FROM device", [], |row| secret(row.get_ref(0)?)).optional()?;
+    let state = sealed.map(|sealed| opened(DEVICE, &sealed, vault)).transpose()?;
     let prekey = |row: &Row<'_>| Ok((Prekey(row.get(0)?), Timestamp::from_unix_ms(unsigned(row, 1)?)));
     let prekeys = all(db, "SELECT key, made FROM prekeys ORDER BY rank", prekey)?;
     Ok(state.map(|state| SavedDevice { state, prekeys: Prekeys::restore(prekeys) }))
 }
 
+fn sessions(db: &Connection, vault: &Vault, sql: &str) -> Result<Vec<SavedSession>, Failure> {
+    let mut sessions = all(db, sql, session)?;
+    for session in &mut sessions {
+        session.state = session.state.as_ref().map(|state| opened(SESSION, state, vault)).transpose()?;
+    }
+    Ok(sessions)
+}
+
+/// Reads a session whose state is still sealed.
 fn session(row: &Row<'_>) -> rusqlite::Result<SavedSession> {
     let state = row.get_ref(4)?;
     Ok(SavedSession {
@@ -228,6 +258,23 @@ fn session(row: &Row<'_>) -> rusqlite::Result<SavedSession> {
         last_used: unsigned(row, 5)?,
         is_retired: row.get(6)?,
     })
+}
+
+fn opened(
+    what: &str,
+    sealed: &crate::crypto::Secret,
+    vault: &Vault,
+) -> Result<crate::crypto::Secret, Failure> {
+    Ok(crate::crypto::Secret::copy_of(&vault.reveal(what, sealed.reveal())?))
+}
+
+fn secret_key(what: &str, sealed: &[u8], vault: &Vault) -> Result<SecretKey, Failure> {
+    let opened = vault.reveal(what, sealed)?;
+    let secret = Zeroizing::new(
+        <[u8; 32]>::try_from(opened.as_slice())
+            .map_err(|_| Failure::Damaged(format!("its {what} has a wrong length")))?,
+    );
+    Ok(SecretKey::from_bytes(&secret))
 }
 
 fn secret(value: ValueRef<'_>) -> rusqlite::Result<crate::crypto::Secret> {
@@ -259,23 +306,5 @@ impl FromSql for State {
             6 => MessageState::Failed,
             other => return Err(FromSqlError::OutOfRange(other)),
         }))
-    }
-}
-
-/// A key that leaves no copy behind on its way.
-struct Secret(SecretKey);
-
-impl FromSql for Secret {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let mut secret = Zeroizing::new([0; 32]);
-        let bytes = value.as_blob()?;
-        if bytes.len() != secret.len() {
-            return Err(FromSqlError::InvalidBlobSize {
-                expected_size: secret.len(),
-                blob_size: bytes.len(),
-            });
-        }
-        secret.copy_from_slice(bytes);
-        Ok(Self(SecretKey::from_bytes(&secret)))
     }
 }

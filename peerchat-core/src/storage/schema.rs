@@ -13,7 +13,7 @@ pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 /// The step at index n makes version n + 1 of version n; version 0 is an empty file.
 ///
 /// A released step never changes: profiles of every released version are out there.
-pub(super) const STEPS: &[Step] = &[create_version_1, add_sessions];
+pub(super) const STEPS: &[Step] = &[create_version_1, add_sessions, add_identities, add_vault];
 
 /// The version that this build reads and writes.
 #[expect(clippy::cast_possible_truncation, reason = "there will never be so many versions")]
@@ -24,7 +24,7 @@ pub(super) const VERSION: u32 = STEPS.len() as u32;
 const FULL_CHECK_MAX_LEN: i64 = 32 << 20;
 
 /// The tables that the check of a large file covers.
-const SMALL_TABLES: [&str; 11] = [
+const SMALL_TABLES: [&str; 12] = [
     "keys",
     "meta",
     "conversations",
@@ -36,6 +36,7 @@ const SMALL_TABLES: [&str; 11] = [
     "prekeys",
     "sessions",
     "envelopes",
+    "vault",
 ];
 
 fn create_version_1(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -103,6 +104,27 @@ fn add_sessions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
             device BLOB NOT NULL,
             kind INTEGER NOT NULL,
             bytes BLOB NOT NULL
+        ) STRICT;",
+    )
+}
+
+/// Version 3: what is known about the person behind a name.
+fn add_identities(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE conversations ADD COLUMN is_verified INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE conversations ADD COLUMN rival BLOB;",
+    )
+}
+
+/// Version 4: how the secrets are opened if there is a passphrase.
+fn add_vault(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE vault (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            salt BLOB NOT NULL,
+            memory_kib INTEGER NOT NULL,
+            passes INTEGER NOT NULL,
+            wrapped BLOB NOT NULL
         ) STRICT;",
     )
 }

@@ -134,6 +134,11 @@ pub enum Effect {
     },
     /// A record of our own is published; [`User::handle_published`] takes how it went.
     Publish(Record),
+    /// What the application decided is on disk.
+    Decided {
+        /// The command.
+        command: CommandId,
+    },
     /// A lookup has ended.
     Found {
         /// The command that asked for it.
@@ -284,6 +289,7 @@ impl User {
         // The keys of a new device are on disk before anybody hears of them.
         user.sessions.rotate(now.wall);
         user.save_sessions();
+        user.tell_rivals();
         user
     }
 
@@ -352,6 +358,9 @@ impl User {
         writes.push(Write::Message(owed.to_saved(id)));
         self.save(writes, vec![Effect::Saved { id: message }]);
         self.owe(id, owed);
+        if to.fingerprint().is_none() {
+            self.check_name(id, now);
+        }
         self.advance(id, now);
         Ok(message)
     }

@@ -7,6 +7,7 @@ mod chat;
 mod delivering;
 mod directory;
 mod machine;
+mod naming;
 mod people;
 mod receiving;
 mod registration;
@@ -25,6 +26,7 @@ pub use machine::{
     CallTag, Effect, FoundUser, LookupError, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, MAX_OUTBOX, PushError,
     RequestTag, SealId, SearchId, SearchOutcome, User, UserAction, UserConfig,
 };
+pub use naming::{Decision, DecisionError, NAME_CHECK_EVERY};
 #[cfg(feature = "runtime")]
 pub(crate) use receiving::received_event;
 pub use sealing::REPAIR_INTERVAL;

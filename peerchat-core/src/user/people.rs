@@ -17,6 +17,8 @@ pub(crate) struct Conversation {
     pub(crate) route: VecDeque<Contact>,
     /// The keys of their devices as last heard; not saved.
     pub(crate) keys: BTreeMap<NodeId, DeviceKeys>,
+    /// When their name was last looked up; not saved.
+    pub(crate) name_checked_at: Option<Instant>,
     /// When what is owed to them was last sealed anew.
     pub(crate) repaired_at: Option<Instant>,
     /// When what is owed to them last got new numbers.
@@ -58,6 +60,7 @@ impl People {
             saved,
             route: VecDeque::new(),
             keys: BTreeMap::new(),
+            name_checked_at: None,
             repaired_at: None,
             renumbered_at: None,
         };
@@ -68,11 +71,34 @@ impl People {
     pub(crate) fn add(&mut self, peer: &Recipient, user: Option<UserId>) -> ConversationId {
         self.last_conversation += 1;
         let id = ConversationId(self.last_conversation);
-        self.insert(SavedConversation { id, peer: peer.to_string(), user, next_number: 1 });
+        self.insert(SavedConversation::fresh(id, peer.to_string(), user));
         id
     }
 
-    /// Settles who the person of a conversation is. From then on it never changes.
+    /// Lets a conversation go by another name, which must be free.
+    pub(crate) fn rename(&mut self, id: ConversationId, peer: &Recipient) {
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let former = std::mem::replace(&mut conversation.saved.peer, peer.to_string());
+        if self.by_peer.get(&former) == Some(&id) {
+            self.by_peer.remove(&former);
+        }
+        self.by_peer.insert(peer.to_string(), id);
+    }
+
+    /// Drops a conversation whose person was never known.
+    pub(crate) fn remove(&mut self, id: ConversationId) {
+        if let Some(conversation) = self.conversations.remove(&id) {
+            self.by_peer.remove(&conversation.saved.peer);
+        }
+    }
+
+    /// Returns every conversation, the oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Conversation> {
+        self.conversations.values()
+    }
+
+    /// Settles who the person of a conversation is. From then on it never changes: only the name may go to another
+    /// conversation.
     pub(crate) fn bind(&mut self, id: ConversationId, user: UserId) {
         if let Some(conversation) = self.conversations.get_mut(&id) {
             conversation.saved.user = Some(user);

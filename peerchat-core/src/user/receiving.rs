@@ -99,6 +99,9 @@ impl User {
         }
         let verdict = judge(&outcome.records, |_| true);
         let is_holder = matches!(verdict, Verdict::Held(key) if UserId::of(&key) == stranger);
+        if is_holder {
+            self.notice_holder(&name, stranger);
+        }
         let exact = Recipient::exactly(name.clone(), &stranger);
         let is_free = |peer: &Recipient| {
             let known = self.people.named(&peer.to_string()).and_then(|id| self.people.get(id));
@@ -115,6 +118,7 @@ impl User {
             Some(unsettled) => unsettled,
             None => self.people.add(&peer, Some(stranger)),
         };
+        self.note_checked(conversation, now);
         self.settle(conversation, stranger, now);
         self.admit(conversation, device, waiting, now);
     }

@@ -5,7 +5,7 @@ use super::machine::{FoundUser, LookupError, SearchId, SearchOutcome, User};
 use super::sender::Step;
 use super::timers::Timer;
 use crate::error::ErrorCode;
-use crate::event::{CommandId, MessageState};
+use crate::event::{CommandId, Event, MessageState};
 use crate::identity::{Recipient, UserId, UserName};
 use crate::kademlia::{AddressFamily, Contact, RecordKey, Scope};
 use crate::save::{ConversationId, Write};
@@ -21,6 +21,8 @@ pub(super) enum Purpose {
     Resolve(ConversationId),
     /// Where are the devices of the person of this conversation?
     Locate(ConversationId),
+    /// Does the name of this conversation still belong to its person?
+    Check(ConversationId),
     /// Does the name that this stranger gives belong to them?
     Vouch(UserId),
     /// A lookup asked for by the application: who holds the name?
@@ -47,6 +49,7 @@ impl User {
         match self.searches.remove(&id) {
             Some(Purpose::Resolve(conversation)) => self.handle_resolved(conversation, &outcome, now),
             Some(Purpose::Locate(conversation)) => self.handle_located(conversation, outcome, now),
+            Some(Purpose::Check(conversation)) => self.handle_checked(conversation, &outcome),
             Some(Purpose::Vouch(stranger)) => self.handle_vouched(stranger, &outcome, now),
             Some(Purpose::FindHolder { command, of }) => self.handle_holder(command, of, &outcome),
             Some(Purpose::FindDevices { command, name, user }) => {
@@ -80,11 +83,14 @@ impl User {
         match judge(&outcome.records, |user| peer.admits(user)) {
             Verdict::Held(key) => {
                 sender.unknown_count = 0;
+                self.note_checked(conversation, now);
                 self.settle(conversation, UserId::of(&key), now);
             }
             Verdict::Unknown if outcome.answer_count == 0 => self.pause(conversation, now),
             Verdict::Unknown => self.handle_unknown(conversation, now),
             Verdict::Contested(holders) => {
+                let name = peer.name().clone();
+                self.tell(Event::NameContested { name, holders: holders.clone() });
                 let names: Vec<String> = holders
                     .iter()
                     .map(|user| Recipient::exactly(peer.name().clone(), user).to_string())
@@ -137,7 +143,35 @@ impl User {
             self.watch_expiry(target);
         }
         self.number_owed(target);
+        if target != conversation {
+            self.merge(conversation, target);
+        }
         self.advance(target, now);
+    }
+
+    /// Lets one person have one conversation. It goes by the plain name if either did.
+    fn merge(&mut self, from: ConversationId, into: ConversationId) {
+        let peer = |id| Recipient::parse(&self.people.get(id)?.saved.peer).ok();
+        let Some((gone, stays)) = peer(from).zip(peer(into)) else { return };
+        let is_plainer = gone.fingerprint().is_none() && stays.fingerprint().is_some();
+        let checked_at = self.people.get(from).and_then(|found| found.name_checked_at);
+        self.people.remove(from);
+        let mut writes = vec![Write::Merged { from, into }];
+        if is_plainer && gone.name() == stays.name() {
+            self.people.rename(into, &gone);
+            if let Some(found) = self.people.get_mut(into) {
+                found.name_checked_at = checked_at;
+                writes.push(Write::Conversation(found.saved.clone()));
+            }
+        }
+        self.save(writes, Vec::new());
+    }
+
+    /// Notes that the name of a conversation has just been looked up.
+    pub(super) fn note_checked(&mut self, id: ConversationId, now: Now) {
+        if let Some(found) = self.people.get_mut(id) {
+            found.name_checked_at = Some(now.instant);
+        }
     }
 
     /// Numbers what is owed to a conversation and has no number, because its person has just become known or because
@@ -175,6 +209,8 @@ impl User {
             }
         }
         if found.route.is_empty() {
+            // Whoever is nowhere to be found may have a new key.
+            self.check_name(conversation, now);
             self.pause(conversation, now);
         }
         self.advance(conversation, now);
@@ -184,6 +220,9 @@ impl User {
         let error = match judge(&outcome.records, |user| of.admits(user)) {
             Verdict::Held(key) => {
                 let user = UserId::of(&key);
+                if of.fingerprint().is_none() {
+                    self.notice_holder(of.name(), user);
+                }
                 let purpose = Purpose::FindDevices { command, name: of.name().clone(), user };
                 self.start_search(purpose, RecordKey::of_user(user.as_bytes()), USER_WITNESSES);
                 return;

@@ -14,7 +14,7 @@ use super::machine::{Effect, RequestTag, SearchId, SearchOutcome, User, UserActi
 use super::receiving::MAX_DEVICES_MET;
 use crate::codec;
 use crate::crypto::{DeviceCipher, DeviceKeys, Envelope, SessionCipher, StandIn};
-use crate::event::{Event, MessageState};
+use crate::event::{CommandId, Event, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
 use crate::kademlia::{AddressFamily, Contact, NodeKey, Record, RecordKey};
 use crate::save::{
@@ -22,6 +22,7 @@ use crate::save::{
 };
 use crate::time::{Now, Timestamp};
 
+mod naming;
 mod sealing;
 
 /// A hostile peer need not stop before the numbers end.
@@ -67,8 +68,10 @@ fn what_moved_between_conversations_is_sent_in_the_order_of_its_numbers_after_a_
         state: Some(MessageState::Queued),
         expires: NOW.saturating_add(Duration::from_secs(60)),
     };
-    let known =
-        SavedConversation { id: ConversationId(1), peer: "bob".into(), user: Some(bob.id()), next_number: 4 };
+    let known = SavedConversation {
+        next_number: 4,
+        ..SavedConversation::fresh(ConversationId(1), "bob".into(), Some(bob.id()))
+    };
     let mut bench = Bench::with(|saved| {
         saved.conversations = vec![known];
         saved.outbox = vec![owed(3, 3), owed(5, 1), owed(6, 2)];
@@ -286,6 +289,7 @@ struct Bench {
     call_count: usize,
     answers: Vec<(RequestTag, ChatResponse)>,
     events: Vec<Event>,
+    decided: Vec<CommandId>,
 }
 
 impl Bench {
@@ -328,6 +332,7 @@ impl Bench {
             call_count: 0,
             answers: Vec::new(),
             events: Vec::new(),
+            decided: Vec::new(),
         };
         bench.drain();
         bench
@@ -369,6 +374,7 @@ impl Bench {
             Effect::Reply { to, response } => self.answers.push((to, response)),
             Effect::Sealed { conversation, seal } => self.user.handle_sealed(conversation, seal, self.now),
             Effect::Publish(record) => self.published.push(record),
+            Effect::Decided { command } => self.decided.push(command),
             Effect::Saved { .. } | Effect::Found { .. } => {}
         }
     }

@@ -1,6 +1,6 @@
 //! [`Event`]: what the application is told, with ids and addresses as text.
 
-use peerchat_core::Event as CoreEvent;
+use peerchat_core::{Event as CoreEvent, Recipient};
 
 use super::error::ErrorCode;
 
@@ -123,6 +123,27 @@ pub enum Event {
         /// The same in words.
         detail: String,
     },
+    /// A name by which somebody is known here belongs to another key now. Nothing is sent to it until
+    /// `accept_identity`.
+    IdentityChanged {
+        /// The name.
+        name: String,
+        /// The person who was met under it, and to whom messages to the name still go.
+        old_user_id: String,
+        /// The first 8 characters of that person's id.
+        old_fingerprint: String,
+        /// The person who holds the name now.
+        user_id: String,
+        /// The first 8 characters of that person's id.
+        fingerprint: String,
+    },
+    /// The network does not agree on who holds a name that something was sent to; what was sent fails.
+    NameContested {
+        /// The name.
+        name: String,
+        /// Everyone who was named, most often named first, as to address them: `alice#7kq2m4xd`.
+        claimants: Vec<String>,
+    },
     /// Something that this version of the bindings has no words for; ignore it.
     Other,
 }
@@ -170,6 +191,20 @@ impl From<CoreEvent> for Event {
                 detail,
             },
             CoreEvent::Closed { code, detail } => Self::Closed { code: code.into(), detail },
+            CoreEvent::IdentityChanged { name, old, new } => Self::IdentityChanged {
+                name: name.to_string(),
+                old_user_id: old.to_string(),
+                old_fingerprint: old.fingerprint(),
+                user_id: new.to_string(),
+                fingerprint: new.fingerprint(),
+            },
+            CoreEvent::NameContested { name, holders } => Self::NameContested {
+                claimants: holders
+                    .iter()
+                    .map(|holder| Recipient::exactly(name.clone(), holder).to_string())
+                    .collect(),
+                name: name.to_string(),
+            },
             // The enum may grow; a test beside the C events counts what the core has now.
             _ => Self::Other,
         }

@@ -74,6 +74,14 @@ impl Disk {
                 self.saved.conversations.retain(|other| other.id != conversation.id);
                 self.saved.conversations.push(conversation);
             }
+            Write::Merged { from, into } => {
+                self.saved.conversations.retain(|other| other.id != from);
+                let moved = self.messages.iter_mut().filter(|message| message.conversation == from);
+                moved.for_each(|message| {
+                    assert!(message.number.is_none(), "a settled conversation goes");
+                    message.conversation = into;
+                });
+            }
             Write::Stream(stream) => {
                 self.saved.streams.retain(|other| other.id != stream.id);
                 self.saved.streams.push(stream);

@@ -33,6 +33,8 @@ pub(super) enum Why {
     Replicate(RecordKey),
     /// STORE of a record that we drop if it is kept there.
     GiveUp(RecordKey),
+    /// FIND_VALUE, to hear whose claim another holder keeps.
+    Question(RecordKey),
     /// DIAL_BACK, RELAY or DIAL.
     Reach,
 }
@@ -92,7 +94,7 @@ impl Calls {
         match why {
             Why::Check | Why::Rejoin => _ = self.pinged.insert(to.id()),
             Why::Publish(_) | Why::Replicate(_) | Why::GiveUp(_) => self.stores += 1,
-            Why::Lookup(_) | Why::Reach => {}
+            Why::Lookup(_) | Why::Question(_) | Why::Reach => {}
         }
         self.pending.insert(id, Call { to, why, stage, sent: now, soft_timeout, deadline });
         self.deadlines.insert((deadline, id));
@@ -108,7 +110,7 @@ impl Calls {
             Why::Publish(_) | Why::Replicate(_) | Why::GiveUp(_) => {
                 self.stores = self.stores.saturating_sub(1)
             }
-            Why::Lookup(_) | Why::Reach => {}
+            Why::Lookup(_) | Why::Question(_) | Why::Reach => {}
         }
         Some(call)
     }

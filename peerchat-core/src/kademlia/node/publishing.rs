@@ -239,7 +239,7 @@ impl Node {
         let record = match why {
             Why::Publish(id) => Some(&self.publishing.running.get(&id)?.record),
             Why::Replicate(key) | Why::GiveUp(key) => self.store.get(&key, time),
-            Why::Check | Why::Rejoin | Why::Lookup(_) | Why::Reach => None,
+            Why::Check | Why::Rejoin | Why::Lookup(_) | Why::Question(_) | Why::Reach => None,
         };
         record.map(|record| record.as_bytes().to_vec())
     }

@@ -5,7 +5,7 @@ use super::super::contact::{AddressFamily, Contact};
 use super::super::id::NodeId;
 use super::super::record::Record;
 use super::super::rpc::{Rpc, RpcReply, StoreRefusal};
-use super::super::store::Put;
+use super::super::store::{self, Put};
 use super::{Node, NodeWrite, is_in_scope};
 use crate::time::Now;
 
@@ -50,6 +50,8 @@ impl Node {
             self.writes.extend(dropped.map(|key| NodeWrite::RecordGone { key }));
             let bytes = record.as_bytes().to_vec();
             self.writes.push_back(NodeWrite::Record { key: record.header().key, bytes });
+        } else if let Put::Refused { reason: StoreRefusal::Owned, .. } = put {
+            self.question_claim(record.header().key, now);
         }
         put
     }
@@ -78,12 +80,16 @@ impl Node {
                 return RpcReply::Stored;
             }
         }
-        let put = match Record::parse(bytes) {
-            Ok(record) => self.keep(&record, now),
-            Err(_) => Put::Refused { reason: StoreRefusal::Invalid, incumbent: None },
+        let record = match Record::parse(bytes) {
+            Ok(record) => record,
+            Err(error) => {
+                self.stats.refused_records.count_unparsed(error);
+                return RpcReply::Refused { reason: StoreRefusal::Invalid, incumbent: None };
+            }
         };
+        let put = self.keep(&record, now);
         let Put::Refused { reason, incumbent } = put else { return RpcReply::Stored };
-        self.stats.refused_records += 1;
+        self.stats.refused_records.count_parsed(reason, !store::is_alive(&record, time));
         RpcReply::Refused { reason, incumbent: incumbent.map(|record| record.as_bytes().to_vec()) }
     }
 

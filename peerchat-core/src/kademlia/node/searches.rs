@@ -36,6 +36,8 @@ pub(super) enum Purpose {
     Publish(PublishId),
     /// The nodes to store a record at that we keep for others.
     Replicate(RecordKey),
+    /// The nodes to ask whose claim they keep.
+    Question(RecordKey),
 }
 
 impl Purpose {
@@ -81,7 +83,7 @@ impl Searches {
         let counter = match purpose {
             Purpose::Join | Purpose::Own => &mut self.own_lookups,
             Purpose::Replicate(_) => &mut self.replications,
-            Purpose::Command | Purpose::Refresh | Purpose::Publish(_) => return,
+            Purpose::Command | Purpose::Refresh | Purpose::Publish(_) | Purpose::Question(_) => return,
         };
         *counter = counter.saturating_add_signed(by);
     }
@@ -296,6 +298,7 @@ impl Node {
             Purpose::Own => self.found_itself(has_answers, now),
             Purpose::Publish(publish) => self.publish_to(publish, outcome.closest, now),
             Purpose::Replicate(key) => self.replicate_to(key, outcome.closest, now),
+            Purpose::Question(key) => self.question_jurors(key, outcome.closest, now),
             Purpose::Command => self.events.push_back(NodeEvent::LookupDone { id, outcome }),
             Purpose::Join => {
                 self.events.push_back(NodeEvent::LookupDone { id, outcome });

@@ -170,7 +170,7 @@ fn only_the_owner_can_read_a_profile() {
 }
 
 #[test]
-fn the_tables_of_version_2() {
+fn the_tables_of_version_4() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open_in(&dir);
     let tables = profile(&opened.store).read(|db| {
@@ -409,13 +409,13 @@ fn an_earlier_version_is_upgraded_with_what_it_holds_or_left_as_it_was() {
         |db: &Connection| db.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0)).unwrap();
 
     let broken = with(|db| db.execute_batch("ALTER TABLE messages ADD COLUMN edited INTEGER; nonsense"));
-    assert!(matches!(sqlite::load(&file(&dir), None, &broken), Err(Failure::Internal(_))));
+    assert!(matches!(sqlite::load(&file(&dir), None, None, &broken), Err(Failure::Internal(_))));
     let later = with(|db| db.execute_batch("ALTER TABLE messages ADD COLUMN edited INTEGER"));
-    let (db, saved) = sqlite::load(&file(&dir), None, &later).unwrap();
+    let sqlite::Loaded { connection: db, saved, .. } = sqlite::load(&file(&dir), None, None, &later).unwrap();
     assert_eq!((version(&db), saved.last_position), (schema::VERSION + 1, 4));
     drop(db);
-    assert!(matches!(sqlite::load(&file(&dir), None, STEPS), Err(Failure::TooNew(_))));
-    assert!(sqlite::load(&file(&dir), None, &later).is_ok());
+    assert!(matches!(sqlite::load(&file(&dir), None, None, STEPS), Err(Failure::TooNew(_))));
+    assert!(sqlite::load(&file(&dir), None, None, &later).is_ok());
 }
 
 #[test]
@@ -433,6 +433,26 @@ fn a_profile_from_before_sessions_keeps_what_it_holds_and_gets_its_keys_later() 
     write(&store, vec![Write::Device(device(1)), Write::Envelope(envelope(2, EnvelopeKind::First))]).unwrap();
     store.close();
     assert_eq!(open_in(&dir).saved.device, Some(device(1)));
+}
+
+#[test]
+fn a_profile_from_before_identities_keeps_what_it_holds_and_has_verified_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    open_in(&dir).store.close();
+    fs::remove_file(file(&dir)).unwrap();
+    let second = include_str!("version-2.sql");
+    Connection::open(file(&dir)).unwrap().execute_batch(second).unwrap();
+    let Opened { store, saved } = open_in(&dir);
+    assert_eq!(saved.conversations, [conversation(ALICE, "alice"), conversation(BOB, "bob")]);
+    assert_eq!((saved.device, saved.outbox), (Some(device(2)), vec![own(2, ALICE)]));
+    let verified = SavedConversation {
+        is_verified: true,
+        rival: Some(UserId::from_bytes([3; 32])),
+        ..conversation(ALICE, "alice")
+    };
+    write(&store, vec![Write::Conversation(verified.clone())]).unwrap();
+    store.close();
+    assert_eq!(open_in(&dir).saved.conversations, [verified, conversation(BOB, "bob")]);
 }
 
 #[test]
