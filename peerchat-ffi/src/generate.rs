@@ -5,18 +5,24 @@ use std::path::Path;
 
 pub use uniffi::TargetLanguage as Language;
 
-/// Writes the generated code of one language into `out_dir`, as `uniffi.toml` asks for it.
+/// Writes the generated code of one language into `out_dir`, as `uniffi.toml` asks for it and `changes`, a file in the
+/// form of uniffi's global configuration, changes it.
 ///
 /// # Errors
 ///
 /// The library cannot be read, has no uniffi metadata, or the code cannot be written.
-pub fn generate(language: Language, library: &Path, out_dir: &Path) -> Result<(), Box<dyn Error>> {
+pub fn generate(
+    language: Language,
+    library: &Path,
+    out_dir: &Path,
+    changes: Option<&Path>,
+) -> Result<(), Box<dyn Error>> {
     let utf8 = |path: &Path| path.to_str().map(Into::into).ok_or("a path is not UTF-8");
     uniffi::generate(uniffi::GenerateOptions {
         languages: vec![language],
         source: utf8(library)?,
         out_dir: utf8(out_dir)?,
-        config_override: None,
+        config_override: changes.map(utf8).transpose()?,
         format: false,
         crate_filter: None,
         metadata_no_deps: false,

@@ -16,7 +16,7 @@ fn the_header_is_fresh() {
 /// Compares what is committed for a language with what the library gives now.
 fn check(language: Language, name: &str, files: &[&str]) {
     let out = tempfile::tempdir().unwrap();
-    generate(language, &shared_library(), out.path()).unwrap();
+    generate(language, &shared_library(), out.path(), None).unwrap();
     let committed = root().join("bindings").join(name).join("generated");
     for file in files {
         let [committed, fresh] =
@@ -33,6 +33,17 @@ fn the_python_module_is_fresh() {
 #[test]
 fn the_kotlin_code_is_fresh() {
     check(Language::Kotlin, "kotlin", &["dev/peerchat/peerchat.kt"]);
+}
+
+/// What `ANDROID=1 bindings/generate` asks for.
+#[test]
+fn kotlin_code_can_use_the_cleaner_of_android() {
+    let out = tempfile::tempdir().unwrap();
+    let changes = out.path().join("changes.toml");
+    fs::write(&changes, "[crates.peerchat.bindings.kotlin]\nandroid_cleaner = true\n").unwrap();
+    generate(Language::Kotlin, &shared_library(), out.path(), Some(&changes)).unwrap();
+    let code = fs::read_to_string(out.path().join("dev/peerchat/peerchat.kt")).unwrap();
+    assert!(code.contains("android.system.SystemCleaner"));
 }
 
 #[test]
