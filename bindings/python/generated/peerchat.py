@@ -832,6 +832,16 @@ _UniffiLib.uniffi_peerchat_fn_constructor_client_new.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_constructor_client_new.restype = ctypes.c_uint64
+_UniffiLib.uniffi_peerchat_fn_method_peerchaterror_error_code.argtypes = (
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_peerchaterror_error_code.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_peerchaterror_uniffi_trait_display.argtypes = (
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_peerchaterror_uniffi_trait_display.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_peerchat_fn_clone_client.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),

@@ -22,6 +22,7 @@ macro_rules! kinds {
 
         /// What a call can fail with: one kind for each [`ErrorCode`], the reason in words with each.
         #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, uniffi::Error)]
+        #[uniffi::export(Display)]
         pub enum PeerchatError {
             $(
                 $(#[$doc])*
@@ -46,6 +47,12 @@ macro_rules! kinds {
             fn naming(code: ErrorCode, detail: String, fingerprints: Vec<String>) -> Self {
                 match code {
                     $(ErrorCode::$kind => Self::$kind { code, detail, fingerprints },)*
+                }
+            }
+
+            fn kind(&self) -> ErrorCode {
+                match self {
+                    $(Self::$kind { code, .. } => *code,)*
                 }
             }
         }
@@ -105,6 +112,16 @@ kinds! {
     Expired = -63,
     /// A bug in peerchat.
     Internal = -90,
+}
+
+/// For the languages whose generated errors have no common members.
+#[uniffi::export]
+impl PeerchatError {
+    /// Returns the stable number of the kind, whichever kind it is.
+    #[must_use]
+    pub fn error_code(&self) -> ErrorCode {
+        self.kind()
+    }
 }
 
 impl From<peerchat_core::ErrorCode> for ErrorCode {
