@@ -14,8 +14,9 @@ use crate::identity::{Recipient, UserId, UserName};
 use crate::idle;
 use crate::kademlia::{
     AddressFamily, Contact, LookupId, LookupOutcome, Node, NodeConfig, NodeEvent, NodeId, NodeKey, NodeWrite,
-    PublishId, PublishOutcome, Record, RecordKey, RpcId, Serve,
+    PublishId, PublishOutcome, Record, RecordKey, Rpc, RpcId, RpcReply, Serve,
 };
+use crate::mail::{MailRequest, MailResponse};
 use crate::save::{BatchId, Saved, Write, WriteBatch};
 use crate::time::Now;
 use crate::transport::{CallId, ProbeId, ReplyToken};
@@ -99,6 +100,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug)]
 enum LookupUse {
     Search(SearchId),
+    Nodes(SearchId),
     Bootstrap(CommandId),
     OwnAddress,
 }
@@ -318,6 +320,13 @@ impl Engine {
                     }
                 }
             }
+            Request::Mail(MailRequest::Waiting { mailbox, count }) => {
+                self.node.handle_alive(from, now);
+                if let Some(user) = &mut self.user {
+                    user.handle_waiting(from, &mailbox, count, now);
+                }
+                self.reply(token, Response::Mail(MailResponse::Noted));
+            }
             Request::Mail(_) => self.reply(token, Response::Unsupported),
         }
         self.run(now);
@@ -351,6 +360,18 @@ impl Engine {
                 self.node.handle_alive(from, now);
                 if let Some(user) = &mut self.user {
                     user.handle_response(tag, response, now);
+                }
+            }
+            (Caller::User(tag), Response::Mail(response)) => {
+                self.node.handle_alive(from, now);
+                if let Some(user) = &mut self.user {
+                    user.handle_mail_response(tag, response, now);
+                }
+            }
+            (Caller::User(tag), Response::Dht(reply)) => {
+                self.node.handle_alive(from, now);
+                if let Some(user) = &mut self.user {
+                    user.handle_stored(tag, reply == RpcReply::Stored, now);
                 }
             }
             (Caller::User(tag), _) => {
@@ -493,6 +514,11 @@ impl Engine {
         match event {
             NodeEvent::LookupDone { id, outcome } => match idle::remove(&mut self.lookups, &id) {
                 Some(LookupUse::Search(search)) => self.handle_searched(search, outcome, now),
+                Some(LookupUse::Nodes(search)) => {
+                    if let Some(user) = &mut self.user {
+                        user.handle_nodes(search, &outcome.closest, now);
+                    }
+                }
                 Some(LookupUse::Bootstrap(command)) => self.handle_joined(command, now),
                 Some(LookupUse::OwnAddress) | None => {}
             },
@@ -582,10 +608,15 @@ impl Engine {
                 let lookup = self.node.find_value(key, wanted, now);
                 self.lookups.insert(lookup, LookupUse::Search(id));
             }
-            UserAction::Call { tag, to, request } => {
-                let id = CallId(tag.0 << 1 | 1);
-                self.node.handle_touched(&to, now);
-                self.calls.push_back(EngineCall { id, to, request: Request::Chat(request) });
+            UserAction::FindNodes { id, place } => {
+                let lookup = self.node.find_nodes(place, now);
+                self.lookups.insert(lookup, LookupUse::Nodes(id));
+            }
+            UserAction::Call { tag, to, request } => self.call_for_user(tag, to, Request::Chat(request), now),
+            UserAction::Mail { tag, to, request } => self.call_for_user(tag, to, Request::Mail(request), now),
+            UserAction::Store { tag, to, record } => {
+                let rpc = Rpc::Store { record: record.as_bytes().to_vec() };
+                self.call_for_user(tag, to, Request::Dht(rpc), now);
             }
             UserAction::Save { writes, then } => {
                 for effect in self.saving.add(writes, then) {
@@ -594,6 +625,11 @@ impl Engine {
             }
             UserAction::Do(effect) => self.apply(effect, now),
         }
+    }
+
+    fn call_for_user(&mut self, tag: CallTag, to: Contact, request: Request, now: Now) {
+        self.node.handle_touched(&to, now);
+        self.calls.push_back(EngineCall { id: CallId(tag.0 << 1 | 1), to, request });
     }
 
     fn apply(&mut self, effect: Effect, now: Now) {
@@ -608,6 +644,11 @@ impl Engine {
             Effect::Sealed { conversation, seal } => {
                 if let Some(user) = &mut self.user {
                     user.handle_sealed(conversation, seal, now);
+                }
+            }
+            Effect::Collected { ids } => {
+                if let Some(user) = &mut self.user {
+                    user.handle_collected(ids, now);
                 }
             }
             Effect::Publish(record) => {

@@ -2,10 +2,11 @@
 //!
 //! A [`WriteBatch`] is atomic: all of it is on disk or nothing is.
 
-use crate::crypto::{Envelope, IdentityKey, Prekey, Prekeys, Secret, SessionId};
+use crate::crypto::{Envelope, IdentityKey, Prekey, Prekeys, SealKeys, Secret, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId};
 use crate::kademlia::{Contact, NodeId, RecordKey};
+use crate::mail::EnvelopeId;
 use crate::time::Timestamp;
 
 /// Names a batch; batches are written in the order of their ids.
@@ -72,6 +73,18 @@ pub enum Write {
         /// The new state.
         state: MessageState,
     },
+    /// A message of our own, which is still owed, is kept by so many nodes for its recipient.
+    MessageStored {
+        /// Its position in history.
+        position: u64,
+        /// How many nodes have said that they keep it.
+        held_by: u32,
+    },
+    /// Drops a message of our own that has no place in history any more: a receipt that was sent.
+    MessageGone {
+        /// Its position.
+        position: u64,
+    },
     /// Gives a message of our own its number, once its recipient is known.
     MessageNumber {
         /// Its position in history.
@@ -92,6 +105,13 @@ pub enum Write {
         /// Its name.
         id: SessionId,
     },
+    /// Inserts mail that has arrived and waits to be opened.
+    Incoming(SavedIncoming),
+    /// Drops mail that was opened, or never will be.
+    IncomingGone {
+        /// Its name.
+        id: EnvelopeId,
+    },
     /// The application has confirmed every received message up to this position in history.
     Confirmed {
         /// The position.
@@ -110,13 +130,24 @@ pub struct SavedEnvelope {
     pub envelope: Envelope,
 }
 
-/// The keys by which this device takes part in sessions.
+/// Mail that has arrived and waits for an earlier message, as it was sealed for this device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SavedIncoming {
+    /// Its name.
+    pub id: EnvelopeId,
+    /// The whole [`crate::mail::SealedEnvelope`].
+    pub bytes: Vec<u8>,
+}
+
+/// The keys by which this device takes part in sessions and opens its mail.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SavedDevice {
     /// The secret keys; see [`crate::crypto::DeviceCipher::state`].
     pub state: Secret,
     /// The prekeys among them, with their ages.
     pub prekeys: Prekeys,
+    /// The keys that mail for the device is sealed to.
+    pub seals: SealKeys,
 }
 
 /// A session with a device of another person.
@@ -167,6 +198,8 @@ pub struct SavedStream {
     pub identity: Option<IdentityKey>,
     /// Number and tag of the latest messages that have arrived, in order.
     pub tags: Vec<(u64, u64)>,
+    /// Whether the device has to be told what has come of its mail.
+    pub owes_receipt: bool,
 }
 
 /// A message in history.
@@ -190,6 +223,8 @@ pub struct SavedMessage {
     pub received: Timestamp,
     /// How far it has come; `None` for a received message.
     pub state: Option<MessageState>,
+    /// How many nodes have said that they keep it for its recipient.
+    pub held_by: u32,
     /// When an undelivered message of our own is given up; the receive time for a received one.
     pub expires: Timestamp,
 }
@@ -218,10 +253,12 @@ pub struct Saved {
     pub conversations: Vec<SavedConversation>,
     /// Every stream.
     pub streams: Vec<SavedStream>,
-    /// Our own messages in state [`MessageState::Queued`], by position.
+    /// Our own messages in state [`MessageState::Queued`] or [`MessageState::Stored`], by position.
     pub outbox: Vec<SavedMessage>,
     /// The sealed forms of those messages.
     pub envelopes: Vec<SavedEnvelope>,
+    /// The mail that waits to be opened.
+    pub incoming: Vec<SavedIncoming>,
     /// The keys of this device; `None` if it has none yet.
     pub device: Option<SavedDevice>,
     /// Every session.
@@ -245,6 +282,7 @@ impl Saved {
             streams: Vec::new(),
             outbox: Vec::new(),
             envelopes: Vec::new(),
+            incoming: Vec::new(),
             device: None,
             sessions: Vec::new(),
             last_position: 0,

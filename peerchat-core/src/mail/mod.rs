@@ -4,7 +4,9 @@
 //! header and nothing else: for whom it is, and until when.
 
 mod envelope;
+mod letter;
 mod rpc;
 
 pub use envelope::{EnvelopeError, EnvelopeHeader, EnvelopeId, MAX_SEALED_LEN, SIZE_CLASSES, SealedEnvelope};
+pub use letter::{Introduction, Letter, LetterError};
 pub use rpc::{MAX_LISTED, MAX_RELEASED, MailRefusal, MailRequest, MailResponse, Release};

@@ -8,8 +8,8 @@ use crate::event::MessageState;
 use crate::identity::UserName;
 use crate::kademlia::{Contact, Record};
 use crate::save::{
-    ConversationId, ProfileKeys, SavedConversation, SavedDevice, SavedEnvelope, SavedMessage, SavedSession,
-    SavedStream, Write,
+    ConversationId, ProfileKeys, SavedConversation, SavedDevice, SavedEnvelope, SavedIncoming, SavedMessage,
+    SavedSession, SavedStream, Write,
 };
 
 /// Writes the keys of a new profile.
@@ -45,6 +45,12 @@ pub(super) fn apply(db: &Connection, write: &Write) -> Result<(), Failure> {
         Write::Stream(stream) => put_stream(db, stream),
         Write::Message(message) => insert_message(db, message),
         Write::MessageState { position, state } => set_state(db, *position, *state),
+        Write::MessageStored { position, held_by } => set_stored(db, *position, *held_by),
+        Write::MessageGone { position } => {
+            execute(db, "DELETE FROM envelopes WHERE position = ?", [in_history(*position)?])?;
+            let sql = "DELETE FROM messages WHERE position = ? AND stream = 0";
+            one(execute(db, sql, [in_history(*position)?])?)
+        }
         Write::MessageNumber { position, conversation, number } => {
             set_number(db, *position, *conversation, *number)
         }
@@ -53,6 +59,15 @@ pub(super) fn apply(db: &Connection, write: &Write) -> Result<(), Failure> {
         Write::Session(session) => put_session(db, session),
         Write::SessionGone { id } => {
             execute(db, "DELETE FROM sessions WHERE id = ?", [id.0])?;
+            Ok(())
+        }
+        Write::Incoming(SavedIncoming { id, bytes }) => {
+            let sql = "INSERT INTO incoming (id, bytes) VALUES (?, ?) ON CONFLICT (id) DO NOTHING";
+            execute(db, sql, params![id.as_bytes(), bytes])?;
+            Ok(())
+        }
+        Write::IncomingGone { id } => {
+            execute(db, "DELETE FROM incoming WHERE id = ?", [id.as_bytes()])?;
             Ok(())
         }
         Write::Confirmed { position } => {
@@ -93,15 +108,18 @@ fn put_conversation(db: &Connection, conversation: &SavedConversation) -> Result
 }
 
 fn put_stream(db: &Connection, stream: &SavedStream) -> Result<(), Failure> {
-    let SavedStream { id, conversation, device, next_number, identity, tags } = stream;
-    let sql = "INSERT INTO streams (id, conversation, device, next_number, identity, tags) VALUES (?, ?, ?, ?, ?, ?)
+    let SavedStream { id, conversation, device, next_number, identity, tags, owes_receipt } = stream;
+    let sql = "INSERT INTO streams (id, conversation, device, next_number, identity, tags, owes_receipt)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET conversation = excluded.conversation, device = excluded.device,
-        next_number = excluded.next_number, identity = excluded.identity, tags = excluded.tags";
+        next_number = excluded.next_number, identity = excluded.identity, tags = excluded.tags,
+        owes_receipt = excluded.owes_receipt";
     let identity = identity.as_ref().map(|identity| identity.0.as_slice());
     let tags: Vec<u8> =
         tags.iter().flat_map(|(number, tag)| [*number, *tag]).flat_map(u64::to_be_bytes).collect();
     let next_number = next_number.cast_signed();
-    execute(db, sql, params![id.0, conversation.0, device.as_bytes(), next_number, identity, tags])?;
+    let row = params![id.0, conversation.0, device.as_bytes(), next_number, identity, tags, owes_receipt];
+    execute(db, sql, row)?;
     Ok(())
 }
 
@@ -123,6 +141,11 @@ fn put_device(db: &Connection, device: &SavedDevice) -> Result<(), Failure> {
         let sql = "INSERT INTO prekeys (key, made) VALUES (?, ?)";
         execute(db, sql, params![prekey.0, made.unix_ms().cast_signed()])?;
     }
+    execute(db, "DELETE FROM seals", [])?;
+    for (secret, made) in device.seals.iter() {
+        let sql = "INSERT INTO seals (secret, made) VALUES (?, ?)";
+        execute(db, sql, params![secret.reveal(), made.unix_ms().cast_signed()])?;
+    }
     Ok(())
 }
 
@@ -141,8 +164,8 @@ fn put_session(db: &Connection, session: &SavedSession) -> Result<(), Failure> {
 
 fn insert_message(db: &Connection, message: &SavedMessage) -> Result<(), Failure> {
     let sql = "INSERT INTO messages
-        (position, conversation, stream, number, kind, body, sent, received, state, expires)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        (position, conversation, stream, number, kind, body, sent, received, state, expires, held_by)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let row = params![
         in_history(message.position)?,
         message.conversation.0,
@@ -154,6 +177,7 @@ fn insert_message(db: &Connection, message: &SavedMessage) -> Result<(), Failure
         message.received.unix_ms().cast_signed(),
         message.state.map(|state| state as i32),
         message.expires.unix_ms().cast_signed(),
+        message.held_by,
     ];
     execute(db, sql, row)?;
     Ok(())
@@ -164,6 +188,11 @@ fn set_state(db: &Connection, position: u64, state: MessageState) -> Result<(), 
     one(execute(db, sql, params![state as i32, in_history(position)?])?)?;
     execute(db, "DELETE FROM envelopes WHERE position = ?", [in_history(position)?])?;
     Ok(())
+}
+
+fn set_stored(db: &Connection, position: u64, held_by: u32) -> Result<(), Failure> {
+    let sql = "UPDATE messages SET state = ?, held_by = ? WHERE position = ? AND stream = 0";
+    one(execute(db, sql, params![MessageState::Stored as i32, held_by, in_history(position)?])?)
 }
 
 fn set_number(

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use crate::error::Error;
 use crate::event::MessageState;
 use crate::save::{ConversationId, SavedConversation, SavedMessage, StreamId, Write};
+use crate::user::ContentKind;
 
 /// A profile in memory.
 ///
@@ -37,6 +38,7 @@ struct Tables {
 enum Undo {
     Conversation(ConversationId, Option<SavedConversation>),
     Inserted { position: u64 },
+    Removed(SavedMessage),
     Changed(SavedMessageHead),
 }
 
@@ -46,6 +48,7 @@ struct SavedMessageHead {
     conversation: ConversationId,
     number: Option<u64>,
     state: Option<MessageState>,
+    held_by: u32,
 }
 
 impl Memory {
@@ -67,7 +70,10 @@ impl Memory {
         self.read(|tables| {
             let end = before.map_or(tables.messages.len(), |before| tables.first_from(before));
             let latest_first = tables.messages[..end].iter().rev();
-            latest_first.filter(|message| message.conversation == conversation).take(limit).cloned().collect()
+            let is_told = |message: &&SavedMessage| {
+                message.conversation == conversation && message.kind != ContentKind::RECEIPT.0
+            };
+            latest_first.filter(is_told).take(limit).cloned().collect()
         })
     }
 
@@ -132,6 +138,8 @@ impl Tables {
             | Write::OwnRecord { .. }
             | Write::Device(_)
             | Write::SessionGone { .. }
+            | Write::Incoming(_)
+            | Write::IncomingGone { .. }
             | Write::Confirmed { .. } => Ok(None),
             Write::Stream(stream) => self.known(stream.conversation).map(|()| None),
             Write::Session(session) => self.known(session.conversation).map(|()| None),
@@ -142,6 +150,12 @@ impl Tables {
                 let before = self.head_of_own(position)?;
                 self.change(SavedMessageHead { state: Some(state), ..before }).map(Some)
             }
+            Write::MessageStored { position, held_by } => {
+                let before = self.head_of_own(position)?;
+                let state = Some(MessageState::Stored);
+                self.change(SavedMessageHead { state, held_by, ..before }).map(Some)
+            }
+            Write::MessageGone { position } => self.remove(position).map(Some),
             Write::MessageNumber { position, conversation, number } => {
                 let before = self.head_of_own(position)?;
                 let number = Some(number);
@@ -172,6 +186,15 @@ impl Tables {
         Ok(Undo::Inserted { position })
     }
 
+    /// Takes a message of our own out of history.
+    fn remove(&mut self, position: u64) -> Result<Undo, &'static str> {
+        self.head_of_own(position)?;
+        let index = self.index_of(position).ok_or("a message that is not in history")?;
+        let message = self.messages.remove(index);
+        self.free_number(message.conversation, message.stream, message.number);
+        Ok(Undo::Removed(message))
+    }
+
     /// Changes a message of our own; what it was before undoes that.
     fn change(&mut self, head: SavedMessageHead) -> Result<Undo, &'static str> {
         let before = self.head_of_own(head.position)?;
@@ -193,6 +216,12 @@ impl Tables {
                     let message = self.messages.remove(index);
                     self.free_number(message.conversation, message.stream, message.number);
                 }
+            }
+            Undo::Removed(message) => {
+                let number = message.number;
+                self.numbered.extend(number.map(|number| (message.conversation, message.stream, number)));
+                let index = self.first_from(message.position);
+                self.messages.insert(index, message);
             }
             Undo::Changed(before) => {
                 if let Some(index) = self.index_of(before.position) {
@@ -232,8 +261,8 @@ impl Tables {
         let message = own
             .filter(|message| message.stream == StreamId::OWN)
             .ok_or("a change to a message of our own that is not in history")?;
-        let SavedMessage { conversation, number, state, .. } = *message;
-        Ok(SavedMessageHead { position, conversation, number, state })
+        let SavedMessage { conversation, number, state, held_by, .. } = *message;
+        Ok(SavedMessageHead { position, conversation, number, state, held_by })
     }
 
     fn set_head(&mut self, head: &SavedMessageHead) {
@@ -242,6 +271,7 @@ impl Tables {
             message.conversation = head.conversation;
             message.number = head.number;
             message.state = head.state;
+            message.held_by = head.held_by;
         }
     }
 

@@ -7,22 +7,24 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
-use crate::crypto::{Envelope, EnvelopeKind, IdentityKey, Prekey, Prekeys, SessionId};
+use crate::crypto::{Envelope, EnvelopeKind, IdentityKey, Prekey, Prekeys, SealKeys, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId, UserName};
 use crate::kademlia::{Contact, NodeId, NodeKey};
+use crate::mail::EnvelopeId;
 use crate::save::{
-    ConversationId, ProfileKeys, Saved, SavedConversation, SavedDevice, SavedEnvelope, SavedMessage,
-    SavedSession, SavedStream, StreamId,
+    ConversationId, ProfileKeys, Saved, SavedConversation, SavedDevice, SavedEnvelope, SavedIncoming,
+    SavedMessage, SavedSession, SavedStream, StreamId,
 };
 use crate::time::Timestamp;
+use crate::user::ContentKind;
 
 /// Starts a query for messages, as [`saved_message`] reads them.
 macro_rules! select_messages {
     ($rest:literal) => {
         concat!(
             "SELECT m.position, m.conversation, m.stream, m.number, m.kind, m.body, m.sent, m.received, m.state,
-            m.expires ",
+            m.expires, m.held_by ",
             $rest
         )
     };
@@ -44,12 +46,12 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys) -> Result<Saved, Failure>
         conversations: conversations(db)?,
         streams: all(
             db,
-            "SELECT id, conversation, device, next_number, identity, tags FROM streams ORDER BY id",
+            "SELECT id, conversation, device, next_number, identity, tags, owes_receipt FROM streams ORDER BY id",
             stream,
         )?,
         outbox: all(
             db,
-            select_messages!("FROM messages AS m WHERE state = 1 ORDER BY position"),
+            select_messages!("FROM messages AS m WHERE state IN (1, 2) ORDER BY position"),
             saved_message,
         )?,
         envelopes: all(
@@ -57,6 +59,9 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys) -> Result<Saved, Failure>
             "SELECT position, device, kind, bytes FROM envelopes ORDER BY position",
             envelope,
         )?,
+        incoming: all(db, "SELECT id, bytes FROM incoming ORDER BY id", |row| {
+            Ok(SavedIncoming { id: EnvelopeId::from_bytes(row.get(0)?), bytes: row.get(1)? })
+        })?,
         device: device(db)?,
         sessions: all(
             db,
@@ -93,11 +98,12 @@ pub(super) fn history(
     limit: usize,
 ) -> Result<Vec<SavedMessage>, Failure> {
     let sql = select_messages!(
-        "FROM messages AS m WHERE conversation = ? AND position <= ? ORDER BY position DESC LIMIT ?"
+        "FROM messages AS m WHERE conversation = ? AND position <= ? AND kind <> ? ORDER BY position DESC LIMIT ?"
     );
     let mut statement = db.prepare_cached(sql)?;
     let last = before.map_or(i64::MAX, |before| ordered(before.saturating_sub(1)));
-    let rows = statement.query_map(params![conversation.0, last, count(limit)], saved_message)?;
+    let values = params![conversation.0, last, ContentKind::RECEIPT.0, count(limit)];
+    let rows = statement.query_map(values, saved_message)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -126,7 +132,7 @@ pub(super) fn received_after(
     );
     let mut statement = db.prepare_cached(sql)?;
     let rows = statement.query_map(params![ordered(position), count(limit)], |row| {
-        Ok((saved_message(row)?, conversation(row, 10)?))
+        Ok((saved_message(row)?, conversation(row, 11)?))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -154,7 +160,7 @@ fn all<T>(
     Ok(db.prepare(sql)?.query_map([], read)?.collect::<Result<_, _>>()?)
 }
 
-/// Reads the ten columns of [`select_messages`].
+/// Reads the eleven columns of [`select_messages`].
 fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
     Ok(SavedMessage {
         position: unsigned(row, 0)?,
@@ -167,6 +173,7 @@ fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
         received: Timestamp::from_unix_ms(unsigned(row, 7)?),
         state: row.get::<_, Option<State>>(8)?.map(|state| state.0),
         expires: Timestamp::from_unix_ms(unsigned(row, 9)?),
+        held_by: row.get(10)?,
     })
 }
 
@@ -188,6 +195,7 @@ fn stream(row: &Row<'_>) -> rusqlite::Result<SavedStream> {
         next_number: unsigned(row, 3)?,
         identity: row.get::<_, Option<[u8; 32]>>(4)?.map(IdentityKey),
         tags: tags(row.get_ref(5)?.as_blob()?),
+        owes_receipt: row.get(6)?,
     })
 }
 
@@ -214,7 +222,10 @@ fn device(db: &Connection) -> Result<Option<SavedDevice>, Failure> {
     let state = db.query_row("SELECT state FROM device", [], |row| secret(row.get_ref(0)?)).optional()?;
     let prekey = |row: &Row<'_>| Ok((Prekey(row.get(0)?), Timestamp::from_unix_ms(unsigned(row, 1)?)));
     let prekeys = all(db, "SELECT key, made FROM prekeys ORDER BY rank", prekey)?;
-    Ok(state.map(|state| SavedDevice { state, prekeys: Prekeys::restore(prekeys) }))
+    let seal = |row: &Row<'_>| Ok((secret(row.get_ref(0)?)?, Timestamp::from_unix_ms(unsigned(row, 1)?)));
+    let seals = all(db, "SELECT secret, made FROM seals ORDER BY rank", seal)?;
+    let (prekeys, seals) = (Prekeys::restore(prekeys), SealKeys::restore(seals));
+    Ok(state.map(|state| SavedDevice { state, prekeys, seals }))
 }
 
 fn session(row: &Row<'_>) -> rusqlite::Result<SavedSession> {
@@ -254,6 +265,7 @@ impl FromSql for State {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Ok(Self(match value.as_i64()? {
             1 => MessageState::Queued,
+            2 => MessageState::Stored,
             3 => MessageState::Delivered,
             5 => MessageState::Expired,
             6 => MessageState::Failed,

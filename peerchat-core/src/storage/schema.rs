@@ -13,7 +13,7 @@ pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 /// The step at index n makes version n + 1 of version n; version 0 is an empty file.
 ///
 /// A released step never changes: profiles of every released version are out there.
-pub(super) const STEPS: &[Step] = &[create_version_1, add_sessions];
+pub(super) const STEPS: &[Step] = &[create_version_1, add_sessions, add_mail];
 
 /// The version that this build reads and writes.
 #[expect(clippy::cast_possible_truncation, reason = "there will never be so many versions")]
@@ -24,7 +24,7 @@ pub(super) const VERSION: u32 = STEPS.len() as u32;
 const FULL_CHECK_MAX_LEN: i64 = 32 << 20;
 
 /// The tables that the check of a large file covers.
-const SMALL_TABLES: [&str; 11] = [
+const SMALL_TABLES: [&str; 13] = [
     "keys",
     "meta",
     "conversations",
@@ -34,6 +34,8 @@ const SMALL_TABLES: [&str; 11] = [
     "routing",
     "device",
     "prekeys",
+    "seals",
+    "incoming",
     "sessions",
     "envelopes",
 ];
@@ -104,6 +106,18 @@ fn add_sessions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
             kind INTEGER NOT NULL,
             bytes BLOB NOT NULL
         ) STRICT;",
+    )
+}
+
+/// Version 3: messages wait with other nodes for whoever is away.
+fn add_mail(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE messages ADD COLUMN held_by INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE streams ADD COLUMN owes_receipt INTEGER NOT NULL DEFAULT 0;
+        DROP INDEX messages_queued;
+        CREATE INDEX messages_owed ON messages (state) WHERE state IN (1, 2);
+        CREATE TABLE seals (rank INTEGER PRIMARY KEY, secret BLOB NOT NULL, made INTEGER NOT NULL) STRICT;
+        CREATE TABLE incoming (id BLOB PRIMARY KEY NOT NULL, bytes BLOB NOT NULL) STRICT;",
     )
 }
 

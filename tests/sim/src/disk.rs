@@ -32,10 +32,12 @@ impl Disk {
     /// Returns what a restarted engine is given.
     #[must_use]
     pub fn saved(&self) -> Saved {
-        let is_queued = |message: &&SavedMessage| message.state == Some(MessageState::Queued);
+        let is_owed = |message: &&SavedMessage| {
+            matches!(message.state, Some(MessageState::Queued | MessageState::Stored))
+        };
         Saved {
             records: self.records.iter().map(|(_, bytes)| bytes.clone()).collect(),
-            outbox: self.messages.iter().filter(is_queued).cloned().collect(),
+            outbox: self.messages.iter().filter(is_owed).cloned().collect(),
             last_position: self.messages.last().map_or(0, |message| message.position),
             ..self.saved.clone()
         }
@@ -83,6 +85,20 @@ impl Disk {
                 self.message(position).state = Some(state);
                 self.saved.envelopes.retain(|other| other.position != position);
             }
+            Write::MessageStored { position, held_by } => {
+                let message = self.message(position);
+                (message.state, message.held_by) = (Some(MessageState::Stored), held_by);
+            }
+            Write::MessageGone { position } => {
+                self.message(position);
+                self.messages.retain(|other| other.position != position);
+                self.saved.envelopes.retain(|other| other.position != position);
+            }
+            Write::Incoming(incoming) => {
+                self.saved.incoming.retain(|other| other.id != incoming.id);
+                self.saved.incoming.push(incoming);
+            }
+            Write::IncomingGone { id } => self.saved.incoming.retain(|other| other.id != id),
             Write::Envelope(envelope) => {
                 self.message(envelope.position);
                 self.saved.envelopes.retain(|other| other.position != envelope.position);

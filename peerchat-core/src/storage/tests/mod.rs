@@ -74,6 +74,7 @@ fn own(position: u64, conversation: ConversationId) -> SavedMessage {
         received: Timestamp::from_unix_ms(2_000 + position),
         state: Some(MessageState::Queued),
         expires: Timestamp::from_unix_ms(3_000 + position),
+        held_by: 0,
     }
 }
 
@@ -83,12 +84,17 @@ fn received(position: u64, conversation: ConversationId, number: u64) -> SavedMe
 
 fn stream(next_number: u64) -> SavedStream {
     let device = NodeId::from_bytes([4; 32]);
-    SavedStream { id: ALICES, conversation: ALICE, device, next_number, identity: None, tags: Vec::new() }
+    SavedStream { id: ALICES, conversation: ALICE, device, next_number, identity: None, tags: Vec::new(), owes_receipt: next_number > 4 }
 }
 
 fn device(number: u8) -> SavedDevice {
     let prekeys = (0..number).map(|key| (Prekey([key; 32]), Timestamp::from_unix_ms(key.into())));
-    SavedDevice { state: Secret::copy_of(&[number]), prekeys: Prekeys::restore(prekeys) }
+    let seals = (0..number).map(|key| (Secret::copy_of(&[key + 1; 32]), Timestamp::from_unix_ms(key.into())));
+    SavedDevice {
+        state: Secret::copy_of(&[number]),
+        prekeys: Prekeys::restore(prekeys),
+        seals: SealKeys::restore(seals),
+    }
 }
 
 fn session(number: u8) -> SavedSession {
