@@ -75,16 +75,12 @@ pub fn seal(
     padded.resize(LENGTH_LEN + room, 0);
     let key = <X25519HkdfSha256 as Kem>::PublicKey::from_bytes(&to.0).map_err(|_| SealError::BadKey)?;
     let mut rng = ChaCha20Rng::from_seed(*seed);
-    let (encapsulated, sealed) =
-        hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeS::Base,
-            &key,
-            INFO,
-            &padded,
-            bound,
-            &mut rng,
-        )
-        .map_err(|_| SealError::BadKey)?;
+    let (encapsulated, sealed) = hpke::single_shot_seal_with_rng::<
+        ChaCha20Poly1305,
+        HkdfSha256,
+        X25519HkdfSha256,
+    >(&OpModeS::Base, &key, INFO, &padded, bound, &mut rng)
+    .map_err(|_| SealError::BadKey)?;
     Ok([encapsulated.to_bytes().as_slice(), &sealed].concat())
 }
 

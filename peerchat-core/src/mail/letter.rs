@@ -101,7 +101,11 @@ impl Letter {
             message.split_first_chunk::<SIGNATURE_LEN>().ok_or(LetterError::Malformed)?;
         let letter: Self = codec::decode(bytes).map_err(|_| LetterError::Malformed)?;
         let key = letter.device.check().map_err(|_| LetterError::Forged)?;
-        if key.verifies(&signed_bytes(&bound, bytes), signature) { Ok(letter) } else { Err(LetterError::Forged) }
+        if key.verifies(&signed_bytes(&bound, bytes), signature) {
+            Ok(letter)
+        } else {
+            Err(LetterError::Forged)
+        }
     }
 }
 

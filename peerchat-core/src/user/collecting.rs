@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::depositing::MAX_HOLDERS;
 use super::letters::Taken;
 use super::machine::{Effect, User, UserAction};
-use super::depositing::MAX_HOLDERS;
 use super::post::MailCall;
 use super::searching::Purpose;
 use super::timers::Timer;
@@ -178,10 +178,7 @@ impl User {
         for incoming in std::mem::take(&mut self.post.restored) {
             match SealedEnvelope::parse(&incoming.bytes) {
                 Ok(envelope) => _ = self.take_envelope(&envelope, true, now),
-                Err(_) => self.save(
-                    vec![crate::save::Write::IncomingGone { id: incoming.id }],
-                    Vec::new(),
-                ),
+                Err(_) => self.save(vec![crate::save::Write::IncomingGone { id: incoming.id }], Vec::new()),
             }
         }
         if !self.post.collector.is_idle() {
@@ -249,13 +246,7 @@ impl User {
         }
     }
 
-    fn handle_fetched(
-        &mut self,
-        holder: &NodeKey,
-        id: EnvelopeId,
-        response: Option<MailResponse>,
-        now: Now,
-    ) {
+    fn handle_fetched(&mut self, holder: &NodeKey, id: EnvelopeId, response: Option<MailResponse>, now: Now) {
         let collector = &mut self.post.collector;
         collector.finish_fetch(holder);
         if response.is_none()
@@ -269,8 +260,7 @@ impl User {
         };
         let (mailbox, device) = (self.own_mailbox(), self.node_id);
         let is_ours = |envelope: &SealedEnvelope| {
-            envelope.id() == id
-                && (envelope.header().mailbox, envelope.header().device) == (mailbox, device)
+            envelope.id() == id && (envelope.header().mailbox, envelope.header().device) == (mailbox, device)
         };
         let Some(envelope) = envelope.filter(is_ours) else {
             self.post.collector.try_elsewhere(holder, id);

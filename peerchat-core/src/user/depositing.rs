@@ -234,7 +234,8 @@ impl User {
             depositor.cursor = number + 1;
             if let Some(envelope) = envelope {
                 let is_in = |index: &usize| depositor.holders[*index].standing != Standing::Out;
-                let waiting = (0..depositor.holders.len()).filter(is_in).fold(0, |set, index| set | bit(index));
+                let waiting =
+                    (0..depositor.holders.len()).filter(is_in).fold(0, |set, index| set | bit(index));
                 let open = OpenDeposit { envelope, waiting, in_flight: 0, held: 0, is_released: false };
                 depositor.open.insert(number, open);
             }
@@ -284,9 +285,8 @@ impl User {
         let drawn = (&*self.post.secret, owed.deposit.attempt);
         let sealed = letter.seal(&header, key, &self.post.node, drawn);
         // The longest text has no room for the records of somebody with many devices.
-        let sealed = sealed.or_else(|_| {
-            Letter { introduction: None, ..letter }.seal(&header, key, &self.post.node, drawn)
-        });
+        let sealed = sealed
+            .or_else(|_| Letter { introduction: None, ..letter }.seal(&header, key, &self.post.node, drawn));
         sealed.inspect_err(|error| tracing::debug!(%error, "a letter cannot be sealed")).ok()
     }
 
@@ -311,7 +311,8 @@ impl User {
             depositor.open.iter().filter(|(_, open)| is_done(open)).map(|(number, _)| *number).collect();
         let to = (depositor.device.node.node_id(), depositor.device.keys.seal);
         for number in &done {
-            let closed = self.post.depositors.get_mut(&id).and_then(|depositor| depositor.open.remove(number));
+            let closed =
+                self.post.depositors.get_mut(&id).and_then(|depositor| depositor.open.remove(number));
             let owed = self.senders.get_mut(&id).and_then(|sender| sender.numbered(*number));
             let Some((closed, owed)) = closed.zip(owed) else { continue };
             if closed.held == 0 && !closed.is_released {
@@ -430,7 +431,6 @@ impl User {
         let depositor = self.post.depositors.get_mut(&call.conversation)?;
         (depositor.round == call.round).then_some((depositor, call.number.unwrap_or(0)))
     }
-
 }
 
 const fn bit(index: usize) -> u64 {

@@ -55,12 +55,7 @@ pub(super) enum Taken {
 
 impl User {
     /// Takes an envelope for this device. `is_saved` if it comes from this disk.
-    pub(super) fn take_envelope(
-        &mut self,
-        envelope: &SealedEnvelope,
-        is_saved: bool,
-        now: Now,
-    ) -> Taken {
+    pub(super) fn take_envelope(&mut self, envelope: &SealedEnvelope, is_saved: bool, now: Now) -> Taken {
         let id = envelope.id();
         let letter = Letter::open(envelope, |bound, body| self.sessions.unseal(bound, body));
         let letter = letter.ok().filter(|letter| {
@@ -128,7 +123,8 @@ impl User {
         self.post.piled_count += 1;
         self.post.piled_len += waiting.envelope.bytes.len();
         // A new form takes the place of the old one.
-        let replaced = self.post.piles.get_mut(&owner).and_then(|pile| pile.letters.insert(letter.number, waiting));
+        let replaced =
+            self.post.piles.get_mut(&owner).and_then(|pile| pile.letters.insert(letter.number, waiting));
         if let Some(replaced) = replaced {
             self.uncount(&replaced);
         }

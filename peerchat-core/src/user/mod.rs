@@ -8,8 +8,8 @@ mod collecting;
 mod delivering;
 mod depositing;
 mod directory;
-mod machine;
 mod letters;
+mod machine;
 mod people;
 mod post;
 mod receipts;
@@ -29,8 +29,8 @@ pub use chat::{
 };
 pub use collecting::{COLLECT_INTERVAL, MAX_FETCHES, MAX_LISTED_IN_ALL};
 pub use depositing::{MAX_HOLDERS, MAX_OPEN_DEPOSITS};
-pub use letters::{MAX_WAITING_LETTERS, MAX_WAITING_LETTERS_LEN};
 pub use directory::{Device, MAX_DEVICES, Verdict};
+pub use letters::{MAX_WAITING_LETTERS, MAX_WAITING_LETTERS_LEN};
 pub use machine::{
     CallTag, Effect, FoundUser, LookupError, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, MAX_OUTBOX, PushError,
     RequestTag, SealId, SearchId, SearchOutcome, User, UserAction, UserConfig,

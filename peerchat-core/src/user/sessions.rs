@@ -7,8 +7,8 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::crypto::{
-    CipherError, DeviceCipher, DeviceKeys, Envelope, IdentityKey, Prekey, Prekeys, SealError, SealKey, SealKeys,
-    Secret, SessionCipher, SessionId, SessionStart,
+    CipherError, DeviceCipher, DeviceKeys, Envelope, IdentityKey, Prekey, Prekeys, SealError, SealKey,
+    SealKeys, Secret, SessionCipher, SessionId, SessionStart,
 };
 use crate::kademlia::NodeId;
 use crate::save::{ConversationId, Saved, SavedDevice, SavedSession, Write};

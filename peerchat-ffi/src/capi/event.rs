@@ -97,6 +97,8 @@ pub struct peerchat_event_t {
     pub detail: CEventStr,
     /// How many other nodes this one knows.
     pub contact_count: u64,
+    /// How many nodes keep the message for its recipient, if its state is PEERCHAT_MESSAGE_STORED.
+    pub held_by: u32,
 }
 
 // SAFETY: `text` is owned by the event alone, as the other strings are, and nothing changes behind it.
@@ -124,6 +126,7 @@ impl peerchat_event_t {
             address: owned(""),
             detail: owned(""),
             contact_count: 0,
+            held_by: 0,
         }
     }
 
@@ -212,11 +215,12 @@ impl From<Event> for peerchat_event_t {
                 event
             }
             Event::Message(message) => Self::of_message(&message),
-            Event::MessageState { id, to, state, code, detail } => {
+            Event::MessageState { id, to, state, held_by, code, detail } => {
                 let mut event = Self::new(kind::PEERCHAT_EVENT_MESSAGE_STATE);
                 event.message_id = id.into();
                 event.name = owned(&to);
                 event.state = state.into();
+                event.held_by = held_by;
                 if let Some(code) = code {
                     event.set_failure(code, &detail);
                 }
@@ -352,6 +356,7 @@ mod tests {
                 id: MessageId::from_bytes([8; 16]),
                 to: "bob".into(),
                 state: MessageState::Failed,
+                held_by: 0,
                 code: Some(code),
                 detail: detail.clone(),
             },

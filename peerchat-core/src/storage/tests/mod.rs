@@ -6,13 +6,14 @@ mod disk;
 use std::sync::mpsc::channel;
 
 use super::*;
-use crate::crypto::{Envelope, EnvelopeKind, Prekey, Prekeys, Secret, SessionId};
+use crate::crypto::{Envelope, EnvelopeKind, Prekey, Prekeys, SealKeys, Secret, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId};
 use crate::kademlia::{
     Contact, MAX_RECORD_LIFETIME, NodeId, NodeKey, Record, RecordHeader, RecordKey, RecordKind,
 };
-use crate::save::{SavedDevice, SavedEnvelope, SavedSession, SavedStream, StreamId, Write};
+use crate::mail::EnvelopeId;
+use crate::save::{SavedDevice, SavedEnvelope, SavedIncoming, SavedSession, SavedStream, StreamId, Write};
 use crate::time::Timestamp;
 
 const ALICE: ConversationId = ConversationId(1);
@@ -84,7 +85,15 @@ fn received(position: u64, conversation: ConversationId, number: u64) -> SavedMe
 
 fn stream(next_number: u64) -> SavedStream {
     let device = NodeId::from_bytes([4; 32]);
-    SavedStream { id: ALICES, conversation: ALICE, device, next_number, identity: None, tags: Vec::new(), owes_receipt: next_number > 4 }
+    SavedStream {
+        id: ALICES,
+        conversation: ALICE,
+        device,
+        next_number,
+        identity: None,
+        tags: Vec::new(),
+        owes_receipt: next_number > 4,
+    }
 }
 
 fn device(number: u8) -> SavedDevice {
@@ -95,6 +104,10 @@ fn device(number: u8) -> SavedDevice {
         prekeys: Prekeys::restore(prekeys),
         seals: SealKeys::restore(seals),
     }
+}
+
+fn incoming(number: u8) -> SavedIncoming {
+    SavedIncoming { id: EnvelopeId::from_bytes([number; 32]), bytes: vec![number; 600] }
 }
 
 fn session(number: u8) -> SavedSession {
