@@ -180,7 +180,7 @@ fn only_the_owner_can_read_a_profile() {
 }
 
 #[test]
-fn the_tables_of_version_2() {
+fn the_tables_of_version_3() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open_in(&dir);
     let tables = profile(&opened.store).read(|db| {
@@ -200,7 +200,8 @@ fn no_query_scans_history() {
     for (query, plan) in [
         (
             "SELECT * FROM messages WHERE state IN (1, 2) ORDER BY position",
-            "SEARCH messages USING INDEX messages_owed (state=?)",
+            // What is owed is sorted, and nothing else.
+            "SEARCH messages USING INDEX messages_owed (state=?); USE TEMP B-TREE FOR ORDER BY",
         ),
         (
             "SELECT * FROM messages WHERE conversation = 1 AND position <= 9 ORDER BY position DESC LIMIT 5",
@@ -218,7 +219,7 @@ fn no_query_scans_history() {
                 Ok(db.prepare(&explain)?.query_map([], |row| row.get(3))?.collect::<Result<_, _>>()?)
             })
             .unwrap();
-        assert_eq!(said, [plan], "{query}");
+        assert_eq!(said.join("; "), plan, "{query}");
     }
 }
 
