@@ -20,6 +20,7 @@ mod tests;
 mod timers;
 
 pub use chat::{ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery};
+pub(crate) use directory::devices;
 pub use directory::{Device, MAX_DEVICES, Verdict};
 pub use machine::{
     CallTag, Effect, FoundUser, LookupError, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, MAX_OUTBOX, PushError,
