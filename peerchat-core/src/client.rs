@@ -187,6 +187,7 @@ impl Client {
             serve: config.serve(),
             user: config.user().cloned(),
             message_lifetime: config.message_lifetime(),
+            mail_quota: config.mail_quota(),
         };
         let engine = Engine::new(engine_config, saved, cipher, engine_seed, crate::runtime::now());
         let (node_id, user) = (engine.node_id(), config.user().cloned().zip(engine.user_id()));

@@ -15,8 +15,8 @@ use crate::kademlia::{
     AddressFamily, Contact, LookupId, Node, NodeConfig, NodeId, NodeKey, PublishId, RecordKey, RpcId,
     RpcReply, Serve,
 };
-use crate::mail::{MailRequest, MailResponse};
-use crate::save::{BatchId, Saved, Write, WriteBatch};
+use crate::mail::{MailReadId, Mailbox};
+use crate::save::{BatchId, Read, ReadId, Saved, Write, WriteBatch};
 use crate::time::Now;
 use crate::transport::{CallId, ProbeId, ReplyToken};
 use crate::user::{
@@ -28,10 +28,12 @@ use crate::wire::{Request, Response};
 mod address;
 mod bootstrap;
 mod draining;
+mod mail;
 mod saving;
 
 use address::OwnAddresses;
 use bootstrap::Bootstrap;
+use mail::MailDesk;
 use saving::{Saving, digest};
 
 /// How often the routing table is saved when it has changed.
@@ -60,6 +62,8 @@ pub struct EngineConfig {
     pub user: Option<UserName>,
     /// How long an undelivered message is retried.
     pub message_lifetime: Duration,
+    /// How much mail the node keeps for others, in bytes; see [`crate::mail::DEFAULT_MAIL_QUOTA`].
+    pub mail_quota: u64,
 }
 
 /// A request to send.
@@ -113,6 +117,7 @@ enum LookupUse {
 pub struct Engine {
     node: Node,
     user: Option<User>,
+    mail: MailDesk,
     saving: Saving,
     own_addresses: OwnAddresses,
     bootstraps: BTreeMap<CommandId, Bootstrap>,
@@ -122,12 +127,15 @@ pub struct Engine {
     requests: BTreeMap<RequestTag, ReplyToken>,
     last_request: u64,
     last_probe: u64,
+    reads: BTreeMap<ReadId, MailReadId>,
+    last_read: u64,
     /// Digest of the contacts that were saved last, in whatever order.
     saved_routing: [u8; 32],
     next_routing_save: Option<Instant>,
     calls: VecDeque<EngineCall>,
     replies: VecDeque<EngineReply>,
     probing: VecDeque<(ProbeId, SocketAddr)>,
+    reading: VecDeque<(ReadId, Read)>,
     events: VecDeque<Event>,
     outcomes: VecDeque<Outcome>,
 }
@@ -154,6 +162,7 @@ impl Engine {
         };
         let mut node = Node::new(key, node_config, ChaCha20Rng::from_rng(&mut rng), now);
         node.restore(&saved.routing, &saved.records, now);
+        let mailbox = Mailbox::new(config.mail_quota, &saved.mail, &saved.released, now);
         let user = saved.keys.user.clone().zip(config.user).zip(cipher);
         let user = user.map(|((user_key, name), cipher)| {
             let user_config =
@@ -163,6 +172,7 @@ impl Engine {
         let mut engine = Self {
             node,
             user,
+            mail: MailDesk::new(mailbox),
             saving: Saving::default(),
             own_addresses: OwnAddresses::default(),
             bootstraps: BTreeMap::new(),
@@ -172,11 +182,14 @@ impl Engine {
             requests: BTreeMap::new(),
             last_request: 0,
             last_probe: 0,
+            reads: BTreeMap::new(),
+            last_read: 0,
             saved_routing: digest(&saved.routing),
             next_routing_save: None,
             calls: VecDeque::new(),
             replies: VecDeque::new(),
             probing: VecDeque::new(),
+            reading: VecDeque::new(),
             events: VecDeque::new(),
             outcomes: VecDeque::new(),
         };
@@ -202,6 +215,12 @@ impl Engine {
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// Returns the mail that is kept for others, for its getters.
+    #[must_use]
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mail.mailbox
     }
 
     /// Returns how many messages of our own are neither delivered nor given up.
@@ -320,14 +339,10 @@ impl Engine {
                     }
                 }
             }
-            Request::Mail(MailRequest::Waiting { mailbox, count }) => {
+            Request::Mail(request) => {
                 self.node.handle_alive(from, now);
-                if let Some(user) = &mut self.user {
-                    user.handle_waiting(from, &mailbox, count, now);
-                }
-                self.reply(token, Response::Mail(MailResponse::Noted));
+                self.handle_mail_request(from, token, request, now);
             }
-            Request::Mail(_) => self.reply(token, Response::Unsupported),
         }
         self.run(now);
     }
@@ -418,8 +433,16 @@ impl Engine {
 
     /// Takes that a batch is on disk.
     pub fn handle_written(&mut self, id: BatchId, now: Now) {
-        for effect in self.saving.handle_written(id) {
-            self.apply(effect, now);
+        for then in self.saving.handle_written(id) {
+            self.follow(then, now);
+        }
+        self.run(now);
+    }
+
+    /// Takes what was read, `None` if it is not there or cannot be read.
+    pub fn handle_read(&mut self, id: ReadId, bytes: Option<Vec<u8>>, now: Now) {
+        if let Some(read) = idle::remove(&mut self.reads, &id) {
+            self.mail.mailbox.handle_read(read, bytes);
         }
         self.run(now);
     }
@@ -430,6 +453,7 @@ impl Engine {
         if let Some(user) = &mut self.user {
             user.handle_timeout(now);
         }
+        self.mail.mailbox.handle_timeout(now);
         if self.next_routing_save.is_some_and(|at| at <= now.instant) {
             self.save_routing();
             self.next_routing_save = Some(now.instant + ROUTING_SAVE_INTERVAL);
@@ -463,6 +487,12 @@ impl Engine {
         self.saving.poll_batch()
     }
 
+    /// Returns the next thing to read; [`Self::handle_read`] takes it. What is asked for was on disk before.
+    #[must_use]
+    pub fn poll_read(&mut self) -> Option<(ReadId, Read)> {
+        idle::pop(&mut self.reading)
+    }
+
     /// Returns the next thing to tell the application.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
@@ -480,16 +510,29 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let user = self.user.as_ref().and_then(User::poll_timeout);
         let routing = self.next_routing_save.map(|at| (at, "saving the routing table"));
-        [self.node.poll_timeout(), user, routing].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [self.node.poll_timeout(), user, self.mail.mailbox.poll_timeout(), routing]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
     }
 }
 
-/// Which child made a call: call ids of the node are even, those of the user odd.
+/// Which child made a call.
 enum Caller {
     Node(RpcId),
     User(CallTag),
 }
 
+/// The lowest bit of the ids of the node's calls.
+const NODE: u64 = 0;
+
+/// The lowest bit of the ids of the user's calls.
+const USER: u64 = 1;
+
+const fn call_id(number: u64, child: u64) -> CallId {
+    CallId(number << 1 | child)
+}
+
 const fn caller(id: CallId) -> Caller {
-    if id.0 & 1 == 0 { Caller::Node(RpcId(id.0 >> 1)) } else { Caller::User(CallTag(id.0 >> 1)) }
+    if id.0 & 1 == NODE { Caller::Node(RpcId(id.0 >> 1)) } else { Caller::User(CallTag(id.0 >> 1)) }
 }

@@ -6,7 +6,7 @@ use crate::crypto::{Envelope, IdentityKey, Prekey, Prekeys, SealKeys, Secret, Se
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId};
 use crate::kademlia::{Contact, NodeId, RecordKey};
-use crate::mail::EnvelopeId;
+use crate::mail::{EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use crate::time::Timestamp;
 
 /// Names a batch; batches are written in the order of their ids.
@@ -115,6 +115,41 @@ pub enum Write {
     /// The application has confirmed every received message up to this position in history.
     Confirmed {
         /// The position.
+        position: u64,
+    },
+    /// Keeps an envelope for somebody who is away.
+    MailKept {
+        /// What is remembered of it.
+        envelope: KeptEnvelope,
+        /// The whole of it.
+        bytes: Box<[u8]>,
+    },
+    /// Drops an envelope that was kept.
+    MailGone {
+        /// Its position.
+        position: u64,
+    },
+    /// Remembers that an envelope was released.
+    MailReleased(ReleasedEnvelope),
+    /// Forgets that an envelope was released.
+    MailReleaseGone {
+        /// Whose it was.
+        place: MailPlace,
+        /// Its tag.
+        tag: EnvelopeTag,
+    },
+}
+
+/// Names something that is being read.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ReadId(pub u64);
+
+/// Something to read from what was saved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Read {
+    /// The bytes of an envelope that is kept for somebody.
+    Mail {
+        /// Its position.
         position: u64,
     },
 }
@@ -263,6 +298,10 @@ pub struct Saved {
     pub device: Option<SavedDevice>,
     /// Every session.
     pub sessions: Vec<SavedSession>,
+    /// The envelopes that are kept for people who are away, by position.
+    pub mail: Vec<KeptEnvelope>,
+    /// The envelopes that were released and have not expired.
+    pub released: Vec<ReleasedEnvelope>,
     /// The highest position in history, 0 if it is empty.
     pub last_position: u64,
     /// The application has confirmed every received message up to this position.
@@ -285,6 +324,8 @@ impl Saved {
             incoming: Vec::new(),
             device: None,
             sessions: Vec::new(),
+            mail: Vec::new(),
+            released: Vec::new(),
             last_position: 0,
             confirmed_position: 0,
         }

@@ -1,14 +1,15 @@
 //! What node and user ask for is carried to where it belongs.
 
 use super::bootstrap::{BootstrapStep, failure_detail};
-use super::{Engine, EngineCall, EngineReply, FIRST_ROUTING_SAVE, LookupUse, Outcome};
+use super::saving::Then;
+use super::{Engine, EngineCall, EngineReply, FIRST_ROUTING_SAVE, LookupUse, NODE, Outcome, USER, call_id};
 use crate::error::ErrorCode;
 use crate::event::{CommandId, Event};
 use crate::idle;
 use crate::kademlia::{Contact, LookupOutcome, NodeEvent, NodeWrite, PublishId, PublishOutcome, Record, Rpc};
 use crate::save::Write;
 use crate::time::Now;
-use crate::transport::{CallId, ProbeId, ReplyToken};
+use crate::transport::{ProbeId, ReplyToken};
 use crate::user::{CallTag, Effect, SearchId, SearchOutcome, User, UserAction};
 use crate::wire::{Request, Response};
 
@@ -17,7 +18,7 @@ impl Engine {
     pub(super) fn run(&mut self, now: Now) {
         loop {
             while let Some(outgoing) = self.node.poll_rpc(now) {
-                let id = CallId(outgoing.id.0 << 1);
+                let id = call_id(outgoing.id.0, NODE);
                 self.calls.push_back(EngineCall { id, to: outgoing.to, request: Request::Dht(outgoing.rpc) });
             }
             while let Some(write) = self.node.poll_write() {
@@ -32,6 +33,8 @@ impl Engine {
                 self.handle_node_event(event, now);
             } else if let Some(action) = self.user.as_mut().and_then(User::poll_action) {
                 self.handle_action(action, now);
+            } else if let Some(action) = self.mail.mailbox.poll_action() {
+                self.handle_mail_action(action, now);
             } else {
                 return;
             }
@@ -147,8 +150,8 @@ impl Engine {
                 self.call_for_user(tag, to, Request::Dht(rpc), now);
             }
             UserAction::Save { writes, then } => {
-                for effect in self.saving.add(writes, then) {
-                    self.apply(effect, now);
+                for then in self.saving.add(writes, then.into_iter().map(Then::User).collect()) {
+                    self.follow(then, now);
                 }
             }
             UserAction::Do(effect) => self.apply(effect, now),
@@ -157,10 +160,18 @@ impl Engine {
 
     fn call_for_user(&mut self, tag: CallTag, to: Contact, request: Request, now: Now) {
         self.node.handle_touched(&to, now);
-        self.calls.push_back(EngineCall { id: CallId(tag.0 << 1 | 1), to, request });
+        self.calls.push_back(EngineCall { id: call_id(tag.0, USER), to, request });
     }
 
-    pub(super) fn apply(&mut self, effect: Effect, now: Now) {
+    /// Does what waited for the disk.
+    pub(super) fn follow(&mut self, then: Then, now: Now) {
+        match then {
+            Then::User(effect) => self.apply(effect, now),
+            Then::Mail(effect) => self.handle_mail_written(effect),
+        }
+    }
+
+    fn apply(&mut self, effect: Effect, now: Now) {
         match effect {
             Effect::Tell(event) => self.events.push_back(event),
             Effect::Reply { to, response } => {

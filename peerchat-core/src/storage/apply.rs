@@ -7,6 +7,7 @@ use super::rows::CONFIRMED_POSITION;
 use crate::event::MessageState;
 use crate::identity::UserName;
 use crate::kademlia::{Contact, Record};
+use crate::mail::{EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use crate::save::{
     ConversationId, ProfileKeys, SavedConversation, SavedDevice, SavedEnvelope, SavedIncoming, SavedMessage,
     SavedSession, SavedStream, Write,
@@ -76,6 +77,10 @@ pub(super) fn apply(db: &Connection, write: &Write) -> Result<(), Failure> {
             execute(db, sql, params![CONFIRMED_POSITION, in_history(*position)?])?;
             Ok(())
         }
+        Write::MailKept { envelope, bytes } => keep_mail(db, envelope, bytes),
+        Write::MailGone { position } => drop_mail(db, *position),
+        Write::MailReleased(released) => put_released(db, released),
+        Write::MailReleaseGone { place, tag } => forget_released(db, place, tag),
     }
 }
 
@@ -159,6 +164,43 @@ fn put_session(db: &Connection, session: &SavedSession) -> Result<(), Failure> {
     let state = state.as_ref().map(crate::crypto::Secret::reveal);
     let last_used = last_used.cast_signed();
     execute(db, sql, params![id.0, conversation.0, device.as_bytes(), prekey, state, last_used, is_retired])?;
+    Ok(())
+}
+
+fn keep_mail(db: &Connection, envelope: &KeptEnvelope, bytes: &[u8]) -> Result<(), Failure> {
+    let KeptEnvelope { position, place, id, expires, len, depositor } = envelope;
+    let position = in_history(*position)?;
+    let sql = "INSERT INTO mail (position, mailbox, device, id, expires, len, depositor) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    let (mailbox, device) = (place.mailbox.place(), place.device);
+    let expires = expires.unix_ms().cast_signed();
+    let depositor = depositor.number().cast_signed();
+    let row =
+        params![position, mailbox.as_bytes(), device.as_bytes(), id.as_bytes(), expires, len, depositor];
+    execute(db, sql, row)?;
+    execute(db, "INSERT INTO mail_bodies (position, bytes) VALUES (?, ?)", params![position, bytes])?;
+    Ok(())
+}
+
+fn drop_mail(db: &Connection, position: u64) -> Result<(), Failure> {
+    let position = in_history(position)?;
+    execute(db, "DELETE FROM mail WHERE position = ?", [position])?;
+    execute(db, "DELETE FROM mail_bodies WHERE position = ?", [position])?;
+    Ok(())
+}
+
+fn put_released(db: &Connection, released: &ReleasedEnvelope) -> Result<(), Failure> {
+    let ReleasedEnvelope { place, tag, expires } = released;
+    let sql = "INSERT OR REPLACE INTO mail_released (mailbox, device, tag, expires) VALUES (?, ?, ?, ?)";
+    let (mailbox, device) = (place.mailbox.place(), place.device);
+    let expires = expires.unix_ms().cast_signed();
+    execute(db, sql, params![mailbox.as_bytes(), device.as_bytes(), tag.as_bytes(), expires])?;
+    Ok(())
+}
+
+fn forget_released(db: &Connection, place: &MailPlace, tag: &EnvelopeTag) -> Result<(), Failure> {
+    let sql = "DELETE FROM mail_released WHERE mailbox = ? AND device = ? AND tag = ?";
+    let (mailbox, device) = (place.mailbox.place(), place.device);
+    execute(db, sql, params![mailbox.as_bytes(), device.as_bytes(), tag.as_bytes()])?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::user::ContentKind;
 
 /// A profile in memory.
 ///
-/// It keeps what can be asked for: conversations and messages. Records, contacts, streams and sessions are in the
+/// It keeps what can be asked for: conversations, messages, and mail for others. Records, contacts, streams and sessions are in the
 /// engine's memory already, and a profile in memory is never opened again.
 #[derive(Default)]
 pub(super) struct Memory(Mutex<State>);
@@ -32,6 +32,8 @@ struct Tables {
     messages: Vec<SavedMessage>,
     /// The messages that have a number, by (conversation, stream, number).
     numbered: BTreeSet<(ConversationId, StreamId, u64)>,
+    /// The envelopes kept for others, by position.
+    mail: BTreeMap<u64, Box<[u8]>>,
 }
 
 /// Takes back one write of a batch that failed.
@@ -40,6 +42,7 @@ enum Undo {
     Inserted { position: u64 },
     Removed(SavedMessage),
     Changed(SavedMessageHead),
+    Mail(u64, Option<Box<[u8]>>),
 }
 
 /// What may change in a saved message.
@@ -104,6 +107,10 @@ impl Memory {
         self.read(|tables| tables.index_of(position).map(|index| tables.messages[index].clone()))
     }
 
+    pub(super) fn mail(&self, position: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.read(|tables| tables.mail.get(&position).map(|bytes| bytes.to_vec()))
+    }
+
     /// Frees everything; later calls fail.
     pub(super) fn close(&self) {
         *self.0.lock() = State { tables: Tables::default(), failure: Some(Failure::Closed) };
@@ -140,7 +147,11 @@ impl Tables {
             | Write::SessionGone { .. }
             | Write::Incoming(_)
             | Write::IncomingGone { .. }
-            | Write::Confirmed { .. } => Ok(None),
+            | Write::Confirmed { .. }
+            | Write::MailReleased(_)
+            | Write::MailReleaseGone { .. } => Ok(None),
+            Write::MailKept { envelope, bytes } => self.keep_mail(envelope.position, bytes).map(Some),
+            Write::MailGone { position } => Ok(Some(Undo::Mail(position, self.mail.remove(&position)))),
             Write::Stream(stream) => self.known(stream.conversation).map(|()| None),
             Write::Session(session) => self.known(session.conversation).map(|()| None),
             Write::Envelope(envelope) => self.head_of_own(envelope.position).map(|_| None),
@@ -162,6 +173,14 @@ impl Tables {
                 self.change(SavedMessageHead { conversation, number, ..before }).map(Some)
             }
         }
+    }
+
+    fn keep_mail(&mut self, position: u64, bytes: Box<[u8]>) -> Result<Undo, &'static str> {
+        if self.mail.contains_key(&position) {
+            return Err("two envelopes at one position");
+        }
+        self.mail.insert(position, bytes);
+        Ok(Undo::Mail(position, None))
     }
 
     fn put_conversation(&mut self, conversation: SavedConversation) -> Result<Undo, &'static str> {
@@ -209,6 +228,8 @@ impl Tables {
 
     fn undo(&mut self, undo: Undo) {
         match undo {
+            Undo::Mail(position, Some(bytes)) => drop(self.mail.insert(position, bytes)),
+            Undo::Mail(position, None) => drop(self.mail.remove(&position)),
             Undo::Conversation(_, Some(before)) => drop(self.conversations.insert(before.id, before)),
             Undo::Conversation(id, None) => drop(self.conversations.remove(&id)),
             Undo::Inserted { position } => {

@@ -10,8 +10,8 @@ use super::failure::Failure;
 use crate::crypto::{Envelope, EnvelopeKind, IdentityKey, Prekey, Prekeys, SealKeys, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId, UserName};
-use crate::kademlia::{Contact, NodeId, NodeKey};
-use crate::mail::EnvelopeId;
+use crate::kademlia::{Contact, NodeId, NodeKey, RecordKey};
+use crate::mail::{Depositor, EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use crate::save::{
     ConversationId, ProfileKeys, Saved, SavedConversation, SavedDevice, SavedEnvelope, SavedIncoming,
     SavedMessage, SavedSession, SavedStream, StreamId,
@@ -68,6 +68,12 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys) -> Result<Saved, Failure>
             "SELECT id, conversation, device, prekey, state, last_used, is_retired FROM sessions ORDER BY id",
             session,
         )?,
+        mail: all(
+            db,
+            "SELECT mailbox, device, position, id, expires, len, depositor FROM mail ORDER BY position",
+            kept_envelope,
+        )?,
+        released: all(db, "SELECT mailbox, device, tag, expires FROM mail_released", released_envelope)?,
         last_position: position("SELECT max(position) FROM messages")?,
         confirmed_position: position(&format!(
             "SELECT max(value) FROM meta WHERE name = '{CONFIRMED_POSITION}'"
@@ -141,6 +147,12 @@ pub(super) fn received_after(
 pub(super) fn message(db: &Connection, position: u64) -> Result<Option<SavedMessage>, Failure> {
     let mut statement = db.prepare_cached(select_messages!("FROM messages AS m WHERE position = ?"))?;
     Ok(statement.query_row([ordered(position)], saved_message).optional()?)
+}
+
+/// See [`super::Store::mail`].
+pub(super) fn mail(db: &Connection, position: u64) -> Result<Option<Vec<u8>>, Failure> {
+    let mut statement = db.prepare_cached("SELECT bytes FROM mail_bodies WHERE position = ?")?;
+    Ok(statement.query_row([ordered(position)], |row| row.get(0)).optional()?)
 }
 
 /// Returns a position in the order that SQLite has for it; no message lies beyond its largest.
@@ -238,6 +250,30 @@ fn session(row: &Row<'_>) -> rusqlite::Result<SavedSession> {
         state: if state == ValueRef::Null { None } else { Some(secret(state)?) },
         last_used: unsigned(row, 5)?,
         is_retired: row.get(6)?,
+    })
+}
+
+/// Reads mailbox and device.
+fn mail_place(row: &Row<'_>) -> rusqlite::Result<MailPlace> {
+    Ok(MailPlace { mailbox: RecordKey::from_bytes(row.get(0)?), device: NodeId::from_bytes(row.get(1)?) })
+}
+
+fn kept_envelope(row: &Row<'_>) -> rusqlite::Result<KeptEnvelope> {
+    Ok(KeptEnvelope {
+        place: mail_place(row)?,
+        position: unsigned(row, 2)?,
+        id: EnvelopeId::from_bytes(row.get(3)?),
+        expires: Timestamp::from_unix_ms(unsigned(row, 4)?),
+        len: row.get(5)?,
+        depositor: Depositor::from_number(unsigned(row, 6)?),
+    })
+}
+
+fn released_envelope(row: &Row<'_>) -> rusqlite::Result<ReleasedEnvelope> {
+    Ok(ReleasedEnvelope {
+        place: mail_place(row)?,
+        tag: EnvelopeTag::from_bytes(row.get(2)?),
+        expires: Timestamp::from_unix_ms(unsigned(row, 3)?),
     })
 }
 

@@ -29,6 +29,7 @@ pub use chat::{
 };
 pub use collecting::{COLLECT_INTERVAL, MAX_FETCHES, MAX_LISTED_IN_ALL};
 pub use depositing::{MAX_HOLDERS, MAX_OPEN_DEPOSITS};
+pub(crate) use directory::devices;
 pub use directory::{Device, MAX_DEVICES, Verdict};
 pub use letters::{MAX_WAITING_LETTERS, MAX_WAITING_LETTERS_LEN};
 pub use machine::{

@@ -70,7 +70,7 @@ impl Post {
 
 impl User {
     /// Returns the key of our own user record, where our mail is kept.
-    pub(super) fn own_mailbox(&self) -> RecordKey {
+    pub(crate) fn own_mailbox(&self) -> RecordKey {
         RecordKey::of_user(self.id.as_bytes())
     }
 

@@ -180,7 +180,7 @@ fn only_the_owner_can_read_a_profile() {
 }
 
 #[test]
-fn the_tables_of_version_3() {
+fn the_tables_of_version_4() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open_in(&dir);
     let tables = profile(&opened.store).read(|db| {

@@ -12,7 +12,7 @@ use crate::identity::{SecretKey, UserId};
 use crate::kademlia::{
     Contact, MAX_RECORD_LIFETIME, NodeId, NodeKey, Record, RecordHeader, RecordKey, RecordKind,
 };
-use crate::mail::EnvelopeId;
+use crate::mail::{Depositor, EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use crate::save::{SavedDevice, SavedEnvelope, SavedIncoming, SavedSession, SavedStream, StreamId, Write};
 use crate::time::Timestamp;
 
@@ -127,6 +127,26 @@ fn envelope(position: u64, kind: EnvelopeKind) -> SavedEnvelope {
     SavedEnvelope { position, device: NodeId::from_bytes([4; 32]), envelope }
 }
 
+fn mail_place() -> MailPlace {
+    MailPlace { mailbox: RecordKey::from_bytes([2; 32]), device: NodeId::from_bytes([4; 32]) }
+}
+
+fn kept(position: u64) -> KeptEnvelope {
+    KeptEnvelope {
+        position,
+        place: mail_place(),
+        id: EnvelopeId::from_bytes([position as u8; 32]),
+        expires: Timestamp::from_unix_ms(4_000 + position),
+        len: 3,
+        depositor: Depositor::from_number(u64::MAX - position),
+    }
+}
+
+fn released(number: u8) -> ReleasedEnvelope {
+    let expires = Timestamp::from_unix_ms(5_000);
+    ReleasedEnvelope { place: mail_place(), tag: EnvelopeTag::from_bytes([number; 16]), expires }
+}
+
 fn own_record(sequence: u64) -> Vec<u8> {
     let key = SecretKey::from_bytes(&[8; 32]);
     let issued = Timestamp::from_unix_ms(sequence);
@@ -172,6 +192,10 @@ fn every_kind_of_write_is_accepted() {
             Write::SessionGone { id: SessionId([1; 32]) },
             Write::MessageState { position: 1, state: MessageState::Delivered },
             Write::Confirmed { position: 1 },
+            Write::MailKept { envelope: kept(1), bytes: Box::new([5; 3]) },
+            Write::MailGone { position: 1 },
+            Write::MailReleased(released(1)),
+            Write::MailReleaseGone { place: mail_place(), tag: released(1).tag },
         ]);
         write(store, writes).unwrap();
         let moved = SavedMessage {
@@ -181,6 +205,27 @@ fn every_kind_of_write_is_accepted() {
             ..own(1, ALICE)
         };
         assert_eq!(store.message(1).unwrap(), Some(moved));
+    });
+}
+
+#[test]
+fn mail_is_read_by_its_position_until_it_is_dropped() {
+    for_both(|store| {
+        let keep = |position: u64| Write::MailKept {
+            envelope: kept(position),
+            bytes: Box::new([position as u8; 3]),
+        };
+        write(store, vec![keep(1), keep(2)]).unwrap();
+        assert_eq!(store.mail(1).unwrap(), Some(vec![1; 3]));
+        write(store, vec![Write::MailGone { position: 1 }, Write::MailGone { position: 9 }]).unwrap();
+        assert_eq!((store.mail(1).unwrap(), store.mail(2).unwrap()), (None, Some(vec![2; 3])));
+        assert_eq!(store.mail(u64::MAX).unwrap(), None);
+        assert!(internal(write(store, vec![Write::MailGone { position: 2 }, keep(3), keep(3)])));
+        assert_eq!(
+            (store.mail(2).unwrap(), store.mail(3).unwrap()),
+            (Some(vec![2; 3]), None),
+            "all or nothing"
+        );
     });
 }
 

@@ -536,7 +536,11 @@ impl Person {
                 Write::Confirmed { .. }
                 | Write::Record { .. }
                 | Write::RecordGone { .. }
-                | Write::Routing { .. } => {}
+                | Write::Routing { .. }
+                | Write::MailKept { .. }
+                | Write::MailGone { .. }
+                | Write::MailReleased(_)
+                | Write::MailReleaseGone { .. } => {}
             }
         }
     }
