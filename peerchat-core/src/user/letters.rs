@@ -258,7 +258,6 @@ impl User {
     }
 
     /// Opens a letter that is due. `None` if it holds nothing new, an error if it may be tried again later.
-    #[expect(clippy::type_complexity, reason = "what it was is told once, here")]
     fn open_letter(
         &mut self,
         peer: Peer,

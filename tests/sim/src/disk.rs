@@ -59,6 +59,11 @@ impl Disk {
         }
     }
 
+    /// Returns the envelopes that are kept for others.
+    pub fn mail_bodies(&self) -> impl Iterator<Item = &[u8]> {
+        self.bodies.values().map(|bytes| &**bytes)
+    }
+
     /// Reads something that was saved.
     pub(crate) fn read(&self, what: Read) -> Option<Vec<u8>> {
         let Read::Mail { position } = what;

@@ -356,6 +356,12 @@ impl Network {
         self.machines[host.0].is_up()
     }
 
+    /// Returns the key of a machine's node.
+    #[must_use]
+    pub fn key(&self, host: Host) -> NodeKey {
+        self.machines[host.0].key
+    }
+
     /// Returns the address of a machine.
     #[must_use]
     pub fn address(&self, host: Host) -> SocketAddr {

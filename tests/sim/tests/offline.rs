@@ -37,6 +37,30 @@ fn held_by(net: &Network, host: Host, message: MessageId) -> u32 {
     net.events(host).iter().rev().find_map(count).unwrap_or(0)
 }
 
+/// Beside the mail a holder keeps records, which are public.
+#[test]
+fn what_holders_keep_says_nothing_of_who_wrote_what() {
+    let (mut net, alice, bob, others) = network(6, 0.0, 8);
+    let (writer, reader) = (net.lookup(others[0], "alice").unwrap(), net.engine(bob).unwrap().node_id());
+    net.stop(bob);
+    let secret = "meet me where the river bends";
+    for text in [secret, "x", &secret.repeat(10)] {
+        net.send(alice, "bob", text);
+    }
+    net.run_for(LONG);
+    let key = net.key(alice);
+    let own = [writer.user.as_bytes().as_slice(), writer.node.as_bytes(), key.as_bytes(), b"alice", b"river"];
+    let mut count = 0;
+    for host in others {
+        for body in net.disk(host).mail_bodies() {
+            count += 1;
+            assert!(own.iter().all(|words| !body.windows(words.len()).any(|found| found == *words)));
+            assert!(body.windows(32).any(|found| found == reader.as_bytes()), "for whom it is, it says");
+        }
+    }
+    assert_eq!(count, 3 * 8);
+}
+
 /// The scenario of the original that everything else here is a harder form of.
 #[test]
 fn bob_is_away_then_alice_is_and_the_message_and_the_answer_arrive() {
