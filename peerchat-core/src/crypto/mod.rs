@@ -2,7 +2,7 @@
 //!
 //! [`DeviceCipher`] and [`SessionCipher`] are what the user layer knows of it. [`Olm`] is the real thing; it draws
 //! its randomness from the system, so a seed cannot replay it, and the simulator runs on [`StandIn`] instead. Mail is
-//! sealed once more, by [`seal`], which both use.
+//! sealed once more, by [`seal()`], which both use.
 
 #[cfg(feature = "runtime")]
 mod olm;

@@ -1,4 +1,4 @@
-//! [`seal`] and [`SealKeys`]: what closes mail to everybody but one device, the writer of the mail included.
+//! [`seal()`] and [`SealKeys`]: what closes mail to everybody but one device, the writer of the mail included.
 //!
 //! HPKE (RFC 9180) in its base mode: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305. It does not say who
 //! sealed something: that stands inside, signed.
