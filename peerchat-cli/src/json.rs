@@ -32,6 +32,7 @@ pub(crate) enum JsonLine<'a> {
         id: String,
         to: &'a str,
         state: &'static str,
+        held_by: u32,
         code: Option<i32>,
         detail: &'a str,
     },
@@ -117,10 +118,11 @@ impl<'a> JsonLine<'a> {
                 sent_unix_ms: message.sent.unix_ms(),
                 received_unix_ms: message.received.unix_ms(),
             },
-            Event::MessageState { id, to, state, code, detail } => Self::MessageState {
+            Event::MessageState { id, to, state, held_by, code, detail } => Self::MessageState {
                 id: id.to_string(),
                 to,
                 state: state_name(*state)?,
+                held_by: *held_by,
                 code: code.map(number),
                 detail,
             },
@@ -153,6 +155,7 @@ fn number(code: ErrorCode) -> i32 {
 fn state_name(state: MessageState) -> Option<&'static str> {
     Some(match state {
         MessageState::Queued => "queued",
+        MessageState::Stored => "stored",
         MessageState::Delivered => "delivered",
         MessageState::Expired => "expired",
         MessageState::Failed => "failed",
@@ -189,12 +192,13 @@ mod tests {
 
     #[test]
     fn a_state_line_has_a_code_only_when_the_message_was_given_up() {
-        let state = |state, code, detail: &str| {
-            let id = MessageId::from_bytes([0xcd; 16]);
-            line(&Event::MessageState { id, to: "bob".to_owned(), state, code, detail: detail.to_owned() })
+        let state = |state, held_by, code, detail: &str| {
+            let (id, to) = (MessageId::from_bytes([0xcd; 16]), "bob".to_owned());
+            line(&Event::MessageState { id, to, state, held_by, code, detail: detail.to_owned() })
         };
-        insta::assert_snapshot!(state(MessageState::Delivered, None, ""), @r#"{"event":"message_state","id":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","to":"bob","state":"delivered","code":null,"detail":""}"#);
-        insta::assert_snapshot!(state(MessageState::Failed, Some(ErrorCode::UnknownRecipient), "nobody is called bob"), @r#"{"event":"message_state","id":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","to":"bob","state":"failed","code":-60,"detail":"nobody is called bob"}"#);
+        insta::assert_snapshot!(state(MessageState::Stored, 20, None, ""), @r#"{"event":"message_state","id":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","to":"bob","state":"stored","held_by":20,"code":null,"detail":""}"#);
+        insta::assert_snapshot!(state(MessageState::Delivered, 0, None, ""), @r#"{"event":"message_state","id":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","to":"bob","state":"delivered","held_by":0,"code":null,"detail":""}"#);
+        insta::assert_snapshot!(state(MessageState::Failed, 0, Some(ErrorCode::UnknownRecipient), "nobody is called bob"), @r#"{"event":"message_state","id":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","to":"bob","state":"failed","held_by":0,"code":-60,"detail":"nobody is called bob"}"#);
     }
 
     #[test]

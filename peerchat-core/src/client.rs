@@ -112,6 +112,8 @@ pub struct HistoryEntry {
     pub received: Timestamp,
     /// How far it has come; `None` for a received message.
     pub state: Option<MessageState>,
+    /// How many nodes keep it for the recipient, if its state is [`MessageState::Stored`]; else 0.
+    pub held_by: u32,
 }
 
 /// Who the person behind a name is, as far as this profile goes.
@@ -201,6 +203,7 @@ impl Client {
             serve: config.serve(),
             user: config.user().cloned(),
             message_lifetime: config.message_lifetime(),
+            mail_quota: config.mail_quota(),
         };
         let engine = Engine::new(engine_config, saved, cipher, engine_seed, crate::runtime::now());
         let (node_id, user) = (engine.node_id(), config.user().cloned().zip(engine.user_id()));
@@ -365,9 +368,25 @@ impl Client {
     ///
     /// No message of ours has this id, the disk refused, or the client is closed.
     pub fn message_state(&self, id: MessageId) -> Result<MessageState, Error> {
+        self.own_message(id)?.state.ok_or(Error::NotFound)
+    }
+
+    /// Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is
+    /// [`MessageState::Stored`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::message_state`].
+    pub fn message_holders(&self, id: MessageId) -> Result<u32, Error> {
+        Ok(held_by(&self.own_message(id)?))
+    }
+
+    fn own_message(&self, id: MessageId) -> Result<SavedMessage, Error> {
         let position = id.position(&self.handle.node_id).ok_or(Error::NotFound)?;
         let message = self.open_store()?.message(position)?.ok_or(Error::NotFound)?;
-        message.state.ok_or(Error::NotFound)
+        // A receipt is nothing that a person wrote.
+        let is_own = message.state.is_some() && message.kind != ContentKind::RECEIPT.0;
+        if is_own { Ok(message) } else { Err(Error::NotFound) }
     }
 
     /// Returns up to `limit` messages of the conversation with `peer`, the latest first, before history position
@@ -561,6 +580,7 @@ impl Client {
         if message.kind != ContentKind::TEXT.0 {
             return None;
         }
+        let held_by = held_by(&message);
         Some(HistoryEntry {
             id: MessageId::new(&self.handle.node_id, message.position),
             position: message.position,
@@ -570,8 +590,14 @@ impl Client {
             sent: message.sent,
             received: message.received,
             state: message.state,
+            held_by,
         })
     }
+}
+
+/// Returns how many nodes keep a message for its recipient.
+fn held_by(message: &SavedMessage) -> u32 {
+    if message.state == Some(MessageState::Stored) { message.held_by } else { 0 }
 }
 
 /// Runs a driver, and tells the application if it dies of a bug.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::crypto::Secret;
 use crate::identity::{NameError, UserName};
 use crate::kademlia::{ALPHA, K, Serve};
+use crate::mail::DEFAULT_MAIL_QUOTA;
 use crate::transport::MAX_LINKS;
 
 /// The network that a client joins unless told otherwise.
@@ -17,6 +18,9 @@ pub const MAX_NETWORK_LEN: usize = 64;
 
 /// How long an undelivered message is retried unless told otherwise.
 pub const DEFAULT_MESSAGE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How much mail a node in memory keeps for others unless told otherwise, in bytes.
+pub const DEFAULT_MAIL_QUOTA_IN_MEMORY: u64 = 64 << 20;
 
 /// Longest passphrase in bytes.
 pub const MAX_PASSPHRASE_LEN: usize = 1024;
@@ -113,6 +117,7 @@ pub struct Config {
     serve: Serve,
     max_links: usize,
     message_lifetime: Duration,
+    mail_quota: Option<u64>,
 }
 
 impl Config {
@@ -187,6 +192,15 @@ impl Config {
     pub fn message_lifetime(&self) -> Duration {
         self.message_lifetime
     }
+
+    /// Returns how much mail the node keeps for others, in bytes.
+    #[must_use]
+    pub fn mail_quota(&self) -> u64 {
+        self.mail_quota.unwrap_or(match self.location {
+            Location::Directory(_) => DEFAULT_MAIL_QUOTA,
+            Location::Memory => DEFAULT_MAIL_QUOTA_IN_MEMORY,
+        })
+    }
 }
 
 /// Builds a [`Config`]; each setter says its unit, default and effect.
@@ -209,6 +223,7 @@ impl ConfigBuilder {
                 serve: Serve::default(),
                 max_links: MAX_LINKS,
                 message_lifetime: DEFAULT_MESSAGE_LIFETIME,
+                mail_quota: None,
             },
         }
     }
@@ -289,6 +304,17 @@ impl ConfigBuilder {
     #[must_use]
     pub fn message_lifetime(mut self, lifetime: Duration) -> Self {
         self.config.message_lifetime = lifetime;
+        self
+    }
+
+    /// Sets how much mail the node keeps for people who are away, in bytes; 0 keeps none. Each envelope counts with
+    /// [`KEPT_OVERHEAD`](crate::mail::KEPT_OVERHEAD) bytes for what stands around it. Default: [`DEFAULT_MAIL_QUOTA`] on
+    /// disk, [`DEFAULT_MAIL_QUOTA_IN_MEMORY`] for a profile in memory. The index takes about an eighth of a byte of memory
+    /// for each byte of the quota that the smallest envelopes fill. What is kept above a quota that was lowered stays
+    /// until it is fetched or expires.
+    #[must_use]
+    pub fn mail_quota(mut self, bytes: u64) -> Self {
+        self.config.mail_quota = Some(bytes);
         self
     }
 

@@ -8,29 +8,32 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
 use crate::crypto::DeviceCipher;
-use crate::error::ErrorCode;
 use crate::event::{CommandId, Event, MessageId};
 use crate::identity::{Recipient, UserId, UserName};
 use crate::idle;
 use crate::kademlia::{
-    AddressFamily, Contact, LookupId, LookupOutcome, Node, NodeConfig, NodeEvent, NodeId, NodeKey, NodeWrite,
-    PublishId, PublishOutcome, Record, RecordKey, RpcId, Serve,
+    AddressFamily, Contact, LookupId, Node, NodeConfig, NodeId, NodeKey, PublishId, RecordKey, RpcId,
+    RpcReply, Serve,
 };
-use crate::save::{BatchId, Saved, Write, WriteBatch};
+use crate::mail::{MailReadId, Mailbox};
+use crate::save::{BatchId, Read, ReadId, Saved, Write, WriteBatch};
 use crate::time::Now;
 use crate::transport::{CallId, ProbeId, ReplyToken};
 use crate::user::{
-    CallTag, ChatResponse, Decision, DecisionError, DeliverRefusal, Effect, FoundUser, LookupError,
-    PushError, RequestTag, SearchId, SearchOutcome, User, UserAction, UserConfig,
+    CallTag, ChatResponse, Decision, DecisionError, DeliverRefusal, FoundUser, LookupError, PushError,
+    RequestTag, SearchId, User, UserConfig,
 };
 use crate::wire::{Request, Response};
 
 mod address;
 mod bootstrap;
+mod draining;
+mod mail;
 mod saving;
 
 use address::OwnAddresses;
-use bootstrap::{Bootstrap, BootstrapStep, failure_detail};
+use bootstrap::Bootstrap;
+use mail::MailDesk;
 use saving::{Saving, digest};
 
 /// How often the routing table is saved when it has changed.
@@ -59,6 +62,8 @@ pub struct EngineConfig {
     pub user: Option<UserName>,
     /// How long an undelivered message is retried.
     pub message_lifetime: Duration,
+    /// How much mail the node keeps for others, in bytes; see [`crate::mail::DEFAULT_MAIL_QUOTA`].
+    pub mail_quota: u64,
 }
 
 /// A request to send.
@@ -101,6 +106,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug)]
 enum LookupUse {
     Search(SearchId),
+    Nodes(SearchId),
     Bootstrap(CommandId),
     OwnAddress,
 }
@@ -113,6 +119,7 @@ enum LookupUse {
 pub struct Engine {
     node: Node,
     user: Option<User>,
+    mail: MailDesk,
     saving: Saving,
     own_addresses: OwnAddresses,
     bootstraps: BTreeMap<CommandId, Bootstrap>,
@@ -122,12 +129,15 @@ pub struct Engine {
     requests: BTreeMap<RequestTag, ReplyToken>,
     last_request: u64,
     last_probe: u64,
+    reads: BTreeMap<ReadId, MailReadId>,
+    last_read: u64,
     /// Digest of the contacts that were saved last, in whatever order.
     saved_routing: [u8; 32],
     next_routing_save: Option<Instant>,
     calls: VecDeque<EngineCall>,
     replies: VecDeque<EngineReply>,
     probing: VecDeque<(ProbeId, SocketAddr)>,
+    reading: VecDeque<(ReadId, Read)>,
     events: VecDeque<Event>,
     outcomes: VecDeque<Outcome>,
 }
@@ -154,6 +164,7 @@ impl Engine {
         };
         let mut node = Node::new(key, node_config, ChaCha20Rng::from_rng(&mut rng), now);
         node.restore(&saved.routing, &saved.records, now);
+        let mailbox = Mailbox::new(config.mail_quota, &saved.mail, &saved.released, now);
         let user = saved.keys.user.clone().zip(config.user).zip(cipher);
         let user = user.map(|((user_key, name), cipher)| {
             let user_config =
@@ -163,6 +174,7 @@ impl Engine {
         let mut engine = Self {
             node,
             user,
+            mail: MailDesk::new(mailbox),
             saving: Saving::default(),
             own_addresses: OwnAddresses::default(),
             bootstraps: BTreeMap::new(),
@@ -172,11 +184,14 @@ impl Engine {
             requests: BTreeMap::new(),
             last_request: 0,
             last_probe: 0,
+            reads: BTreeMap::new(),
+            last_read: 0,
             saved_routing: digest(&saved.routing),
             next_routing_save: None,
             calls: VecDeque::new(),
             replies: VecDeque::new(),
             probing: VecDeque::new(),
+            reading: VecDeque::new(),
             events: VecDeque::new(),
             outcomes: VecDeque::new(),
         };
@@ -202,6 +217,12 @@ impl Engine {
     #[must_use]
     pub fn node(&self) -> &Node {
         &self.node
+    }
+
+    /// Returns the mail that is kept for others, for its getters.
+    #[must_use]
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.mail.mailbox
     }
 
     /// Returns how many messages of our own are neither delivered nor given up.
@@ -331,7 +352,10 @@ impl Engine {
                     }
                 }
             }
-            Request::Mail(_) => self.reply(token, Response::Unsupported),
+            Request::Mail(request) => {
+                self.node.handle_alive(from, now);
+                self.handle_mail_request(from, token, request, now);
+            }
         }
         self.run(now);
     }
@@ -364,6 +388,18 @@ impl Engine {
                 self.node.handle_alive(from, now);
                 if let Some(user) = &mut self.user {
                     user.handle_response(tag, response, now);
+                }
+            }
+            (Caller::User(tag), Response::Mail(response)) => {
+                self.node.handle_alive(from, now);
+                if let Some(user) = &mut self.user {
+                    user.handle_mail_response(tag, response, now);
+                }
+            }
+            (Caller::User(tag), Response::Dht(reply)) => {
+                self.node.handle_alive(from, now);
+                if let Some(user) = &mut self.user {
+                    user.handle_stored(tag, reply == RpcReply::Stored, now);
                 }
             }
             (Caller::User(tag), _) => {
@@ -410,8 +446,16 @@ impl Engine {
 
     /// Takes that a batch is on disk.
     pub fn handle_written(&mut self, id: BatchId, now: Now) {
-        for effect in self.saving.handle_written(id) {
-            self.apply(effect, now);
+        for then in self.saving.handle_written(id) {
+            self.follow(then, now);
+        }
+        self.run(now);
+    }
+
+    /// Takes what was read, `None` if it is not there or cannot be read.
+    pub fn handle_read(&mut self, id: ReadId, bytes: Option<Vec<u8>>, now: Now) {
+        if let Some(read) = idle::remove(&mut self.reads, &id) {
+            self.mail.mailbox.handle_read(read, bytes);
         }
         self.run(now);
     }
@@ -422,6 +466,7 @@ impl Engine {
         if let Some(user) = &mut self.user {
             user.handle_timeout(now);
         }
+        self.mail.mailbox.handle_timeout(now);
         if self.next_routing_save.is_some_and(|at| at <= now.instant) {
             self.save_routing();
             self.next_routing_save = Some(now.instant + ROUTING_SAVE_INTERVAL);
@@ -455,6 +500,12 @@ impl Engine {
         self.saving.poll_batch()
     }
 
+    /// Returns the next thing to read; [`Self::handle_read`] takes it. What is asked for was on disk before.
+    #[must_use]
+    pub fn poll_read(&mut self) -> Option<(ReadId, Read)> {
+        idle::pop(&mut self.reading)
+    }
+
     /// Returns the next thing to tell the application.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
@@ -472,178 +523,29 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let user = self.user.as_ref().and_then(User::poll_timeout);
         let routing = self.next_routing_save.map(|at| (at, "saving the routing table"));
-        [self.node.poll_timeout(), user, routing].into_iter().flatten().min_by_key(|(at, _)| *at)
-    }
-
-    // Draining the children.
-
-    /// Carries what the children ask for to where it belongs, until none asks for anything.
-    fn run(&mut self, now: Now) {
-        loop {
-            while let Some(outgoing) = self.node.poll_rpc(now) {
-                let id = CallId(outgoing.id.0 << 1);
-                self.calls.push_back(EngineCall { id, to: outgoing.to, request: Request::Dht(outgoing.rpc) });
-            }
-            while let Some(write) = self.node.poll_write() {
-                let write = match write {
-                    NodeWrite::Record { key, bytes } => Write::Record { key, bytes },
-                    NodeWrite::RecordGone { key } => Write::RecordGone { key },
-                };
-                let none = self.saving.add(vec![write], Vec::new());
-                debug_assert!(none.is_empty());
-            }
-            if let Some(event) = self.node.poll_event() {
-                self.handle_node_event(event, now);
-            } else if let Some(action) = self.user.as_mut().and_then(User::poll_action) {
-                self.handle_action(action, now);
-            } else {
-                return;
-            }
-        }
-    }
-
-    fn handle_node_event(&mut self, event: NodeEvent, now: Now) {
-        match event {
-            NodeEvent::LookupDone { id, outcome } => match idle::remove(&mut self.lookups, &id) {
-                Some(LookupUse::Search(search)) => self.handle_searched(search, outcome, now),
-                Some(LookupUse::Bootstrap(command)) => self.handle_joined(command, now),
-                Some(LookupUse::OwnAddress) | None => {}
-            },
-            NodeEvent::PublishDone { id, outcome } => self.handle_published(id, outcome, now),
-            NodeEvent::Online { contact_count } => self.handle_online(contact_count, now),
-            NodeEvent::Offline => {
-                self.events.push_back(Event::Offline);
-                if let Some(user) = &mut self.user {
-                    user.handle_offline();
-                }
-            }
-        }
-    }
-
-    fn handle_online(&mut self, contact_count: usize, now: Now) {
-        self.events.push_back(Event::Online { contact_count });
-        self.next_routing_save.get_or_insert(now.instant + FIRST_ROUTING_SAVE);
-        if self.own_addresses.best().is_empty() {
-            // Somebody joined through us; the answers of a lookup tell how others see us.
-            let id = self.node.find_nodes(self.node.id(), now);
-            self.lookups.insert(id, LookupUse::OwnAddress);
-        }
-        if let Some(user) = &mut self.user {
-            user.handle_online(now);
-        }
-    }
-
-    fn handle_searched(&mut self, search: SearchId, outcome: LookupOutcome, now: Now) {
-        let own = self.node.id();
-        let answer_count = outcome.closest.iter().filter(|contact| contact.id() != own).count();
-        let records: Vec<Record> = outcome.values.into_iter().map(|value| value.record).collect();
-        let answer_count = answer_count.max(records.len());
-        if let Some(user) = &mut self.user {
-            user.handle_search(search, SearchOutcome { records, answer_count }, now);
-        }
-    }
-
-    fn handle_published(&mut self, id: PublishId, outcome: PublishOutcome, now: Now) {
-        let Some(key) = idle::remove(&mut self.publications, &id) else { return };
-        let asked_count = outcome.accepted + outcome.refused.len() + outcome.unanswered;
-        let incumbents: Vec<Record> = outcome.refused.into_iter().filter_map(|(_, record)| record).collect();
-        if let Some(user) = &mut self.user {
-            user.handle_published(key, (outcome.accepted, asked_count), &incumbents, now);
-        }
-    }
-
-    fn handle_joined(&mut self, command: CommandId, now: Now) {
-        let Some(bootstrap) = self.bootstraps.get_mut(&command) else { return };
-        let Some(seed) = bootstrap.joining else { return };
-        if bootstrap.has_answered {
-            idle::remove(&mut self.bootstraps, &command);
-            self.events.push_back(Event::Bootstrapped { command, node: seed.id(), address: seed.address() });
-            return;
-        }
-        let step = bootstrap.handle_join_failed();
-        self.take_step(command, step, now);
-    }
-
-    fn take_step(&mut self, command: CommandId, step: BootstrapStep, now: Now) {
-        match step {
-            BootstrapStep::Probe(address) => {
-                self.last_probe += 1;
-                let id = ProbeId(self.last_probe);
-                self.probes.insert(id, (command, address));
-                self.probing.push_back((id, address));
-            }
-            BootstrapStep::Join(seed) if seed.id() == self.node.id() => {
-                self.fail_bootstrap(command, ErrorCode::InvalidAddress);
-            }
-            BootstrapStep::Join(seed) => {
-                let id = self.node.join(seed, now);
-                self.lookups.insert(id, LookupUse::Bootstrap(command));
-            }
-            BootstrapStep::Fail(code) => self.fail_bootstrap(command, code),
-        }
-    }
-
-    fn fail_bootstrap(&mut self, command: CommandId, code: ErrorCode) {
-        let Some(bootstrap) = idle::remove(&mut self.bootstraps, &command) else { return };
-        let detail = failure_detail(code).to_owned();
-        self.events.push_back(Event::BootstrapFailed { command, address: bootstrap.text, code, detail });
-    }
-
-    fn handle_action(&mut self, action: UserAction, now: Now) {
-        match action {
-            UserAction::Search { id, key, wanted } => {
-                let lookup = self.node.find_value(key, wanted, now);
-                self.lookups.insert(lookup, LookupUse::Search(id));
-            }
-            UserAction::Call { tag, to, request } => {
-                let id = CallId(tag.0 << 1 | 1);
-                self.node.handle_touched(&to, now);
-                self.calls.push_back(EngineCall { id, to, request: Request::Chat(request) });
-            }
-            UserAction::Save { writes, then } => {
-                for effect in self.saving.add(writes, then) {
-                    self.apply(effect, now);
-                }
-            }
-            UserAction::Do(effect) => self.apply(effect, now),
-        }
-    }
-
-    fn apply(&mut self, effect: Effect, now: Now) {
-        match effect {
-            Effect::Tell(event) => self.events.push_back(event),
-            Effect::Reply { to, response } => {
-                if let Some(token) = idle::remove(&mut self.requests, &to) {
-                    self.reply(token, Response::Chat(response));
-                }
-            }
-            Effect::Saved { id } => self.outcomes.push_back(Outcome::Saved(id)),
-            Effect::Decided { command } => self.outcomes.push_back(Outcome::Decided(command)),
-            Effect::Sealed { conversation, seal } => {
-                if let Some(user) = &mut self.user {
-                    user.handle_sealed(conversation, seal, now);
-                }
-            }
-            Effect::Publish(record) => {
-                let key = record.header().key;
-                let publication = self.node.publish(record, now);
-                self.publications.insert(publication, key);
-            }
-            Effect::Found { command, result } => self.outcomes.push_back(Outcome::Found { command, result }),
-        }
-    }
-
-    fn reply(&mut self, to: ReplyToken, response: Response) {
-        self.replies.push_back(EngineReply { to, response });
+        [self.node.poll_timeout(), user, self.mail.mailbox.poll_timeout(), routing]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
     }
 }
 
-/// Which child made a call: call ids of the node are even, those of the user odd.
+/// Which child made a call.
 enum Caller {
     Node(RpcId),
     User(CallTag),
 }
 
+/// The lowest bit of the ids of the node's calls.
+const NODE: u64 = 0;
+
+/// The lowest bit of the ids of the user's calls.
+const USER: u64 = 1;
+
+const fn call_id(number: u64, child: u64) -> CallId {
+    CallId(number << 1 | child)
+}
+
 const fn caller(id: CallId) -> Caller {
-    if id.0 & 1 == 0 { Caller::Node(RpcId(id.0 >> 1)) } else { Caller::User(CallTag(id.0 >> 1)) }
+    if id.0 & 1 == NODE { Caller::Node(RpcId(id.0 >> 1)) } else { Caller::User(CallTag(id.0 >> 1)) }
 }

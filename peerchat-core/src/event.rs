@@ -60,13 +60,16 @@ impl fmt::Display for MessageId {
 
 /// How far a sent message has come. States only move forward, and each is true when it is told.
 ///
-/// The numbers are the same in C and on disk; 2 (stored with holders) and 4 (read) are reserved.
+/// The numbers are the same in C and on disk; 4 (read) is reserved.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 #[repr(i32)]
 pub enum MessageState {
     /// On this disk; not yet with the recipient. It is retried until it expires.
     Queued = 1,
+    /// On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+    /// still retried until it expires.
+    Stored = 2,
     /// On the disk of a device of the recipient, which said so.
     Delivered = 3,
     /// Given up: it was not delivered within its lifetime.
@@ -154,6 +157,8 @@ pub enum Event {
         to: String,
         /// How far it came.
         state: MessageState,
+        /// How many nodes have said that they keep it for the recipient; 0 unless it is [`MessageState::Stored`].
+        held_by: u32,
         /// Why it was given up.
         code: Option<ErrorCode>,
         /// The same in words; empty unless it was given up.

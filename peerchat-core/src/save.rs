@@ -2,10 +2,11 @@
 //!
 //! A [`WriteBatch`] is atomic: all of it is on disk or nothing is.
 
-use crate::crypto::{Envelope, IdentityKey, Prekey, Prekeys, Secret, SessionId};
+use crate::crypto::{Envelope, IdentityKey, Prekey, Prekeys, SealKeys, Secret, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId};
 use crate::kademlia::{Contact, NodeId, RecordKey};
+use crate::mail::{EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use crate::time::Timestamp;
 
 /// Names a batch; batches are written in the order of their ids.
@@ -79,6 +80,18 @@ pub enum Write {
         /// The new state.
         state: MessageState,
     },
+    /// A message of our own, which is still owed, is kept by so many nodes for its recipient.
+    MessageStored {
+        /// Its position in history.
+        position: u64,
+        /// How many nodes have said that they keep it.
+        held_by: u32,
+    },
+    /// Drops a message of our own that has no place in history any more: a receipt that was sent.
+    MessageGone {
+        /// Its position.
+        position: u64,
+    },
     /// Gives a message of our own its number, once its recipient is known.
     MessageNumber {
         /// Its position in history.
@@ -99,9 +112,51 @@ pub enum Write {
         /// Its name.
         id: SessionId,
     },
+    /// Inserts mail that has arrived and waits to be opened.
+    Incoming(SavedIncoming),
+    /// Drops mail that was opened, or never will be.
+    IncomingGone {
+        /// Its name.
+        id: EnvelopeId,
+    },
     /// The application has confirmed every received message up to this position in history.
     Confirmed {
         /// The position.
+        position: u64,
+    },
+    /// Keeps an envelope for somebody who is away.
+    MailKept {
+        /// What is remembered of it.
+        envelope: KeptEnvelope,
+        /// The whole of it.
+        bytes: Box<[u8]>,
+    },
+    /// Drops an envelope that was kept.
+    MailGone {
+        /// Its position.
+        position: u64,
+    },
+    /// Remembers that an envelope was released.
+    MailReleased(ReleasedEnvelope),
+    /// Forgets that an envelope was released.
+    MailReleaseGone {
+        /// Whose it was.
+        place: MailPlace,
+        /// Its tag.
+        tag: EnvelopeTag,
+    },
+}
+
+/// Names something that is being read.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ReadId(pub u64);
+
+/// Something to read from what was saved.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Read {
+    /// The bytes of an envelope that is kept for somebody.
+    Mail {
+        /// Its position.
         position: u64,
     },
 }
@@ -117,13 +172,24 @@ pub struct SavedEnvelope {
     pub envelope: Envelope,
 }
 
-/// The keys by which this device takes part in sessions.
+/// Mail that has arrived and waits for an earlier message, as it was sealed for this device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SavedIncoming {
+    /// Its name.
+    pub id: EnvelopeId,
+    /// The whole [`crate::mail::SealedEnvelope`].
+    pub bytes: Vec<u8>,
+}
+
+/// The keys by which this device takes part in sessions and opens its mail.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SavedDevice {
     /// The secret keys; see [`crate::crypto::DeviceCipher::state`].
     pub state: Secret,
     /// The prekeys among them, with their ages.
     pub prekeys: Prekeys,
+    /// The keys that mail for the device is sealed to.
+    pub seals: SealKeys,
 }
 
 /// A session with a device of another person.
@@ -186,6 +252,8 @@ pub struct SavedStream {
     pub identity: Option<IdentityKey>,
     /// Number and tag of the latest messages that have arrived, in order.
     pub tags: Vec<(u64, u64)>,
+    /// Whether the device has to be told what has come of its mail.
+    pub owes_receipt: bool,
 }
 
 /// A message in history.
@@ -209,6 +277,8 @@ pub struct SavedMessage {
     pub received: Timestamp,
     /// How far it has come; `None` for a received message.
     pub state: Option<MessageState>,
+    /// How many nodes have said that they keep it for its recipient.
+    pub held_by: u32,
     /// When an undelivered message of our own is given up; the receive time for a received one.
     pub expires: Timestamp,
 }
@@ -237,14 +307,20 @@ pub struct Saved {
     pub conversations: Vec<SavedConversation>,
     /// Every stream.
     pub streams: Vec<SavedStream>,
-    /// Our own messages in state [`MessageState::Queued`], by position.
+    /// Our own messages in state [`MessageState::Queued`] or [`MessageState::Stored`], by position.
     pub outbox: Vec<SavedMessage>,
     /// The sealed forms of those messages.
     pub envelopes: Vec<SavedEnvelope>,
+    /// The mail that waits to be opened.
+    pub incoming: Vec<SavedIncoming>,
     /// The keys of this device; `None` if it has none yet.
     pub device: Option<SavedDevice>,
     /// Every session.
     pub sessions: Vec<SavedSession>,
+    /// The envelopes that are kept for people who are away, by position.
+    pub mail: Vec<KeptEnvelope>,
+    /// The envelopes that were released and have not expired.
+    pub released: Vec<ReleasedEnvelope>,
     /// The highest position in history, 0 if it is empty.
     pub last_position: u64,
     /// The application has confirmed every received message up to this position.
@@ -264,8 +340,11 @@ impl Saved {
             streams: Vec::new(),
             outbox: Vec::new(),
             envelopes: Vec::new(),
+            incoming: Vec::new(),
             device: None,
             sessions: Vec::new(),
+            mail: Vec::new(),
+            released: Vec::new(),
             last_position: 0,
             confirmed_position: 0,
         }

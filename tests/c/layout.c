@@ -36,7 +36,8 @@ OFFSET(contact_count, 128);
 OFFSET(old_user_id, 136);
 OFFSET(old_fingerprint, 144);
 OFFSET(claimants, 152);
-ASSERT(event, sizeof(peerchat_event_t) >= 160);
+OFFSET(held_by, 160);
+ASSERT(event, sizeof(peerchat_event_t) >= 168);
 ASSERT(offset_of_is_verified, offsetof(peerchat_person_t, is_verified) == 4);
 ASSERT(offset_of_person_name, offsetof(peerchat_person_t, name) == 8);
 ASSERT(person, sizeof(peerchat_person_t) >= 56);
@@ -59,6 +60,7 @@ ASSERT(recipient, PEERCHAT_ERR_UNKNOWN_RECIPIENT == -60 && PEERCHAT_ERR_NAME_TAK
 ASSERT(contested, PEERCHAT_ERR_NAME_CONTESTED == -62 && PEERCHAT_ERR_EXPIRED == -63);
 ASSERT(internal, PEERCHAT_ERR_INTERNAL == -90);
 ASSERT(states, PEERCHAT_MESSAGE_NONE == 0 && PEERCHAT_MESSAGE_QUEUED == 1 && PEERCHAT_MESSAGE_DELIVERED == 3);
+ASSERT(stored, PEERCHAT_MESSAGE_STORED == 2);
 ASSERT(final_states, PEERCHAT_MESSAGE_EXPIRED == 5 && PEERCHAT_MESSAGE_FAILED == 6);
 ASSERT(kinds, PEERCHAT_EVENT_OTHER == 0 && PEERCHAT_EVENT_BOOTSTRAPPED == 1 && PEERCHAT_EVENT_CLOSED == 9);
 ASSERT(people_kinds, PEERCHAT_EVENT_IDENTITY_CHANGED == 10 && PEERCHAT_EVENT_NAME_CONTESTED == 11);

@@ -17,10 +17,14 @@ static void check_message(peerchat_t *client, const char *from, const char *text
 static void check_delivered(peerchat_t *client, peerchat_message_id_t id)
 {
     peerchat_message_state_t state;
+    uint32_t holder_count = 7;
     peerchat_event_t *event = wait_for_end_of(client, &id);
     CHECK(event->state == PEERCHAT_MESSAGE_DELIVERED);
     CHECK(event->code == PEERCHAT_OK);
+    CHECK(event->held_by == 0);
     peerchat_event_free(event);
+    CHECK_OK(peerchat_message_holders(client, &id, &holder_count));
+    CHECK(holder_count == 0);
     CHECK_OK(peerchat_message_state(client, &id, &state));
     CHECK(state == PEERCHAT_MESSAGE_DELIVERED);
 }

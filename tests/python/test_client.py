@@ -54,6 +54,7 @@ class Async(unittest.IsolatedAsyncioTestCase):
             told = await wait_for(alice, events.MessageState, is_final)
             self.assertEqual((told.state, told.recipient, told.code), (peerchat.State.DELIVERED, "bob", None))
             self.assertIs(alice.message_state(message_id), peerchat.State.DELIVERED)
+            self.assertEqual(alice.message_holders(message_id), 0)
 
             await bob.send("alice", "hello")
             self.assertEqual((await wait_for(alice, events.Message)).text, "hello")

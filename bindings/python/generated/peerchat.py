@@ -547,6 +547,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_lookup_wait() != 8853:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_message_holders() != 1378:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_message_state() != 17974:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_next_event() != 34239:
@@ -639,6 +641,9 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_lookup.restype = ctypes.c_uint
 _UniffiLib.uniffi_peerchat_checksum_method_client_lookup_wait.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_lookup_wait.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_message_holders.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_message_holders.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_message_state.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_message_state.restype = ctypes.c_uint16
@@ -750,6 +755,12 @@ _UniffiLib.uniffi_peerchat_fn_method_client_lookup_wait.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_lookup_wait.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_message_holders.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_message_holders.restype = ctypes.c_uint32
 _UniffiLib.uniffi_peerchat_fn_method_client_message_state.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -1553,6 +1564,12 @@ class MessageState(enum.Enum):
     On this disk; not yet with the recipient. It is retried until it expires.
 """
     
+    STORED = 2
+    """
+    On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+    still retried until it expires.
+"""
+    
     DELIVERED = 3
     """
     On the disk of a device of the recipient, which said so.
@@ -1579,10 +1596,12 @@ class _UniffiFfiConverterTypeMessageState(_UniffiConverterRustBuffer):
         if variant == 2:
             return MessageState.QUEUED
         if variant == 3:
-            return MessageState.DELIVERED
+            return MessageState.STORED
         if variant == 4:
-            return MessageState.EXPIRED
+            return MessageState.DELIVERED
         if variant == 5:
+            return MessageState.EXPIRED
+        if variant == 6:
             return MessageState.FAILED
         raise InternalError("Raw enum value doesn't match any cases")
 
@@ -1591,6 +1610,8 @@ class _UniffiFfiConverterTypeMessageState(_UniffiConverterRustBuffer):
         if value == MessageState.OTHER:
             return
         if value == MessageState.QUEUED:
+            return
+        if value == MessageState.STORED:
             return
         if value == MessageState.DELIVERED:
             return
@@ -1606,12 +1627,14 @@ class _UniffiFfiConverterTypeMessageState(_UniffiConverterRustBuffer):
             buf.write_i32(1)
         if value == MessageState.QUEUED:
             buf.write_i32(2)
-        if value == MessageState.DELIVERED:
+        if value == MessageState.STORED:
             buf.write_i32(3)
-        if value == MessageState.EXPIRED:
+        if value == MessageState.DELIVERED:
             buf.write_i32(4)
-        if value == MessageState.FAILED:
+        if value == MessageState.EXPIRED:
             buf.write_i32(5)
+        if value == MessageState.FAILED:
+            buf.write_i32(6)
 
 
 
@@ -1645,7 +1668,7 @@ class HistoryEntry:
     """
     One message of the history.
 """
-    def __init__(self, *, id:str, position:int, peer:str, is_own:bool, text:str, sent_unix_ms:int, received_unix_ms:int, state:typing.Optional[MessageState]):
+    def __init__(self, *, id:str, position:int, peer:str, is_own:bool, text:str, sent_unix_ms:int, received_unix_ms:int, state:typing.Optional[MessageState], held_by:int):
         self.id = id
         self.position = position
         self.peer = peer
@@ -1654,12 +1677,13 @@ class HistoryEntry:
         self.sent_unix_ms = sent_unix_ms
         self.received_unix_ms = received_unix_ms
         self.state = state
+        self.held_by = held_by
         
         
 
     
     def __str__(self):
-        return "HistoryEntry(id={}, position={}, peer={}, is_own={}, text={}, sent_unix_ms={}, received_unix_ms={}, state={})".format(self.id, self.position, self.peer, self.is_own, self.text, self.sent_unix_ms, self.received_unix_ms, self.state)
+        return "HistoryEntry(id={}, position={}, peer={}, is_own={}, text={}, sent_unix_ms={}, received_unix_ms={}, state={}, held_by={})".format(self.id, self.position, self.peer, self.is_own, self.text, self.sent_unix_ms, self.received_unix_ms, self.state, self.held_by)
     def __eq__(self, other):
         if self.id != other.id:
             return False
@@ -1677,6 +1701,8 @@ class HistoryEntry:
             return False
         if self.state != other.state:
             return False
+        if self.held_by != other.held_by:
+            return False
         return True
 
 class _UniffiFfiConverterTypeHistoryEntry(_UniffiConverterRustBuffer):
@@ -1691,6 +1717,7 @@ class _UniffiFfiConverterTypeHistoryEntry(_UniffiConverterRustBuffer):
             sent_unix_ms=_UniffiFfiConverterUInt64.read(buf),
             received_unix_ms=_UniffiFfiConverterUInt64.read(buf),
             state=_UniffiFfiConverterOptionalTypeMessageState.read(buf),
+            held_by=_UniffiFfiConverterUInt32.read(buf),
         )
 
     @staticmethod
@@ -1703,6 +1730,7 @@ class _UniffiFfiConverterTypeHistoryEntry(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.check_lower(value.sent_unix_ms)
         _UniffiFfiConverterUInt64.check_lower(value.received_unix_ms)
         _UniffiFfiConverterOptionalTypeMessageState.check_lower(value.state)
+        _UniffiFfiConverterUInt32.check_lower(value.held_by)
 
     @staticmethod
     def write(value, buf):
@@ -1714,6 +1742,7 @@ class _UniffiFfiConverterTypeHistoryEntry(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.write(value.sent_unix_ms, buf)
         _UniffiFfiConverterUInt64.write(value.received_unix_ms, buf)
         _UniffiFfiConverterOptionalTypeMessageState.write(value.state, buf)
+        _UniffiFfiConverterUInt32.write(value.held_by, buf)
 
 @dataclass
 class Identity:
@@ -2562,7 +2591,7 @@ class Event:
         A sent message came further, or was given up.
 """
         
-        def __init__(self, id:str, recipient:str, state:MessageState, code:typing.Optional[ErrorCode], detail:str):
+        def __init__(self, id:str, recipient:str, state:MessageState, held_by:int, code:typing.Optional[ErrorCode], detail:str):
             self.id = id
             
             """
@@ -2579,6 +2608,12 @@ class Event:
             
             """
         How far it came.
+"""
+        
+            self.held_by = held_by
+            
+            """
+        How many nodes keep it for the recipient, if it is Stored; else 0.
 """
         
             self.code = code
@@ -2600,7 +2635,7 @@ class Event:
             
     
         def __str__(self):
-            return "Event.MESSAGE_STATE(id={}, recipient={}, state={}, code={}, detail={})".format(self.id, self.recipient, self.state, self.code, self.detail)
+            return "Event.MESSAGE_STATE(id={}, recipient={}, state={}, held_by={}, code={}, detail={})".format(self.id, self.recipient, self.state, self.held_by, self.code, self.detail)
         def __eq__(self, other):
             if not isinstance(other, Event):
                 return NotImplemented
@@ -2611,6 +2646,8 @@ class Event:
             if self.recipient != other.recipient:
                 return False
             if self.state != other.state:
+                return False
+            if self.held_by != other.held_by:
                 return False
             if self.code != other.code:
                 return False
@@ -2906,6 +2943,7 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterTypeMessageState.read(buf),
+                _UniffiFfiConverterUInt32.read(buf),
                 _UniffiFfiConverterOptionalTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
             )
@@ -2976,6 +3014,7 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.check_lower(value.id)
             _UniffiFfiConverterString.check_lower(value.recipient)
             _UniffiFfiConverterTypeMessageState.check_lower(value.state)
+            _UniffiFfiConverterUInt32.check_lower(value.held_by)
             _UniffiFfiConverterOptionalTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
             return
@@ -3043,6 +3082,7 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.write(value.id, buf)
             _UniffiFfiConverterString.write(value.recipient, buf)
             _UniffiFfiConverterTypeMessageState.write(value.state, buf)
+            _UniffiFfiConverterUInt32.write(value.held_by, buf)
             _UniffiFfiConverterOptionalTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
         if value.is_CLOSED():
@@ -4113,6 +4153,15 @@ class ClientProtocol(typing.Protocol):
         Those of `lookup`.
 """
         raise NotImplementedError
+    def message_holders(self, id: str) -> int:
+        """
+        Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is Stored.
+
+        # Errors
+
+        As for message_state.
+"""
+        raise NotImplementedError
     def message_state(self, id: str) -> MessageState:
         """
         Returns how far a message of our own has come.
@@ -4445,6 +4494,28 @@ class Client(ClientProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_peerchat_fn_method_client_lookup_wait,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def message_holders(self, id: str) -> int:
+        """
+        Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is Stored.
+
+        # Errors
+
+        As for message_state.
+"""
+        
+        _UniffiFfiConverterString.check_lower(id)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(id),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterUInt32.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_message_holders,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)

@@ -73,6 +73,8 @@ class HistoryEntry:
     received: datetime
     #: How far it has come; None for a received message.
     state: State | None
+    #: How many nodes keep it for the recipient, if its state is STORED; else 0.
+    held_by: int
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,11 @@ class Client:
         with translated():
             return State(self._native.message_state(message_id).value)
 
+    def message_holders(self, message_id: str) -> int:
+        """Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless it is STORED."""
+        with translated():
+            return int(self._native.message_holders(message_id))
+
     def history(self, peer: str, *, before: int | None = None, limit: int = 50) -> list[HistoryEntry]:
         """Returns up to `limit` messages of the conversation with `peer`, the latest first.
 
@@ -407,6 +414,7 @@ def _history_entry(entry: Any) -> HistoryEntry:
         sent=from_unix_ms(entry.sent_unix_ms),
         received=from_unix_ms(entry.received_unix_ms),
         state=None if entry.state is None else State(entry.state.value),
+        held_by=entry.held_by,
     )
 
 

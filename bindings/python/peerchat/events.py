@@ -22,6 +22,9 @@ class State(IntEnum):
     OTHER = 0
     #: On this disk; not yet with the recipient. It is retried until it expires.
     QUEUED = 1
+    #: On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+    #: still retried until it expires.
+    STORED = 2
     #: On the disk of a device of the recipient, which said so.
     DELIVERED = 3
     #: Given up: it was not delivered within its lifetime.
@@ -134,6 +137,8 @@ class MessageState:
     recipient: str
     #: How far it came.
     state: State
+    #: How many nodes keep it for the recipient, if it is STORED; else 0.
+    held_by: int
     #: Why it was given up.
     code: ErrorCode | None
     #: The same in words; empty unless it was given up.

@@ -138,7 +138,7 @@ impl Chat {
         match event {
             Event::Message(message) if self.peer.is_none() => self.turn_to(&message.from),
             Event::MessageState { id, state, .. } => {
-                if *state != MessageState::Queued {
+                if !matches!(state, MessageState::Queued | MessageState::Stored) {
                     self.unfinished.remove(id);
                 }
                 Ok(())

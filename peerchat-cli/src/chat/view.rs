@@ -23,7 +23,7 @@ pub(crate) const HELP: &str = "\
 pub(crate) fn event(event: &Event) -> Option<String> {
     Some(match event {
         Event::Message(message) => said(&message.from, &message.text),
-        Event::MessageState { to, state, detail, .. } => state_change(to, *state, detail)?,
+        Event::MessageState { to, state, held_by, detail, .. } => state_change(to, *state, *held_by, detail)?,
         Event::Online { contact_count } => {
             format!("* online; {} known", counted(*contact_count, "other node"))
         }
@@ -49,8 +49,13 @@ pub(crate) fn event(event: &Event) -> Option<String> {
     })
 }
 
-fn state_change(to: &str, state: MessageState, detail: &str) -> Option<String> {
+fn state_change(to: &str, state: MessageState, held_by: u32, detail: &str) -> Option<String> {
     match state {
+        MessageState::Stored => {
+            let keepers = counted(held_by as usize, "node");
+            let verb = if held_by == 1 { "keeps" } else { "keep" };
+            Some(format!("* {to} is away; {keepers} {verb} it for them"))
+        }
         MessageState::Delivered => Some(format!("* delivered to {to}")),
         MessageState::Expired => Some(format!("* not delivered to {to} in time, given up: {detail}")),
         MessageState::Failed => Some(format!("* not delivered to {to}: {detail}")),
@@ -78,6 +83,7 @@ pub(crate) fn history_entry(entry: &HistoryEntry, own_name: &str, now: Timestamp
     let name = if entry.is_own { own_name } else { &entry.peer };
     let mark = match entry.state {
         Some(MessageState::Queued) => ", not delivered yet",
+        Some(MessageState::Stored) => ", kept for them",
         Some(MessageState::Expired | MessageState::Failed) => ", not delivered",
         _ => "",
     };
@@ -194,6 +200,7 @@ mod tests {
             id: MessageId::from_bytes([0; 16]),
             to: "bob".to_owned(),
             state: MessageState::Failed,
+            held_by: 0,
             code: Some(ErrorCode::UnknownRecipient),
             detail: "nobody goes by this name".to_owned(),
         };
@@ -211,6 +218,7 @@ mod tests {
             sent: Timestamp::from_unix_ms(0),
             received: Timestamp::from_unix_ms(0),
             state: Some(MessageState::Queued),
+            held_by: 0,
         };
         let now = Timestamp::from_unix_ms(7_200_000);
         assert_eq!(history_entry(&entry, "alice", now), "  (2 h ago, not delivered yet) alice: hello");

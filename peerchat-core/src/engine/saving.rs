@@ -2,15 +2,25 @@
 
 use crate::codec;
 use crate::kademlia::Contact;
+use crate::mail::MailEffect;
 use crate::save::{BatchId, Write, WriteBatch};
 use crate::user::Effect;
+
+/// What happens once something is on disk.
+#[derive(Debug)]
+pub(crate) enum Then {
+    /// To the user.
+    User(Effect),
+    /// To the mailbox.
+    Mail(MailEffect),
+}
 
 /// Writes on their way to the disk: one batch is being written while the next one is collected.
 #[derive(Debug, Default)]
 pub(crate) struct Saving {
     open: Vec<Write>,
-    open_effects: Vec<Effect>,
-    in_flight: Option<(BatchId, Vec<Effect>)>,
+    open_effects: Vec<Then>,
+    in_flight: Option<(BatchId, Vec<Then>)>,
     last_batch: u64,
 }
 
@@ -18,7 +28,7 @@ impl Saving {
     /// Adds writes that stay together, and what depends on them. Effects without writes of their own depend on
     /// everything that was asked for before. Returns the effects that need not wait.
     #[must_use]
-    pub(crate) fn add(&mut self, writes: Vec<Write>, effects: Vec<Effect>) -> Vec<Effect> {
+    pub(crate) fn add(&mut self, writes: Vec<Write>, effects: Vec<Then>) -> Vec<Then> {
         self.open.extend(writes);
         if !self.open.is_empty() {
             self.open_effects.extend(effects);
@@ -42,7 +52,7 @@ impl Saving {
     }
 
     /// Takes that a batch is on disk and returns what depended on it.
-    pub(crate) fn handle_written(&mut self, id: BatchId) -> Vec<Effect> {
+    pub(crate) fn handle_written(&mut self, id: BatchId) -> Vec<Then> {
         match self.in_flight.take() {
             Some((written, effects)) if written == id => effects,
             other => {
@@ -79,13 +89,13 @@ mod tests {
         Write::Confirmed { position: 1 }
     }
 
-    fn effect(tag: u64) -> Effect {
-        Effect::Reply { to: RequestTag(tag), response: crate::user::ChatResponse::Introduced }
+    fn effect(tag: u64) -> Then {
+        Then::User(Effect::Reply { to: RequestTag(tag), response: crate::user::ChatResponse::Introduced })
     }
 
-    fn tags(effects: &[Effect]) -> Vec<u64> {
-        let tag = |effect: &Effect| match effect {
-            Effect::Reply { to, .. } => to.0,
+    fn tags(effects: &[Then]) -> Vec<u64> {
+        let tag = |effect: &Then| match effect {
+            Then::User(Effect::Reply { to, .. }) => to.0,
             other => panic!("unexpected {other:?}"),
         };
         effects.iter().map(tag).collect()

@@ -134,7 +134,7 @@ impl Scope {
 
 /// The part of the internet that one operator is likely to hold: an IPv4 /24 or an IPv6 /56.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Subnet {
+pub(crate) enum Subnet {
     /// The upper 24 bits.
     V4(u32),
     /// The upper 56 bits.
@@ -143,7 +143,7 @@ pub(super) enum Subnet {
 
 impl Subnet {
     /// Returns the subnet of an address, `None` if the address is loopback or private: there, many nodes share one.
-    pub(super) fn of(address: &SocketAddr) -> Option<Self> {
+    pub(crate) fn of(address: &SocketAddr) -> Option<Self> {
         if Scope::of(address) != Some(Scope::Global) {
             return None;
         }
@@ -151,6 +151,14 @@ impl Subnet {
             IpAddr::V4(ip) => Self::V4(ip.to_bits() >> 8),
             IpAddr::V6(ip) => Self::V6(ip.to_bits() >> 72),
         })
+    }
+
+    /// Returns a number that no other subnet has, and that is not 0.
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Self::V4(upper) => 1 << 56 | u64::from(upper),
+            Self::V6(upper) => 2 << 56 | u64::try_from(upper).unwrap_or(u64::MAX >> 8),
+        }
     }
 
     /// Tells whether an address lies in it. All of a subnet is public or none, so that need not be asked again.

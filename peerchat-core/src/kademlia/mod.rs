@@ -18,6 +18,7 @@ pub use bucket::{
     DEFAULT_SOFT_TIMEOUT, Heard, KBucket, KnownContact, MAX_REPLACEMENTS, MAX_SOFT_TIMEOUT, MIN_SOFT_TIMEOUT,
     STALE_AFTER_FAILURES,
 };
+pub(crate) use contact::Subnet;
 pub use contact::{AddressFamily, Contact, NodeKey, Scope};
 pub use id::{Distance, NodeId};
 pub use lookup::{

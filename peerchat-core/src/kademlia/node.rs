@@ -402,6 +402,21 @@ impl Node {
         self.table.closest(target, count)
     }
 
+    /// Returns the record kept under a key unless it has expired.
+    pub fn record(&mut self, key: &RecordKey, now: Now) -> Option<&Record> {
+        let time = self.wall_time(now);
+        self.store.get(key, time)
+    }
+
+    /// Tells whether the node serves and fewer than k and `slack` known live nodes are closer to `place`.
+    #[must_use]
+    pub fn is_holder(&self, place: &NodeId, slack: usize) -> bool {
+        let own = self.own.distance(place);
+        let is_closer = |contact: &Contact| contact.id().distance(place) < own;
+        let count = self.config.k + slack;
+        self.is_serving() && !self.table.closest(place, count).get(count - 1).is_some_and(is_closer)
+    }
+
     /// Returns how many live contacts the table holds.
     #[must_use]
     pub fn contact_count(&self) -> usize {

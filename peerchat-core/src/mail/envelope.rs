@@ -126,6 +126,12 @@ impl SealedEnvelope {
         Ok(Self { header, id, bytes: bytes.into() })
     }
 
+    /// Returns the mailbox that the bytes of an envelope name, unchecked; `None` if they are too few.
+    #[must_use]
+    pub fn mailbox_of(bytes: &[u8]) -> Option<RecordKey> {
+        bytes.get(1..)?.first_chunk::<32>().map(|key| RecordKey::from_bytes(*key))
+    }
+
     /// Returns what holders read.
     #[must_use]
     pub const fn header(&self) -> &EnvelopeHeader {
@@ -142,6 +148,12 @@ impl SealedEnvelope {
     #[must_use]
     pub fn body(&self) -> &[u8] {
         self.bytes.get(HEADER_LEN..).unwrap_or_default()
+    }
+
+    /// Returns the whole envelope and gives up the rest.
+    #[must_use]
+    pub fn into_bytes(self) -> Box<[u8]> {
+        self.bytes
     }
 
     /// Returns the whole envelope, header included.

@@ -15,7 +15,7 @@ use crate::engine::{Engine, EngineCall, Outcome};
 use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId};
 use crate::kademlia::NodeId;
-use crate::save::BatchId;
+use crate::save::{BatchId, Read, ReadId};
 use crate::storage::Store;
 use crate::time::Now;
 use crate::transport::{Call, Transmit, TransportEvent};
@@ -33,6 +33,9 @@ const CONFIRM_DELAY: Duration = Duration::from_millis(100);
 
 /// How long closing waits for the disk.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(1200);
+
+/// Most reads that another thread does in one go.
+const MAX_READS_AT_ONCE: usize = 64;
 
 /// Longest sleep: a deadline beyond it is looked at again then.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
@@ -54,6 +57,7 @@ pub(crate) struct DriverParts {
 enum Done {
     Written(BatchId, Result<(), Error>),
     Refilled(Result<(u64, Vec<(u64, Event)>), Error>),
+    Read(Vec<(ReadId, Option<Vec<u8>>)>),
 }
 
 /// Runs one node.
@@ -72,6 +76,7 @@ pub(crate) struct Driver {
     confirmed: u64,
     confirm_at: Option<Instant>,
     is_writing: bool,
+    is_reading: bool,
 }
 
 /// Why the loop ends.
@@ -82,7 +87,7 @@ enum Stop {
 
 impl Driver {
     pub(crate) fn new(parts: DriverParts) -> Self {
-        // Unbounded, but at most one batch and one refill are under way.
+        // Unbounded, but at most one batch, one refill and one lot of reads are under way.
         let (done_sender, done) = mpsc::unbounded_channel();
         let (node, confirmed) = (parts.engine.node_id(), parts.events.confirmed());
         Self {
@@ -98,6 +103,7 @@ impl Driver {
             confirmed,
             confirm_at: None,
             is_writing: false,
+            is_reading: false,
         }
     }
 
@@ -185,6 +191,13 @@ impl Driver {
             Done::Refilled(Ok((read_to, messages))) => {
                 self.parts.events.finish_refill(read_to, messages);
                 self.refill();
+            }
+            Done::Read(read) => {
+                self.is_reading = false;
+                let now = super::now();
+                for (id, bytes) in read {
+                    self.parts.engine.handle_read(id, bytes, now);
+                }
             }
         }
         None
@@ -281,6 +294,25 @@ impl Driver {
         });
     }
 
+    /// Reads from disk what the engine asks for.
+    fn read(&mut self) {
+        if self.is_reading {
+            return;
+        }
+        let asked = std::iter::from_fn(|| self.parts.engine.poll_read()).take(MAX_READS_AT_ONCE);
+        let asked: Vec<(ReadId, Read)> = asked.collect();
+        if asked.is_empty() {
+            return;
+        }
+        self.is_reading = true;
+        let (store, done) = (self.parts.store.clone(), self.done_sender.clone());
+        tokio::task::spawn_blocking(move || {
+            let read = asked.into_iter().map(|(id, what)| (id, read(&store, what))).collect();
+            // If the driver is gone, nobody waits for this.
+            let _ = done.send(Box::new(Done::Read(read)));
+        });
+    }
+
     /// Does everything that the machines ask for.
     fn drain(&mut self, now: Now) {
         self.drain_carrier(now);
@@ -301,6 +333,7 @@ impl Driver {
                 let _ = done.send(Box::new(Done::Written(id, result)));
             });
         }
+        self.read();
         self.refill();
         self.flush();
     }
@@ -439,6 +472,15 @@ impl Driver {
 /// Hands a result to whoever asked; if they have gone, nobody needs it.
 fn answer<T>(to: oneshot::Sender<T>, result: T) {
     let _ = to.send(result);
+}
+
+/// Reads one thing. One that cannot be read is as good as one that is not there: others may have it.
+fn read(store: &Store, what: Read) -> Option<Vec<u8>> {
+    let Read::Mail { position } = what;
+    store.mail(position).unwrap_or_else(|error| {
+        tracing::warn!(%error, position, "an envelope cannot be read");
+        None
+    })
 }
 
 fn read_messages(

@@ -3,14 +3,15 @@
 use rusqlite::{Connection, Params, params};
 
 use super::failure::Failure;
-use super::rows::{CONFIRMED_POSITION, DEVICE, NODE_KEY, SESSION, USER_KEY};
+use super::rows::{CONFIRMED_POSITION, DEVICE, NODE_KEY, SEAL_KEY, SESSION, USER_KEY};
 use super::vault::Vault;
 use crate::event::MessageState;
 use crate::identity::UserName;
 use crate::kademlia::{Contact, Record};
+use crate::mail::{EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use crate::save::{
-    ConversationId, ProfileKeys, SavedConversation, SavedDevice, SavedEnvelope, SavedMessage, SavedSession,
-    SavedStream, Write,
+    ConversationId, ProfileKeys, SavedConversation, SavedDevice, SavedEnvelope, SavedIncoming, SavedMessage,
+    SavedSession, SavedStream, Write,
 };
 
 /// Writes the keys of a new profile.
@@ -36,6 +37,7 @@ pub(super) fn seal_anew(db: &Connection, old: &Vault, new: &Vault) -> Result<(),
         ("keys", "user", USER_KEY),
         ("device", "state", DEVICE),
         ("sessions", "state", SESSION),
+        ("seals", "secret", SEAL_KEY),
     ];
     for (table, column, what) in columns {
         let sql = format!("SELECT rowid, {column} FROM {table} WHERE {column} IS NOT NULL");
@@ -70,6 +72,12 @@ pub(super) fn apply(db: &Connection, vault: &Vault, write: &Write) -> Result<(),
         Write::Stream(stream) => put_stream(db, stream),
         Write::Message(message) => insert_message(db, message),
         Write::MessageState { position, state } => set_state(db, *position, *state),
+        Write::MessageStored { position, held_by } => set_stored(db, *position, *held_by),
+        Write::MessageGone { position } => {
+            execute(db, "DELETE FROM envelopes WHERE position = ?", [in_history(*position)?])?;
+            let sql = "DELETE FROM messages WHERE position = ? AND stream = 0";
+            one(execute(db, sql, [in_history(*position)?])?)
+        }
         Write::MessageNumber { position, conversation, number } => {
             set_number(db, *position, *conversation, *number)
         }
@@ -80,12 +88,25 @@ pub(super) fn apply(db: &Connection, vault: &Vault, write: &Write) -> Result<(),
             execute(db, "DELETE FROM sessions WHERE id = ?", [id.0])?;
             Ok(())
         }
+        Write::Incoming(SavedIncoming { id, bytes }) => {
+            let sql = "INSERT INTO incoming (id, bytes) VALUES (?, ?) ON CONFLICT (id) DO NOTHING";
+            execute(db, sql, params![id.as_bytes(), bytes])?;
+            Ok(())
+        }
+        Write::IncomingGone { id } => {
+            execute(db, "DELETE FROM incoming WHERE id = ?", [id.as_bytes()])?;
+            Ok(())
+        }
         Write::Confirmed { position } => {
             let sql = "INSERT INTO meta (name, value) VALUES (?, ?)
                 ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)";
             execute(db, sql, params![CONFIRMED_POSITION, in_history(*position)?])?;
             Ok(())
         }
+        Write::MailKept { envelope, bytes } => keep_mail(db, envelope, bytes),
+        Write::MailGone { position } => drop_mail(db, *position),
+        Write::MailReleased(released) => put_released(db, released),
+        Write::MailReleaseGone { place, tag } => forget_released(db, place, tag),
     }
 }
 
@@ -125,15 +146,18 @@ fn merge(db: &Connection, from: ConversationId, into: ConversationId) -> Result<
 }
 
 fn put_stream(db: &Connection, stream: &SavedStream) -> Result<(), Failure> {
-    let SavedStream { id, conversation, device, next_number, identity, tags } = stream;
-    let sql = "INSERT INTO streams (id, conversation, device, next_number, identity, tags) VALUES (?, ?, ?, ?, ?, ?)
+    let SavedStream { id, conversation, device, next_number, identity, tags, owes_receipt } = stream;
+    let sql = "INSERT INTO streams (id, conversation, device, next_number, identity, tags, owes_receipt)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET conversation = excluded.conversation, device = excluded.device,
-        next_number = excluded.next_number, identity = excluded.identity, tags = excluded.tags";
+        next_number = excluded.next_number, identity = excluded.identity, tags = excluded.tags,
+        owes_receipt = excluded.owes_receipt";
     let identity = identity.as_ref().map(|identity| identity.0.as_slice());
     let tags: Vec<u8> =
         tags.iter().flat_map(|(number, tag)| [*number, *tag]).flat_map(u64::to_be_bytes).collect();
     let next_number = next_number.cast_signed();
-    execute(db, sql, params![id.0, conversation.0, device.as_bytes(), next_number, identity, tags])?;
+    let row = params![id.0, conversation.0, device.as_bytes(), next_number, identity, tags, owes_receipt];
+    execute(db, sql, row)?;
     Ok(())
 }
 
@@ -155,6 +179,12 @@ fn put_device(db: &Connection, vault: &Vault, device: &SavedDevice) -> Result<()
         let sql = "INSERT INTO prekeys (key, made) VALUES (?, ?)";
         execute(db, sql, params![prekey.0, made.unix_ms().cast_signed()])?;
     }
+    execute(db, "DELETE FROM seals", [])?;
+    for (secret, made) in device.seals.iter() {
+        let sql = "INSERT INTO seals (secret, made) VALUES (?, ?)";
+        let sealed = vault.seal(SEAL_KEY, secret.reveal())?;
+        execute(db, sql, params![sealed.as_slice(), made.unix_ms().cast_signed()])?;
+    }
     Ok(())
 }
 
@@ -172,10 +202,47 @@ fn put_session(db: &Connection, vault: &Vault, session: &SavedSession) -> Result
     Ok(())
 }
 
+fn keep_mail(db: &Connection, envelope: &KeptEnvelope, bytes: &[u8]) -> Result<(), Failure> {
+    let KeptEnvelope { position, place, id, expires, len, depositor } = envelope;
+    let position = in_history(*position)?;
+    let sql = "INSERT INTO mail (position, mailbox, device, id, expires, len, depositor) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    let (mailbox, device) = (place.mailbox.place(), place.device);
+    let expires = expires.unix_ms().cast_signed();
+    let depositor = depositor.number().cast_signed();
+    let row =
+        params![position, mailbox.as_bytes(), device.as_bytes(), id.as_bytes(), expires, len, depositor];
+    execute(db, sql, row)?;
+    execute(db, "INSERT INTO mail_bodies (position, bytes) VALUES (?, ?)", params![position, bytes])?;
+    Ok(())
+}
+
+fn drop_mail(db: &Connection, position: u64) -> Result<(), Failure> {
+    let position = in_history(position)?;
+    execute(db, "DELETE FROM mail WHERE position = ?", [position])?;
+    execute(db, "DELETE FROM mail_bodies WHERE position = ?", [position])?;
+    Ok(())
+}
+
+fn put_released(db: &Connection, released: &ReleasedEnvelope) -> Result<(), Failure> {
+    let ReleasedEnvelope { place, tag, expires } = released;
+    let sql = "INSERT OR REPLACE INTO mail_released (mailbox, device, tag, expires) VALUES (?, ?, ?, ?)";
+    let (mailbox, device) = (place.mailbox.place(), place.device);
+    let expires = expires.unix_ms().cast_signed();
+    execute(db, sql, params![mailbox.as_bytes(), device.as_bytes(), tag.as_bytes(), expires])?;
+    Ok(())
+}
+
+fn forget_released(db: &Connection, place: &MailPlace, tag: &EnvelopeTag) -> Result<(), Failure> {
+    let sql = "DELETE FROM mail_released WHERE mailbox = ? AND device = ? AND tag = ?";
+    let (mailbox, device) = (place.mailbox.place(), place.device);
+    execute(db, sql, params![mailbox.as_bytes(), device.as_bytes(), tag.as_bytes()])?;
+    Ok(())
+}
+
 fn insert_message(db: &Connection, message: &SavedMessage) -> Result<(), Failure> {
     let sql = "INSERT INTO messages
-        (position, conversation, stream, number, kind, body, sent, received, state, expires)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        (position, conversation, stream, number, kind, body, sent, received, state, expires, held_by)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let row = params![
         in_history(message.position)?,
         message.conversation.0,
@@ -187,6 +254,7 @@ fn insert_message(db: &Connection, message: &SavedMessage) -> Result<(), Failure
         message.received.unix_ms().cast_signed(),
         message.state.map(|state| state as i32),
         message.expires.unix_ms().cast_signed(),
+        message.held_by,
     ];
     execute(db, sql, row)?;
     Ok(())
@@ -197,6 +265,11 @@ fn set_state(db: &Connection, position: u64, state: MessageState) -> Result<(), 
     one(execute(db, sql, params![state as i32, in_history(position)?])?)?;
     execute(db, "DELETE FROM envelopes WHERE position = ?", [in_history(position)?])?;
     Ok(())
+}
+
+fn set_stored(db: &Connection, position: u64, held_by: u32) -> Result<(), Failure> {
+    let sql = "UPDATE messages SET state = ?, held_by = ? WHERE position = ? AND stream = 0";
+    one(execute(db, sql, params![MessageState::Stored as i32, held_by, in_history(position)?])?)
 }
 
 fn set_number(

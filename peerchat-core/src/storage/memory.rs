@@ -9,10 +9,11 @@ use super::failure::Failure;
 use crate::error::Error;
 use crate::event::MessageState;
 use crate::save::{ConversationId, SavedConversation, SavedMessage, StreamId, Write};
+use crate::user::ContentKind;
 
 /// A profile in memory.
 ///
-/// It keeps what can be asked for: conversations and messages. Records, contacts, streams and sessions are in the
+/// It keeps what can be asked for: conversations, messages, and mail for others. Records, contacts, streams and sessions are in the
 /// engine's memory already, and a profile in memory is never opened again.
 #[derive(Default)]
 pub(super) struct Memory(Mutex<State>);
@@ -31,14 +32,18 @@ struct Tables {
     messages: Vec<SavedMessage>,
     /// The messages that have a number, by (conversation, stream, number).
     numbered: BTreeSet<(ConversationId, StreamId, u64)>,
+    /// The envelopes kept for others, by position.
+    mail: BTreeMap<u64, Box<[u8]>>,
 }
 
 /// Takes back one write of a batch that failed.
 enum Undo {
     Conversation(ConversationId, Option<SavedConversation>),
     Inserted { position: u64 },
+    Removed(SavedMessage),
     Changed(SavedMessageHead),
     Merged { gone: SavedConversation, moved: Vec<u64> },
+    Mail(u64, Option<Box<[u8]>>),
 }
 
 /// What may change in a saved message.
@@ -47,6 +52,7 @@ struct SavedMessageHead {
     conversation: ConversationId,
     number: Option<u64>,
     state: Option<MessageState>,
+    held_by: u32,
 }
 
 impl Memory {
@@ -68,7 +74,10 @@ impl Memory {
         self.read(|tables| {
             let end = before.map_or(tables.messages.len(), |before| tables.first_from(before));
             let latest_first = tables.messages[..end].iter().rev();
-            latest_first.filter(|message| message.conversation == conversation).take(limit).cloned().collect()
+            let is_told = |message: &&SavedMessage| {
+                message.conversation == conversation && message.kind != ContentKind::RECEIPT.0
+            };
+            latest_first.filter(is_told).take(limit).cloned().collect()
         })
     }
 
@@ -97,6 +106,10 @@ impl Memory {
 
     pub(super) fn message(&self, position: u64) -> Result<Option<SavedMessage>, Error> {
         self.read(|tables| tables.index_of(position).map(|index| tables.messages[index].clone()))
+    }
+
+    pub(super) fn mail(&self, position: u64) -> Result<Option<Vec<u8>>, Error> {
+        self.read(|tables| tables.mail.get(&position).map(|bytes| bytes.to_vec()))
     }
 
     /// Frees everything; later calls fail.
@@ -133,7 +146,13 @@ impl Tables {
             | Write::OwnRecord { .. }
             | Write::Device(_)
             | Write::SessionGone { .. }
-            | Write::Confirmed { .. } => Ok(None),
+            | Write::Incoming(_)
+            | Write::IncomingGone { .. }
+            | Write::Confirmed { .. }
+            | Write::MailReleased(_)
+            | Write::MailReleaseGone { .. } => Ok(None),
+            Write::MailKept { envelope, bytes } => self.keep_mail(envelope.position, bytes).map(Some),
+            Write::MailGone { position } => Ok(Some(Undo::Mail(position, self.mail.remove(&position)))),
             Write::Stream(stream) => self.known(stream.conversation).map(|()| None),
             Write::Session(session) => self.known(session.conversation).map(|()| None),
             Write::Envelope(envelope) => self.head_of_own(envelope.position).map(|_| None),
@@ -144,12 +163,26 @@ impl Tables {
                 let before = self.head_of_own(position)?;
                 self.change(SavedMessageHead { state: Some(state), ..before }).map(Some)
             }
+            Write::MessageStored { position, held_by } => {
+                let before = self.head_of_own(position)?;
+                let state = Some(MessageState::Stored);
+                self.change(SavedMessageHead { state, held_by, ..before }).map(Some)
+            }
+            Write::MessageGone { position } => self.remove(position).map(Some),
             Write::MessageNumber { position, conversation, number } => {
                 let before = self.head_of_own(position)?;
                 let number = Some(number);
                 self.change(SavedMessageHead { conversation, number, ..before }).map(Some)
             }
         }
+    }
+
+    fn keep_mail(&mut self, position: u64, bytes: Box<[u8]>) -> Result<Undo, &'static str> {
+        if self.mail.contains_key(&position) {
+            return Err("two envelopes at one position");
+        }
+        self.mail.insert(position, bytes);
+        Ok(Undo::Mail(position, None))
     }
 
     fn put_conversation(&mut self, conversation: SavedConversation) -> Result<Undo, &'static str> {
@@ -189,6 +222,15 @@ impl Tables {
         Ok(Undo::Inserted { position })
     }
 
+    /// Takes a message of our own out of history.
+    fn remove(&mut self, position: u64) -> Result<Undo, &'static str> {
+        self.head_of_own(position)?;
+        let index = self.index_of(position).ok_or("a message that is not in history")?;
+        let message = self.messages.remove(index);
+        self.free_number(message.conversation, message.stream, message.number);
+        Ok(Undo::Removed(message))
+    }
+
     /// Changes a message of our own; what it was before undoes that.
     fn change(&mut self, head: SavedMessageHead) -> Result<Undo, &'static str> {
         let before = self.head_of_own(head.position)?;
@@ -203,6 +245,8 @@ impl Tables {
 
     fn undo(&mut self, undo: Undo) {
         match undo {
+            Undo::Mail(position, Some(bytes)) => drop(self.mail.insert(position, bytes)),
+            Undo::Mail(position, None) => drop(self.mail.remove(&position)),
             Undo::Conversation(_, Some(before)) => drop(self.conversations.insert(before.id, before)),
             Undo::Conversation(id, None) => drop(self.conversations.remove(&id)),
             Undo::Inserted { position } => {
@@ -218,6 +262,12 @@ impl Tables {
                     }
                 }
                 self.conversations.insert(gone.id, gone);
+            }
+            Undo::Removed(message) => {
+                let number = message.number;
+                self.numbered.extend(number.map(|number| (message.conversation, message.stream, number)));
+                let index = self.first_from(message.position);
+                self.messages.insert(index, message);
             }
             Undo::Changed(before) => {
                 if let Some(index) = self.index_of(before.position) {
@@ -257,8 +307,8 @@ impl Tables {
         let message = own
             .filter(|message| message.stream == StreamId::OWN)
             .ok_or("a change to a message of our own that is not in history")?;
-        let SavedMessage { conversation, number, state, .. } = *message;
-        Ok(SavedMessageHead { position, conversation, number, state })
+        let SavedMessage { conversation, number, state, held_by, .. } = *message;
+        Ok(SavedMessageHead { position, conversation, number, state, held_by })
     }
 
     fn set_head(&mut self, head: &SavedMessageHead) {
@@ -267,6 +317,7 @@ impl Tables {
             message.conversation = head.conversation;
             message.number = head.number;
             message.state = head.state;
+            message.held_by = head.held_by;
         }
     }
 

@@ -205,6 +205,18 @@ impl Store {
         }
     }
 
+    /// Returns an envelope that is kept for somebody.
+    ///
+    /// # Errors
+    ///
+    /// The store is closed, or the disk refuses.
+    pub fn mail(&self, position: u64) -> Result<Option<Vec<u8>>, Error> {
+        match &self.0 {
+            Kind::Memory(memory) => memory.mail(position),
+            Kind::Sqlite(profile) => profile.read(|db| rows::mail(db, position)),
+        }
+    }
+
     /// Waits for the queued batches, then gives up the file and its lock; later calls fail with
     /// [`Error::Closed`]. A second close waits for the first and changes nothing.
     pub fn close(&self) {

@@ -8,22 +8,24 @@ use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::vault::Vault;
-use crate::crypto::{Envelope, EnvelopeKind, IdentityKey, Prekey, Prekeys, SessionId};
+use crate::crypto::{Envelope, EnvelopeKind, IdentityKey, Prekey, Prekeys, SealKeys, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId, UserName};
-use crate::kademlia::{Contact, NodeId, NodeKey};
+use crate::kademlia::{Contact, NodeId, NodeKey, RecordKey};
+use crate::mail::{Depositor, EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use crate::save::{
-    ConversationId, ProfileKeys, Saved, SavedConversation, SavedDevice, SavedEnvelope, SavedMessage,
-    SavedSession, SavedStream, StreamId,
+    ConversationId, ProfileKeys, Saved, SavedConversation, SavedDevice, SavedEnvelope, SavedIncoming,
+    SavedMessage, SavedSession, SavedStream, StreamId,
 };
 use crate::time::Timestamp;
+use crate::user::ContentKind;
 
 /// Starts a query for messages, as [`saved_message`] reads them.
 macro_rules! select_messages {
     ($rest:literal) => {
         concat!(
             "SELECT m.position, m.conversation, m.stream, m.number, m.kind, m.body, m.sent, m.received, m.state,
-            m.expires ",
+            m.expires, m.held_by ",
             $rest
         )
     };
@@ -42,6 +44,9 @@ pub(super) const USER_KEY: &str = "user key";
 pub(super) const DEVICE: &str = "keys of the device";
 pub(super) const SESSION: &str = "session";
 
+/// What the vault calls a key that mail is sealed to.
+pub(super) const SEAL_KEY: &str = "seal key";
+
 /// The name of [`Saved::confirmed_position`] in the table `meta`.
 pub(super) const CONFIRMED_POSITION: &str = "confirmed_position";
 
@@ -58,12 +63,12 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys, vault: &Vault) -> Result<
         conversations: conversations(db)?,
         streams: all(
             db,
-            "SELECT id, conversation, device, next_number, identity, tags FROM streams ORDER BY id",
+            "SELECT id, conversation, device, next_number, identity, tags, owes_receipt FROM streams ORDER BY id",
             stream,
         )?,
         outbox: all(
             db,
-            select_messages!("FROM messages AS m WHERE state = 1 ORDER BY position"),
+            select_messages!("FROM messages AS m WHERE state IN (1, 2) ORDER BY position"),
             saved_message,
         )?,
         envelopes: all(
@@ -71,12 +76,21 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys, vault: &Vault) -> Result<
             "SELECT position, device, kind, bytes FROM envelopes ORDER BY position",
             envelope,
         )?,
+        incoming: all(db, "SELECT id, bytes FROM incoming ORDER BY id", |row| {
+            Ok(SavedIncoming { id: EnvelopeId::from_bytes(row.get(0)?), bytes: row.get(1)? })
+        })?,
         device: device(db, vault)?,
         sessions: sessions(
             db,
             vault,
             "SELECT id, conversation, device, prekey, state, last_used, is_retired FROM sessions ORDER BY id",
         )?,
+        mail: all(
+            db,
+            "SELECT mailbox, device, position, id, expires, len, depositor FROM mail ORDER BY position",
+            kept_envelope,
+        )?,
+        released: all(db, "SELECT mailbox, device, tag, expires FROM mail_released", released_envelope)?,
         last_position: position("SELECT max(position) FROM messages")?,
         confirmed_position: position(&format!(
             "SELECT max(value) FROM meta WHERE name = '{CONFIRMED_POSITION}'"
@@ -109,11 +123,12 @@ pub(super) fn history(
     limit: usize,
 ) -> Result<Vec<SavedMessage>, Failure> {
     let sql = select_messages!(
-        "FROM messages AS m WHERE conversation = ? AND position <= ? ORDER BY position DESC LIMIT ?"
+        "FROM messages AS m WHERE conversation = ? AND position <= ? AND kind <> ? ORDER BY position DESC LIMIT ?"
     );
     let mut statement = db.prepare_cached(sql)?;
     let last = before.map_or(i64::MAX, |before| ordered(before.saturating_sub(1)));
-    let rows = statement.query_map(params![conversation.0, last, count(limit)], saved_message)?;
+    let values = params![conversation.0, last, ContentKind::RECEIPT.0, count(limit)];
+    let rows = statement.query_map(values, saved_message)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -144,7 +159,7 @@ pub(super) fn received_after(
     );
     let mut statement = db.prepare_cached(sql)?;
     let rows = statement.query_map(params![ordered(position), count(limit)], |row| {
-        Ok((saved_message(row)?, conversation(row, 10)?))
+        Ok((saved_message(row)?, conversation(row, 11)?))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -153,6 +168,12 @@ pub(super) fn received_after(
 pub(super) fn message(db: &Connection, position: u64) -> Result<Option<SavedMessage>, Failure> {
     let mut statement = db.prepare_cached(select_messages!("FROM messages AS m WHERE position = ?"))?;
     Ok(statement.query_row([ordered(position)], saved_message).optional()?)
+}
+
+/// See [`super::Store::mail`].
+pub(super) fn mail(db: &Connection, position: u64) -> Result<Option<Vec<u8>>, Failure> {
+    let mut statement = db.prepare_cached("SELECT bytes FROM mail_bodies WHERE position = ?")?;
+    Ok(statement.query_row([ordered(position)], |row| row.get(0)).optional()?)
 }
 
 /// Returns a position in the order that SQLite has for it; no message lies beyond its largest.
@@ -172,7 +193,7 @@ fn all<T>(
     Ok(db.prepare(sql)?.query_map([], read)?.collect::<Result<_, _>>()?)
 }
 
-/// Reads the ten columns of [`select_messages`].
+/// Reads the eleven columns of [`select_messages`].
 fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
     Ok(SavedMessage {
         position: unsigned(row, 0)?,
@@ -185,6 +206,7 @@ fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
         received: Timestamp::from_unix_ms(unsigned(row, 7)?),
         state: row.get::<_, Option<State>>(8)?.map(|state| state.0),
         expires: Timestamp::from_unix_ms(unsigned(row, 9)?),
+        held_by: row.get(10)?,
     })
 }
 
@@ -208,6 +230,7 @@ fn stream(row: &Row<'_>) -> rusqlite::Result<SavedStream> {
         next_number: unsigned(row, 3)?,
         identity: row.get::<_, Option<[u8; 32]>>(4)?.map(IdentityKey),
         tags: tags(row.get_ref(5)?.as_blob()?),
+        owes_receipt: row.get(6)?,
     })
 }
 
@@ -235,7 +258,13 @@ fn device(db: &Connection, vault: &Vault) -> Result<Option<SavedDevice>, Failure
     let state = sealed.map(|sealed| opened(DEVICE, &sealed, vault)).transpose()?;
     let prekey = |row: &Row<'_>| Ok((Prekey(row.get(0)?), Timestamp::from_unix_ms(unsigned(row, 1)?)));
     let prekeys = all(db, "SELECT key, made FROM prekeys ORDER BY rank", prekey)?;
-    Ok(state.map(|state| SavedDevice { state, prekeys: Prekeys::restore(prekeys) }))
+    let seal = |row: &Row<'_>| Ok((secret(row.get_ref(0)?)?, Timestamp::from_unix_ms(unsigned(row, 1)?)));
+    let mut seals = all(db, "SELECT secret, made FROM seals ORDER BY rank", seal)?;
+    for (secret, _) in &mut seals {
+        *secret = opened(SEAL_KEY, secret, vault)?;
+    }
+    let (prekeys, seals) = (Prekeys::restore(prekeys), SealKeys::restore(seals));
+    Ok(state.map(|state| SavedDevice { state, prekeys, seals }))
 }
 
 fn sessions(db: &Connection, vault: &Vault, sql: &str) -> Result<Vec<SavedSession>, Failure> {
@@ -277,6 +306,30 @@ fn secret_key(what: &str, sealed: &[u8], vault: &Vault) -> Result<SecretKey, Fai
     Ok(SecretKey::from_bytes(&secret))
 }
 
+/// Reads mailbox and device.
+fn mail_place(row: &Row<'_>) -> rusqlite::Result<MailPlace> {
+    Ok(MailPlace { mailbox: RecordKey::from_bytes(row.get(0)?), device: NodeId::from_bytes(row.get(1)?) })
+}
+
+fn kept_envelope(row: &Row<'_>) -> rusqlite::Result<KeptEnvelope> {
+    Ok(KeptEnvelope {
+        place: mail_place(row)?,
+        position: unsigned(row, 2)?,
+        id: EnvelopeId::from_bytes(row.get(3)?),
+        expires: Timestamp::from_unix_ms(unsigned(row, 4)?),
+        len: row.get(5)?,
+        depositor: Depositor::from_number(unsigned(row, 6)?),
+    })
+}
+
+fn released_envelope(row: &Row<'_>) -> rusqlite::Result<ReleasedEnvelope> {
+    Ok(ReleasedEnvelope {
+        place: mail_place(row)?,
+        tag: EnvelopeTag::from_bytes(row.get(2)?),
+        expires: Timestamp::from_unix_ms(unsigned(row, 3)?),
+    })
+}
+
 fn secret(value: ValueRef<'_>) -> rusqlite::Result<crate::crypto::Secret> {
     Ok(crate::crypto::Secret::copy_of(value.as_blob()?))
 }
@@ -301,6 +354,7 @@ impl FromSql for State {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Ok(Self(match value.as_i64()? {
             1 => MessageState::Queued,
+            2 => MessageState::Stored,
             3 => MessageState::Delivered,
             5 => MessageState::Expired,
             6 => MessageState::Failed,

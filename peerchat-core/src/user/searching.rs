@@ -25,6 +25,10 @@ pub(super) enum Purpose {
     Check(ConversationId),
     /// Does the name that this stranger gives belong to them?
     Vouch(UserId),
+    /// Who keeps mail for the person of this conversation?
+    Holders(ConversationId),
+    /// Who keeps mail for us?
+    OwnHolders,
     /// A lookup asked for by the application: who holds the name?
     FindHolder { command: CommandId, of: Recipient },
     /// The same lookup: where are that person's devices?
@@ -55,7 +59,7 @@ impl User {
             Some(Purpose::FindDevices { command, name, user }) => {
                 self.handle_devices(command, name, user, outcome)
             }
-            None => {}
+            Some(Purpose::Holders(_) | Purpose::OwnHolders) | None => {}
         }
     }
 
@@ -129,6 +133,7 @@ impl User {
             let until = sender.pause(now.instant, jitter);
             self.set_timer(until, Timer::Retry(conversation));
         }
+        self.start_depositing(conversation, now);
     }
 
     /// Settles who the person of a conversation is, and numbers what is owed to them. If there is a conversation
@@ -197,7 +202,11 @@ impl User {
         }
         sender.step = Step::Ready;
         sender.has_located = true;
-        let listed = newest(outcome.records).and_then(|record| devices(&record)).unwrap_or_default();
+        let record = newest(outcome.records);
+        let listed = record.as_ref().and_then(devices).unwrap_or_default();
+        if let Some(record) = record {
+            self.people.hear(conversation, record);
+        }
         let Some(found) = self.people.get_mut(conversation) else { return };
         found.keys = listed.iter().map(|device| (device.node.node_id(), device.keys)).collect();
         // Where a device has just been heard of, it is sooner met than where it was announced.

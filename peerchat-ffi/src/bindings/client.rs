@@ -169,6 +169,8 @@ pub struct HistoryEntry {
     pub received_unix_ms: u64,
     /// How far it has come; None for a received message.
     pub state: Option<MessageState>,
+    /// How many nodes keep it for the recipient, if its state is Stored; else 0.
+    pub held_by: u32,
 }
 
 impl From<peerchat_core::HistoryEntry> for HistoryEntry {
@@ -182,6 +184,7 @@ impl From<peerchat_core::HistoryEntry> for HistoryEntry {
             sent_unix_ms: entry.sent.unix_ms(),
             received_unix_ms: entry.received.unix_ms(),
             state: entry.state.map(MessageState::from),
+            held_by: entry.held_by,
         }
     }
 }
@@ -342,6 +345,15 @@ impl Client {
     /// The id is not one, no message of ours has it, the disk refused, or the client is closed.
     pub fn message_state(&self, id: &str) -> Result<MessageState, PeerchatError> {
         Ok(self.inner.message_state(message_id(id)?)?.into())
+    }
+
+    /// Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is Stored.
+    ///
+    /// # Errors
+    ///
+    /// As for message_state.
+    pub fn message_holders(&self, id: &str) -> Result<u32, PeerchatError> {
+        Ok(self.inner.message_holders(message_id(id)?)?)
     }
 
     /// Returns up to `limit` messages of the conversation with `peer`, the latest first, before history position

@@ -12,6 +12,9 @@ pub enum MessageState {
     Other = 0,
     /// On this disk; not yet with the recipient. It is retried until it expires.
     Queued = 1,
+    /// On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+    /// still retried until it expires.
+    Stored = 2,
     /// On the disk of a device of the recipient, which said so.
     Delivered = 3,
     /// Given up: it was not delivered within its lifetime.
@@ -24,6 +27,7 @@ impl From<peerchat_core::MessageState> for MessageState {
     fn from(state: peerchat_core::MessageState) -> Self {
         match state {
             peerchat_core::MessageState::Queued => Self::Queued,
+            peerchat_core::MessageState::Stored => Self::Stored,
             peerchat_core::MessageState::Delivered => Self::Delivered,
             peerchat_core::MessageState::Expired => Self::Expired,
             peerchat_core::MessageState::Failed => Self::Failed,
@@ -111,6 +115,8 @@ pub enum Event {
         recipient: String,
         /// How far it came.
         state: MessageState,
+        /// How many nodes keep it for the recipient, if it is Stored; else 0.
+        held_by: u32,
         /// Why it was given up.
         code: Option<ErrorCode>,
         /// The same in words; empty unless it was given up.
@@ -183,10 +189,11 @@ impl From<CoreEvent> for Event {
                 sent_unix_ms: message.sent.unix_ms(),
                 received_unix_ms: message.received.unix_ms(),
             },
-            CoreEvent::MessageState { id, to, state, code, detail } => Self::MessageState {
+            CoreEvent::MessageState { id, to, state, held_by, code, detail } => Self::MessageState {
                 id: id.to_string(),
                 recipient: to,
                 state: state.into(),
+                held_by,
                 code: code.map(ErrorCode::from),
                 detail,
             },

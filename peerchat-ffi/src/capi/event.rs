@@ -112,6 +112,8 @@ pub struct peerchat_event_t {
     /// Everyone who was named as the holder of `name`, most often named first, one a line and as to address them:
     /// "alice#7kq2m4xd".
     pub claimants: CEventStr,
+    /// How many nodes keep the message for its recipient, if its state is PEERCHAT_MESSAGE_STORED.
+    pub held_by: u32,
 }
 
 // SAFETY: `text` is owned by the event alone, as the other strings are, and nothing changes behind it.
@@ -142,6 +144,7 @@ impl peerchat_event_t {
             old_user_id: owned(""),
             old_fingerprint: owned(""),
             claimants: owned(""),
+            held_by: 0,
         }
     }
 
@@ -230,11 +233,12 @@ impl From<Event> for peerchat_event_t {
                 event
             }
             Event::Message(message) => Self::of_message(&message),
-            Event::MessageState { id, to, state, code, detail } => {
+            Event::MessageState { id, to, state, held_by, code, detail } => {
                 let mut event = Self::new(kind::PEERCHAT_EVENT_MESSAGE_STATE);
                 event.message_id = id.into();
                 event.name = owned(&to);
                 event.state = state.into();
+                event.held_by = held_by;
                 if let Some(code) = code {
                     event.set_failure(code, &detail);
                 }
@@ -384,6 +388,7 @@ mod tests {
                 id: MessageId::from_bytes([8; 16]),
                 to: "bob".into(),
                 state: MessageState::Failed,
+                held_by: 0,
                 code: Some(code),
                 detail: detail.clone(),
             },

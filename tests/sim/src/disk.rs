@@ -1,8 +1,12 @@
 //! [`Disk`]: what a machine has saved, with the power cut between a batch and its end.
 
+use std::collections::BTreeMap;
+
 use peerchat_core::event::MessageState;
+use peerchat_core::identity::SecretKey;
 use peerchat_core::kademlia::{Record, RecordKey};
-use peerchat_core::save::{BatchId, Saved, SavedMessage, SavedSession, StreamId, Write, WriteBatch};
+use peerchat_core::mail::{KeptEnvelope, ReleasedEnvelope};
+use peerchat_core::save::{BatchId, Read, Saved, SavedMessage, SavedSession, StreamId, Write, WriteBatch};
 
 /// The naive model of a profile on disk.
 #[derive(Clone, Debug)]
@@ -10,18 +14,30 @@ pub struct Disk {
     saved: Saved,
     records: Vec<(RecordKey, Vec<u8>)>,
     messages: Vec<SavedMessage>,
+    /// The envelopes kept for others, by position.
+    bodies: BTreeMap<u64, Box<[u8]>>,
     writing: Option<WriteBatch>,
 }
 
 impl Disk {
     pub(crate) fn new(saved: Saved) -> Self {
-        Self { saved, records: Vec::new(), messages: Vec::new(), writing: None }
+        Self { saved, records: Vec::new(), messages: Vec::new(), bodies: BTreeMap::new(), writing: None }
     }
 
     /// Returns every message in history, own ones included.
     #[must_use]
     pub fn messages(&self) -> &[SavedMessage] {
         &self.messages
+    }
+
+    /// Returns the envelopes that are kept for others.
+    #[must_use]
+    pub fn mail(&self) -> &[KeptEnvelope] {
+        &self.saved.mail
+    }
+
+    pub(crate) const fn node_key(&self) -> &SecretKey {
+        &self.saved.keys.node
     }
 
     /// Returns the sessions on the disk, to damage them.
@@ -32,13 +48,26 @@ impl Disk {
     /// Returns what a restarted engine is given.
     #[must_use]
     pub fn saved(&self) -> Saved {
-        let is_queued = |message: &&SavedMessage| message.state == Some(MessageState::Queued);
+        let is_owed = |message: &&SavedMessage| {
+            matches!(message.state, Some(MessageState::Queued | MessageState::Stored))
+        };
         Saved {
             records: self.records.iter().map(|(_, bytes)| bytes.clone()).collect(),
-            outbox: self.messages.iter().filter(is_queued).cloned().collect(),
+            outbox: self.messages.iter().filter(is_owed).cloned().collect(),
             last_position: self.messages.last().map_or(0, |message| message.position),
             ..self.saved.clone()
         }
+    }
+
+    /// Returns the envelopes that are kept for others.
+    pub fn mail_bodies(&self) -> impl Iterator<Item = &[u8]> {
+        self.bodies.values().map(|bytes| &**bytes)
+    }
+
+    /// Reads something that was saved.
+    pub(crate) fn read(&self, what: Read) -> Option<Vec<u8>> {
+        let Read::Mail { position } = what;
+        self.bodies.get(&position).map(|bytes| bytes.to_vec())
     }
 
     pub(crate) fn begin(&mut self, batch: WriteBatch) {
@@ -91,6 +120,20 @@ impl Disk {
                 self.message(position).state = Some(state);
                 self.saved.envelopes.retain(|other| other.position != position);
             }
+            Write::MessageStored { position, held_by } => {
+                let message = self.message(position);
+                (message.state, message.held_by) = (Some(MessageState::Stored), held_by);
+            }
+            Write::MessageGone { position } => {
+                self.message(position);
+                self.messages.retain(|other| other.position != position);
+                self.saved.envelopes.retain(|other| other.position != position);
+            }
+            Write::Incoming(incoming) => {
+                self.saved.incoming.retain(|other| other.id != incoming.id);
+                self.saved.incoming.push(incoming);
+            }
+            Write::IncomingGone { id } => self.saved.incoming.retain(|other| other.id != id),
             Write::Envelope(envelope) => {
                 self.message(envelope.position);
                 self.saved.envelopes.retain(|other| other.position != envelope.position);
@@ -107,6 +150,24 @@ impl Disk {
                 (message.conversation, message.number) = (conversation, Some(number));
             }
             Write::Confirmed { position } => self.saved.confirmed_position = position,
+            Write::MailKept { envelope, bytes } => {
+                let before = self.bodies.insert(envelope.position, bytes);
+                assert!(before.is_none(), "two envelopes at one position: {envelope:?}");
+                self.saved.mail.push(envelope);
+            }
+            Write::MailGone { position } => {
+                self.saved.mail.retain(|kept| kept.position != position);
+                assert!(self.bodies.remove(&position).is_some(), "no envelope is at {position}");
+            }
+            Write::MailReleased(released) => {
+                let is_same =
+                    |other: &ReleasedEnvelope| (other.place, other.tag) == (released.place, released.tag);
+                self.saved.released.retain(|other| !is_same(other));
+                self.saved.released.push(released);
+            }
+            Write::MailReleaseGone { place, tag } => {
+                self.saved.released.retain(|other| (other.place, other.tag) != (place, tag));
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use peerchat_core::engine::{Engine, EngineConfig};
 use peerchat_core::event::{CommandId, Event, MessageId, MessageState};
 use peerchat_core::identity::{Recipient, SecretKey, UserName};
 use peerchat_core::kademlia::{AddressFamily, LOOKUP_PATHS, NodeKey, Serve};
+use peerchat_core::mail::DEFAULT_MAIL_QUOTA;
 use peerchat_core::save::{ProfileKeys, Saved};
 use peerchat_core::time::{Now, Timestamp};
 use peerchat_core::user::{Decision, DecisionError, FoundUser, LookupError};
@@ -45,6 +46,7 @@ pub struct Network {
     reach: Reach,
     conspiracy: Conspiracy,
     last_command: u64,
+    last_asked: u64,
     next_address: u32,
     step: u64,
     request_count: u64,
@@ -71,6 +73,7 @@ impl Network {
             reach: Reach::default(),
             conspiracy: Conspiracy::default(),
             last_command: 0,
+            last_asked: 0,
             next_address: 1,
             step: 0,
             request_count: 0,
@@ -136,6 +139,7 @@ impl Network {
             serve: Serve::Auto,
             user: name.map(|name| UserName::parse(name).unwrap()),
             message_lifetime: Duration::from_secs(30 * 24 * 3600),
+            mail_quota: DEFAULT_MAIL_QUOTA,
         };
         let host = Host(self.machines.len());
         let address = self.draw_address();
@@ -329,6 +333,12 @@ impl Network {
         self.add_nat(host);
     }
 
+    /// Returns the key of a machine's node.
+    #[must_use]
+    pub fn node_key(&self, host: Host) -> &SecretKey {
+        self.machines[host.0].disk.node_key()
+    }
+
     /// Returns the engine of a machine that is on.
     #[must_use]
     pub fn engine(&self, host: Host) -> Option<&Engine> {
@@ -363,6 +373,12 @@ impl Network {
     #[must_use]
     pub fn is_up(&self, host: Host) -> bool {
         self.machines[host.0].is_up()
+    }
+
+    /// Returns the key of a machine's node.
+    #[must_use]
+    pub fn key(&self, host: Host) -> NodeKey {
+        self.machines[host.0].key
     }
 
     /// Returns the address of a machine.

@@ -212,7 +212,7 @@ impl Node {
     fn lookup_config(&self, purpose: Purpose) -> LookupConfig {
         let first = match purpose {
             Purpose::Command | Purpose::Publish(_) | Purpose::Replicate(_) => FIRST_CONTACTS,
-            Purpose::Join | Purpose::Own | Purpose::Refresh => 0,
+            Purpose::Join | Purpose::Own | Purpose::Refresh | Purpose::Question(_) => 0,
         };
         LookupConfig { k: self.config.k, alpha: self.config.alpha, wanted: None, paths: 1, first }
     }

@@ -7,13 +7,14 @@ mod passphrase;
 use std::sync::mpsc::channel;
 
 use super::*;
-use crate::crypto::{Envelope, EnvelopeKind, Prekey, Prekeys, Secret, SessionId};
+use crate::crypto::{Envelope, EnvelopeKind, Prekey, Prekeys, SealKeys, Secret, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId};
 use crate::kademlia::{
     Contact, MAX_RECORD_LIFETIME, NodeId, NodeKey, Record, RecordHeader, RecordKey, RecordKind,
 };
-use crate::save::{SavedDevice, SavedEnvelope, SavedSession, SavedStream, StreamId, Write};
+use crate::mail::{Depositor, EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
+use crate::save::{SavedDevice, SavedEnvelope, SavedIncoming, SavedSession, SavedStream, StreamId, Write};
 use crate::time::Timestamp;
 
 const ALICE: ConversationId = ConversationId(1);
@@ -75,6 +76,7 @@ fn own(position: u64, conversation: ConversationId) -> SavedMessage {
         received: Timestamp::from_unix_ms(2_000 + position),
         state: Some(MessageState::Queued),
         expires: Timestamp::from_unix_ms(3_000 + position),
+        held_by: 0,
     }
 }
 
@@ -84,12 +86,29 @@ fn received(position: u64, conversation: ConversationId, number: u64) -> SavedMe
 
 fn stream(next_number: u64) -> SavedStream {
     let device = NodeId::from_bytes([4; 32]);
-    SavedStream { id: ALICES, conversation: ALICE, device, next_number, identity: None, tags: Vec::new() }
+    SavedStream {
+        id: ALICES,
+        conversation: ALICE,
+        device,
+        next_number,
+        identity: None,
+        tags: Vec::new(),
+        owes_receipt: next_number > 4,
+    }
 }
 
 fn device(number: u8) -> SavedDevice {
     let prekeys = (0..number).map(|key| (Prekey([key; 32]), Timestamp::from_unix_ms(key.into())));
-    SavedDevice { state: Secret::copy_of(&[number]), prekeys: Prekeys::restore(prekeys) }
+    let seals = (0..number).map(|key| (Secret::copy_of(&[key + 1; 32]), Timestamp::from_unix_ms(key.into())));
+    SavedDevice {
+        state: Secret::copy_of(&[number]),
+        prekeys: Prekeys::restore(prekeys),
+        seals: SealKeys::restore(seals),
+    }
+}
+
+fn incoming(number: u8) -> SavedIncoming {
+    SavedIncoming { id: EnvelopeId::from_bytes([number; 32]), bytes: vec![number; 600] }
 }
 
 fn session(number: u8) -> SavedSession {
@@ -107,6 +126,26 @@ fn session(number: u8) -> SavedSession {
 fn envelope(position: u64, kind: EnvelopeKind) -> SavedEnvelope {
     let envelope = Envelope { kind, bytes: vec![7; 3] };
     SavedEnvelope { position, device: NodeId::from_bytes([4; 32]), envelope }
+}
+
+fn mail_place() -> MailPlace {
+    MailPlace { mailbox: RecordKey::from_bytes([2; 32]), device: NodeId::from_bytes([4; 32]) }
+}
+
+fn kept(position: u64) -> KeptEnvelope {
+    KeptEnvelope {
+        position,
+        place: mail_place(),
+        id: EnvelopeId::from_bytes([position as u8; 32]),
+        expires: Timestamp::from_unix_ms(4_000 + position),
+        len: 3,
+        depositor: Depositor::from_number(u64::MAX - position),
+    }
+}
+
+fn released(number: u8) -> ReleasedEnvelope {
+    let expires = Timestamp::from_unix_ms(5_000);
+    ReleasedEnvelope { place: mail_place(), tag: EnvelopeTag::from_bytes([number; 16]), expires }
 }
 
 fn own_record(sequence: u64) -> Vec<u8> {
@@ -154,6 +193,10 @@ fn every_kind_of_write_is_accepted() {
             Write::SessionGone { id: SessionId([1; 32]) },
             Write::MessageState { position: 1, state: MessageState::Delivered },
             Write::Confirmed { position: 1 },
+            Write::MailKept { envelope: kept(1), bytes: Box::new([5; 3]) },
+            Write::MailGone { position: 1 },
+            Write::MailReleased(released(1)),
+            Write::MailReleaseGone { place: mail_place(), tag: released(1).tag },
         ]);
         write(store, writes).unwrap();
         let moved = SavedMessage {
@@ -163,6 +206,27 @@ fn every_kind_of_write_is_accepted() {
             ..own(1, ALICE)
         };
         assert_eq!(store.message(1).unwrap(), Some(moved));
+    });
+}
+
+#[test]
+fn mail_is_read_by_its_position_until_it_is_dropped() {
+    for_both(|store| {
+        let keep = |position: u64| Write::MailKept {
+            envelope: kept(position),
+            bytes: Box::new([position as u8; 3]),
+        };
+        write(store, vec![keep(1), keep(2)]).unwrap();
+        assert_eq!(store.mail(1).unwrap(), Some(vec![1; 3]));
+        write(store, vec![Write::MailGone { position: 1 }, Write::MailGone { position: 9 }]).unwrap();
+        assert_eq!((store.mail(1).unwrap(), store.mail(2).unwrap()), (None, Some(vec![2; 3])));
+        assert_eq!(store.mail(u64::MAX).unwrap(), None);
+        assert!(internal(write(store, vec![Write::MailGone { position: 2 }, keep(3), keep(3)])));
+        assert_eq!(
+            (store.mail(2).unwrap(), store.mail(3).unwrap()),
+            (Some(vec![2; 3]), None),
+            "all or nothing"
+        );
     });
 }
 

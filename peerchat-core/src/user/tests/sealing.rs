@@ -282,6 +282,7 @@ fn a_device_without_a_key_must_introduce_itself_first() {
         next_number: 4,
         identity: None,
         tags: Vec::new(),
+        owes_receipt: false,
     };
     let mut bench = Bench::with(|saved| (saved.conversations, saved.streams) = (vec![known], vec![stream]));
     let unknown = ChatResponse::NotDelivered(DeliverRefusal::UnknownSender);

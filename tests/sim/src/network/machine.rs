@@ -7,7 +7,7 @@ use std::time::Instant;
 use peerchat_core::engine::{Engine, EngineCall, EngineConfig};
 use peerchat_core::event::{CommandId, Event, MessageId};
 use peerchat_core::kademlia::NodeKey;
-use peerchat_core::save::BatchId;
+use peerchat_core::save::{BatchId, Read, ReadId};
 use peerchat_core::time::{Now, Timestamp};
 use peerchat_core::transport::{CallId, ProbeId};
 use peerchat_core::user::{FoundUser, LookupError};
@@ -46,6 +46,7 @@ pub(super) enum Happening {
         key: Option<NodeKey>,
     },
     Written(BatchId),
+    Read(ReadId, Read),
     Timeout,
     /// A session or an absence ends.
     Churn,
@@ -77,6 +78,8 @@ pub(super) struct Machine {
     pub(super) saved: BTreeSet<MessageId>,
     pub(super) decided: BTreeSet<CommandId>,
     pub(super) found: BTreeMap<CommandId, Result<FoundUser, LookupError>>,
+    /// Requests made for a test, and their answers.
+    pub(super) asked: BTreeMap<CallId, Option<Response>>,
     pub(super) timeout: Option<Instant>,
     pub(super) churn: Option<Churn>,
     /// How far its wall clock is ahead.
@@ -99,6 +102,7 @@ impl Machine {
             saved: BTreeSet::new(),
             decided: BTreeSet::new(),
             found: BTreeMap::new(),
+            asked: BTreeMap::new(),
             timeout: None,
             churn: None,
             ahead_ms: 0,

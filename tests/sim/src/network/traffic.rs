@@ -14,6 +14,9 @@ use crate::RETRANSMISSIONS;
 /// How long a batch takes to be on disk.
 const WRITE_TIME: Duration = Duration::from_micros(300);
 
+/// How long a read takes.
+const READ_TIME: Duration = Duration::from_micros(100);
+
 /// The call id of what adversaries send unasked: they do not wait for answers.
 const UNSOLICITED: CallId = CallId(u64::MAX);
 
@@ -39,6 +42,10 @@ impl Network {
             Happening::Written(id) => {
                 self.machines[host.0].disk.commit(id);
                 self.with_engine(host, |engine| engine.handle_written(id, now));
+            }
+            Happening::Read(id, what) => {
+                let bytes = self.machines[host.0].disk.read(what);
+                self.with_engine(host, |engine| engine.handle_read(id, bytes, now));
             }
             Happening::Timeout => {
                 self.machines[host.0].timeout = None;
@@ -81,7 +88,10 @@ impl Network {
         let peer = self.contact(from);
         let machine = &mut self.machines[host.0];
         let now = machine.clock(self.now);
-        if machine.pending.remove(&id)
+        if machine.asked.contains_key(&id) {
+            machine.pending.remove(&id);
+            machine.asked.insert(id, Some(response));
+        } else if machine.pending.remove(&id)
             && let Some(engine) = &mut machine.engine
         {
             engine.handle_response(id, peer, machine.address, response, now.instant - asked, now);
@@ -99,6 +109,24 @@ impl Network {
             self.machines[host.0].pending.remove(&call.id);
             self.with_engine(host, |engine| engine.handle_call_failed(call.id, now));
         }
+    }
+
+    /// Sends a request that no engine has made, and waits for the answer; `None` if there is none.
+    ///
+    /// # Panics
+    ///
+    /// The host that asks is off.
+    pub fn ask(&mut self, from: Host, to: Host, request: Request) -> Option<Response> {
+        assert!(self.machines[from.0].is_up(), "{from:?} is off");
+        self.last_asked += 1;
+        // Far above the ids of the engine's own calls.
+        let id = CallId(u64::MAX - self.last_asked);
+        let call = EngineCall { id, to: self.contact(to), request };
+        self.machines[from.0].pending.insert(id);
+        self.machines[from.0].asked.insert(id, None);
+        self.transmit(from, call, 0, self.now.instant);
+        self.run_until(Duration::from_secs(60), |network| !network.machines[from.0].pending.contains(&id));
+        self.machines[from.0].asked.remove(&id).flatten()
     }
 
     /// Sends a request for the `attempt`th time.
@@ -131,6 +159,8 @@ impl Network {
                 let id = batch.id;
                 machine.disk.begin(batch);
                 self.schedule(now.instant + WRITE_TIME, host, Happening::Written(id));
+            } else if let Some((id, what)) = engine.poll_read() {
+                self.schedule(now.instant + READ_TIME, host, Happening::Read(id, what));
             } else if let Some(event) = engine.poll_event() {
                 machine.events.push(event);
             } else if let Some(outcome) = engine.poll_outcome() {
@@ -201,7 +231,9 @@ impl Network {
         self.queue.push(at, Scheduled { host, run, happening });
     }
 
-    pub(super) fn contact(&self, host: Host) -> Contact {
+    /// Returns the key and the address of a machine.
+    #[must_use]
+    pub fn contact(&self, host: Host) -> Contact {
         let machine = &self.machines[host.0];
         Contact::new(machine.key, machine.address)
     }

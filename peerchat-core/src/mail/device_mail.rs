@@ -1,0 +1,245 @@
+//! [`DeviceMail`]: the mail of one device at one holder: what is kept, what was released, and who takes how much room.
+
+use std::collections::BTreeMap;
+
+use super::envelope::EnvelopeId;
+use super::kept::{Depositor, EnvelopeTag, KeptEnvelope, ReleasedEnvelope};
+use crate::idle;
+use crate::time::Timestamp;
+
+/// Most envelopes kept for one device: room for 10,000 of the smallest from one network, see [`MAILBOX_SHARE`].
+pub const MAX_KEPT: u64 = 16_384;
+
+/// Most bytes kept for one device, each envelope counted with [`KEPT_OVERHEAD`].
+pub const MAX_KEPT_LEN: u64 = 32 << 20;
+
+/// What an envelope costs a holder beside its own bytes: its row and its part of a page on disk, and about 130 bytes
+/// of index in memory.
+pub const KEPT_OVERHEAD: u64 = 512;
+
+/// One network may take this many times what it leaves free of a device's room. However many networks a flood comes from,
+/// one more finds a place.
+pub const MAILBOX_SHARE: u64 = 2;
+
+/// Most released envelopes that are remembered for one device; when there are more, an eighth is forgotten, those that
+/// expire first.
+pub const MAX_RELEASED_KEPT: usize = 16_384;
+
+/// Seconds since 1970, rounded up: half the size of a [`Timestamp`].
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Seconds(u32);
+
+impl Seconds {
+    fn until(time: Timestamp) -> Self {
+        Self(u32::try_from(time.unix_ms().div_ceil(1000)).unwrap_or(u32::MAX))
+    }
+
+    fn time(self) -> Timestamp {
+        Timestamp::from_unix_ms(u64::from(self.0) * 1000)
+    }
+
+    fn has_passed(self, now: Timestamp) -> bool {
+        self.time() <= now
+    }
+}
+
+/// One kept envelope. Small: a holder has a million of them.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    id: EnvelopeId,
+    depositor: Depositor,
+    expires: Seconds,
+    len: u16,
+}
+
+/// How much there is of something.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Load {
+    count: u64,
+    len: u64,
+}
+
+/// What left a [`DeviceMail`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Removed {
+    pub(super) position: u64,
+    pub(super) expires: Timestamp,
+    pub(super) charge: u64,
+    pub(super) depositor: Depositor,
+}
+
+/// The mail of one device at one holder.
+#[derive(Debug)]
+pub(super) struct DeviceMail {
+    /// By position: in the order of arrival.
+    kept: BTreeMap<u64, Kept>,
+    by_tag: BTreeMap<EnvelopeTag, u64>,
+    load: Load,
+    loads: BTreeMap<Depositor, Load>,
+    released: BTreeMap<EnvelopeTag, Seconds>,
+    /// Nothing in here expires before.
+    expires_from: Seconds,
+}
+
+impl Default for DeviceMail {
+    fn default() -> Self {
+        Self {
+            kept: BTreeMap::new(),
+            by_tag: BTreeMap::new(),
+            load: Load::default(),
+            loads: BTreeMap::new(),
+            released: BTreeMap::new(),
+            expires_from: Seconds(u32::MAX),
+        }
+    }
+}
+
+/// Returns how much of the quotas an envelope of `len` bytes uses.
+pub(super) const fn charge(len: u32) -> u64 {
+    len as u64 + KEPT_OVERHEAD
+}
+
+impl DeviceMail {
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept.is_empty() && self.released.is_empty()
+    }
+
+    pub(super) fn released_count(&self) -> usize {
+        self.released.len()
+    }
+
+    /// Returns the position of an envelope that is kept.
+    pub(super) fn position_of(&self, id: &EnvelopeId) -> Option<u64> {
+        let position = *self.by_tag.get(&EnvelopeTag::of(id))?;
+        self.kept.get(&position).filter(|kept| kept.id == *id).map(|_| position)
+    }
+
+    /// Tells whether an envelope was released.
+    pub(super) fn is_released(&self, id: &EnvelopeId) -> bool {
+        self.released.contains_key(&EnvelopeTag::of(id))
+    }
+
+    /// Tells whether there is room for an envelope, and whether those of its network may take it.
+    pub(super) fn has_room(&self, charge: u64, depositor: Depositor) -> bool {
+        let all = self.load;
+        if all.count >= MAX_KEPT || all.len + charge > MAX_KEPT_LEN {
+            return false;
+        }
+        if depositor == Depositor::LOCAL {
+            return true;
+        }
+        let Load { count, len } = self.loads.get(&depositor).copied().unwrap_or_default();
+        count < MAILBOX_SHARE * (MAX_KEPT - all.count)
+            && len + charge <= MAILBOX_SHARE * (MAX_KEPT_LEN - all.len)
+    }
+
+    /// Keeps an envelope; `false` if one of its tag is kept.
+    pub(super) fn insert(&mut self, envelope: &KeptEnvelope) -> bool {
+        let tag = EnvelopeTag::of(&envelope.id);
+        if self.by_tag.contains_key(&tag) {
+            return false;
+        }
+        let expires = Seconds::until(envelope.expires);
+        let len = u16::try_from(envelope.len).unwrap_or(u16::MAX);
+        let kept = Kept { id: envelope.id, depositor: envelope.depositor, expires, len };
+        self.by_tag.insert(tag, envelope.position);
+        self.kept.insert(envelope.position, kept);
+        self.expires_from = self.expires_from.min(expires);
+        let charge = charge(envelope.len);
+        self.load.count += 1;
+        self.load.len += charge;
+        if envelope.depositor != Depositor::LOCAL {
+            let load = self.loads.entry(envelope.depositor).or_default();
+            load.count += 1;
+            load.len += charge;
+        }
+        true
+    }
+
+    /// Drops an envelope.
+    pub(super) fn remove(&mut self, position: u64) -> Option<Removed> {
+        let Kept { id, depositor, expires, len } = idle::remove(&mut self.kept, &position)?;
+        idle::remove(&mut self.by_tag, &EnvelopeTag::of(&id));
+        let charge = charge(len.into());
+        self.load.count -= 1;
+        self.load.len -= charge;
+        if let Some(load) = self.loads.get_mut(&depositor) {
+            load.count -= 1;
+            load.len -= charge;
+            if load.count == 0 {
+                idle::remove(&mut self.loads, &depositor);
+            }
+        }
+        Some(Removed { position, expires: expires.time(), charge, depositor })
+    }
+
+    /// Returns the names of at most `count` envelopes that came after the position `after` and up to `to`, oldest first,
+    /// and the position of the last if there are more.
+    pub(super) fn list(
+        &self,
+        after: u64,
+        to: u64,
+        count: usize,
+        now: Timestamp,
+    ) -> (Vec<EnvelopeId>, Option<u64>) {
+        if after >= to {
+            return (Vec::new(), None);
+        }
+        let kept = self.kept.range(after + 1..=to).filter(|(_, kept)| !kept.expires.has_passed(now));
+        let mut listed: Vec<_> = kept.take(count + 1).map(|(position, kept)| (*position, kept.id)).collect();
+        let is_more = listed.len() > count;
+        listed.truncate(count);
+        let next = listed.last().filter(|_| is_more).map(|(position, _)| *position);
+        (listed.into_iter().map(|(_, id)| id).collect(), next)
+    }
+
+    /// Tells whether there is an envelope at a position.
+    pub(super) fn is_kept(&self, position: u64) -> bool {
+        self.kept.contains_key(&position)
+    }
+
+    /// Tells whether there is an envelope at a position that has not expired.
+    pub(super) fn is_alive(&self, position: u64, now: Timestamp) -> bool {
+        self.kept.get(&position).is_some_and(|kept| !kept.expires.has_passed(now))
+    }
+
+    /// Remembers that an envelope was released; returns what is to be forgotten so that there is room.
+    pub(super) fn note_released(&mut self, released: &ReleasedEnvelope) -> Vec<EnvelopeTag> {
+        let expires = Seconds::until(released.expires);
+        self.expires_from = self.expires_from.min(expires);
+        self.released.insert(released.tag, expires);
+        if self.released.len() > MAX_RELEASED_KEPT { self.forget_released() } else { Vec::new() }
+    }
+
+    /// Forgets an eighth of what was released, one at least.
+    pub(super) fn forget_released(&mut self) -> Vec<EnvelopeTag> {
+        let mut by_expiry: Vec<_> = self.released.iter().map(|(tag, expires)| (*expires, *tag)).collect();
+        by_expiry.sort_unstable();
+        by_expiry.truncate(by_expiry.len().div_ceil(8));
+        let forgotten: Vec<_> = by_expiry.into_iter().map(|(_, tag)| tag).collect();
+        for tag in &forgotten {
+            idle::remove(&mut self.released, tag);
+        }
+        forgotten
+    }
+
+    /// Tells whether something in here may have expired.
+    pub(super) fn may_have_expired(&self, now: Timestamp) -> bool {
+        self.expires_from.has_passed(now)
+    }
+
+    /// Drops at most `limit` envelopes that have expired, and forgets at most as many that were released.
+    pub(super) fn expire(&mut self, now: Timestamp, limit: usize) -> (Vec<Removed>, Vec<EnvelopeTag>) {
+        let expired = self.kept.iter().filter(|(_, kept)| kept.expires.has_passed(now)).take(limit);
+        let expired: Vec<u64> = expired.map(|(position, _)| *position).collect();
+        let dropped = expired.into_iter().filter_map(|position| self.remove(position)).collect();
+        let old = self.released.iter().filter(|(_, expires)| expires.has_passed(now)).take(limit);
+        let forgotten: Vec<_> = old.map(|(tag, _)| *tag).collect();
+        for tag in &forgotten {
+            idle::remove(&mut self.released, tag);
+        }
+        let rest = self.kept.values().map(|kept| kept.expires).chain(self.released.values().copied());
+        self.expires_from = rest.min().unwrap_or(Seconds(u32::MAX));
+        (dropped, forgotten)
+    }
+}
