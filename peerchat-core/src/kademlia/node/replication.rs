@@ -58,6 +58,7 @@ pub(super) struct Replication {
 impl Node {
     /// Remembers to hand a contact that is new, or back, the records that it should keep.
     pub(super) fn hand_over_to(&mut self, to: Contact) {
+        self.note_neighbours();
         if self.store.is_empty() {
             return;
         }
@@ -166,6 +167,12 @@ impl Node {
         if self.is_online() && self.is_among_closest(&key.place()) {
             self.search(key.place(), Purpose::Replicate(key), now);
         }
+    }
+
+    /// Returns the nodes beside us that should keep what belongs to `place`, nearest first, and whether we should too.
+    #[must_use]
+    pub fn holders(&self, place: &NodeId) -> (Vec<Contact>, bool) {
+        self.with_ourselves(place, self.table.closest(place, self.config.k))
     }
 
     /// Tells whether `to` should keep the record at `place` and we are to see to it: both of us are among the k

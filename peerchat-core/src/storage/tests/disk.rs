@@ -70,6 +70,13 @@ fn a_bit_of_everything() -> Vec<Write> {
         Write::RecordGone { key: RecordKey::from_bytes([1; 32]) },
         Write::OwnRecord { bytes: own_record(1) },
         Write::OwnRecord { bytes: own_record(2) },
+        Write::MailKept { envelope: kept(1), bytes: Box::new([1; 3]) },
+        Write::MailKept { envelope: kept(2), bytes: Box::new([2; 3]) },
+        Write::MailGone { position: 1 },
+        Write::MailReleased(released(1)),
+        Write::MailReleased(released(2)),
+        Write::MailReleased(released(2)),
+        Write::MailReleaseGone { place: mail_place(), tag: released(1).tag },
         Write::Routing { contacts: vec![contact(1, "1.2.3.4:5")] },
         Write::Routing { contacts: vec![contact(9, "[2001:db8::1]:5"), contact(2, "10.0.0.1:6")] },
     ]);
@@ -84,8 +91,7 @@ fn a_profile_opens_with_what_was_written() {
     write(&store, a_bit_of_everything()).unwrap();
     store.close();
 
-    let Opened { store: _store, saved } =
-        open(&location(&dir), None, || unreachable!("keys are there")).unwrap();
+    let Opened { store, saved } = open(&location(&dir), None, || unreachable!("keys are there")).unwrap();
     assert_eq!(saved.keys.node.public(), node_keys().node.public());
     assert!(saved.keys.user.is_none());
     assert_eq!(saved.routing, [contact(9, "[2001:db8::1]:5"), contact(2, "10.0.0.1:6")]);
@@ -100,6 +106,8 @@ fn a_profile_opens_with_what_was_written() {
     assert_eq!(saved.device, Some(device(2)));
     let ended = SavedSession { state: None, last_used: 9, is_retired: true, ..session(2) };
     assert_eq!(saved.sessions, [session(1), ended]);
+    assert_eq!((saved.mail, saved.released), (vec![kept(2)], vec![released(2)]));
+    assert_eq!((store.mail(1).unwrap(), store.mail(2).unwrap()), (None, Some(vec![2; 3])));
     assert_eq!((saved.last_position, saved.confirmed_position), (4, 1));
 }
 
@@ -170,7 +178,7 @@ fn only_the_owner_can_read_a_profile() {
 }
 
 #[test]
-fn the_tables_of_version_2() {
+fn the_tables_of_version_3() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open_in(&dir);
     let tables = profile(&opened.store).read(|db| {
@@ -433,6 +441,25 @@ fn a_profile_from_before_sessions_keeps_what_it_holds_and_gets_its_keys_later() 
     write(&store, vec![Write::Device(device(1)), Write::Envelope(envelope(2, EnvelopeKind::First))]).unwrap();
     store.close();
     assert_eq!(open_in(&dir).saved.device, Some(device(1)));
+}
+
+#[test]
+fn a_profile_from_before_mail_keeps_what_it_holds_and_can_keep_mail() {
+    let dir = tempfile::tempdir().unwrap();
+    open_in(&dir).store.close();
+    fs::remove_file(file(&dir)).unwrap();
+    let second = include_str!("version-2.sql");
+    Connection::open(file(&dir)).unwrap().execute_batch(second).unwrap();
+    let Opened { store, saved } = open_in(&dir);
+    assert_eq!((saved.streams, saved.outbox), (vec![stream(4)], vec![own(2, ALICE)]));
+    assert_eq!((saved.device, saved.envelopes), (Some(device(1)), vec![envelope(2, EnvelopeKind::First)]));
+    assert_eq!((saved.mail.len(), saved.released.len()), (0, 0));
+    let writes =
+        [Write::MailKept { envelope: kept(1), bytes: Box::new([1; 3]) }, Write::MailReleased(released(1))];
+    write(&store, writes.into()).unwrap();
+    store.close();
+    let saved = open_in(&dir).saved;
+    assert_eq!((saved.mail, saved.released), (vec![kept(1)], vec![released(1)]));
 }
 
 #[test]
