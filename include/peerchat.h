@@ -237,7 +237,7 @@ typedef int32_t peerchat_status_t;
 
 /**
  * How far a sent message has come. States only move forward, and each is true when it is told. A later version
- * may add some (2 and 4 are reserved): treat an unknown one as "on its way".
+ * may add some (4 is reserved): treat an unknown one as "on its way".
  */
 enum peerchat_message_state_t
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -252,6 +252,11 @@ enum peerchat_message_state_t
    * On this disk; not yet with the recipient. It is retried until it expires.
    */
   PEERCHAT_MESSAGE_QUEUED = 1,
+  /**
+   * On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+   * still retried until it expires.
+   */
+  PEERCHAT_MESSAGE_STORED = 2,
   /**
    * On the disk of a device of the recipient, which said so.
    */
@@ -500,6 +505,10 @@ typedef struct {
    * "alice#7kq2m4xd".
    */
   const char *claimants;
+  /**
+   * How many nodes keep the message for its recipient, if its state is PEERCHAT_MESSAGE_STORED.
+   */
+  uint32_t held_by;
 } peerchat_event_t;
 
 #ifdef __cplusplus
@@ -845,6 +854,21 @@ peerchat_status_t peerchat_send(const peerchat_t *client,
 peerchat_status_t peerchat_message_state(const peerchat_t *client,
                                          const peerchat_message_id_t *id,
                                          peerchat_message_state_t *out_state);
+
+/**
+ * Tells how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is
+ * PEERCHAT_MESSAGE_STORED.
+ *
+ * Waits for the disk at most. Thread-safe.
+ * @param client     The client.
+ * @param id         The id that peerchat_send gave, in this or an earlier run of the profile; copied.
+ * @param out_count  Receives the number of nodes.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_STORAGE,
+ *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_message_holders(const peerchat_t *client,
+                                           const peerchat_message_id_t *id,
+                                           uint32_t *out_count);
 
 /**
  * Looks a name up in the network and waits for the answer.

@@ -139,6 +139,16 @@ pub struct Statistics {
     pub record_count: usize,
     /// Whether the node keeps records for others now: whether they can reach it, as far as it knows.
     pub is_serving: bool,
+    /// Envelopes kept now for people who are away.
+    pub mail_count: usize,
+    /// How much of [`Config::mail_quota`] they take now, in bytes.
+    pub mail_len: u64,
+    /// Envelopes taken for people who were away.
+    pub mail_deposited: u64,
+    /// Of these, how many were given to their recipients; one that was asked for twice counts twice.
+    pub mail_fetched: u64,
+    /// Requests about mail that were refused, for whatever reason.
+    pub mail_refused: u64,
     /// Messages of our own that are not finished now.
     pub outbox_count: usize,
     /// Encrypted links that are up now.

@@ -12,10 +12,10 @@ use crate::event::{CommandId, Event, MessageId};
 use crate::identity::{Recipient, UserId, UserName};
 use crate::idle;
 use crate::kademlia::{
-    AddressFamily, Contact, LookupId, Node, NodeConfig, NodeId, NodeKey, PublishId, RecordKey, RpcId,
-    RpcReply, Serve,
+    AddressFamily, Contact, LookupId, Node, NodeConfig, NodeId, NodeKey, PublishId, Record, RecordKey, Rpc,
+    RpcId, RpcReply, Serve,
 };
-use crate::mail::{MailReadId, Mailbox};
+use crate::mail::{MailCallTag, MailReadId, Mailbox};
 use crate::save::{BatchId, Read, ReadId, Saved, Write, WriteBatch};
 use crate::time::Now;
 use crate::transport::{CallId, ProbeId, ReplyToken};
@@ -174,7 +174,7 @@ impl Engine {
         let mut engine = Self {
             node,
             user,
-            mail: MailDesk::new(mailbox),
+            mail: MailDesk::new(mailbox, now),
             saving: Saving::default(),
             own_addresses: OwnAddresses::default(),
             bootstraps: BTreeMap::new(),
@@ -333,7 +333,11 @@ impl Engine {
         }
         match request {
             Request::Dht(rpc) => {
+                let stored = if let Rpc::Store { record } = &rpc { Record::key_of(record) } else { None };
                 let reply = self.node.handle_request(from, is_proven, rpc, now);
+                if let Some(key) = stored.filter(|_| reply == RpcReply::Stored) {
+                    self.handle_stored(key, from, now);
+                }
                 self.reply(token, Response::Dht(reply));
             }
             Request::Chat(request) => {
@@ -407,6 +411,10 @@ impl Engine {
                     user.handle_call_failed(tag, now);
                 }
             }
+            (Caller::Mail(tag), response) => {
+                self.node.handle_alive(from, now);
+                self.handle_mail_response(tag, &response, now);
+            }
         }
         // After the node has taken the reply: what comes online is told before the address that it publishes.
         let before = self.own_addresses.best();
@@ -431,6 +439,7 @@ impl Engine {
                     user.handle_call_failed(tag, now);
                 }
             }
+            Caller::Mail(tag) => self.mail.mailbox.handle_answer(tag, false, now),
         }
         self.run(now);
     }
@@ -466,7 +475,7 @@ impl Engine {
         if let Some(user) = &mut self.user {
             user.handle_timeout(now);
         }
-        self.mail.mailbox.handle_timeout(now);
+        self.handle_mail_timeout(now);
         if self.next_routing_save.is_some_and(|at| at <= now.instant) {
             self.save_routing();
             self.next_routing_save = Some(now.instant + ROUTING_SAVE_INTERVAL);
@@ -523,7 +532,7 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let user = self.user.as_ref().and_then(User::poll_timeout);
         let routing = self.next_routing_save.map(|at| (at, "saving the routing table"));
-        [self.node.poll_timeout(), user, self.mail.mailbox.poll_timeout(), routing]
+        [self.node.poll_timeout(), user, self.mail.poll_timeout(), routing]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
@@ -534,18 +543,27 @@ impl Engine {
 enum Caller {
     Node(RpcId),
     User(CallTag),
+    Mail(MailCallTag),
 }
 
-/// The lowest bit of the ids of the node's calls.
+/// The two lowest bits of the ids of the node's calls.
 const NODE: u64 = 0;
 
-/// The lowest bit of the ids of the user's calls.
+/// The two lowest bits of the ids of the user's calls.
 const USER: u64 = 1;
 
+/// The two lowest bits of the ids of the mailbox's calls.
+const MAIL: u64 = 2;
+
 const fn call_id(number: u64, child: u64) -> CallId {
-    CallId(number << 1 | child)
+    CallId(number << 2 | child)
 }
 
 const fn caller(id: CallId) -> Caller {
-    if id.0 & 1 == NODE { Caller::Node(RpcId(id.0 >> 1)) } else { Caller::User(CallTag(id.0 >> 1)) }
+    let number = id.0 >> 2;
+    match id.0 & 3 {
+        NODE => Caller::Node(RpcId(number)),
+        USER => Caller::User(CallTag(number)),
+        _ => Caller::Mail(MailCallTag(number)),
+    }
 }

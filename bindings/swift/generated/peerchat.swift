@@ -591,6 +591,16 @@ fileprivate struct FfiConverterString: FfiConverter {
 public protocol NativeClientProtocol: AnyObject, Sendable {
     
     /**
+     * Lets a name mean the person who holds it now, after IdentityChanged has named them, on a thread that may block until
+     * it is on disk.
+     *
+     * # Errors
+     *
+     * The name was not seen to be that person's, or those of `identity`.
+     */
+    func acceptIdentity(name: String, userId: String) throws 
+    
+    /**
      * Joins the network through the node at an address: `host:port`, `[ipv6]:port` or `key@host:port`.
      *
      * Returns the call's id at once; a Bootstrapped or BootstrapFailed event follows with the same id.
@@ -617,6 +627,16 @@ public protocol NativeClientProtocol: AnyObject, Sendable {
     func history(peer: String, before: UInt64?, limit: UInt32) throws  -> [HistoryEntry]
     
     /**
+     * Returns who the person is whom messages to this name go to.
+     *
+     * # Errors
+     *
+     * Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is
+     * closed.
+     */
+    func identity(name: String) throws  -> Identity
+    
+    /**
      * Returns the UDP address that the node is bound to, with the port that the system chose.
      */
     func localAddress()  -> String
@@ -639,6 +659,15 @@ public protocol NativeClientProtocol: AnyObject, Sendable {
      * Those of `lookup`.
      */
     func lookupWait(name: String) throws  -> FoundUser
+    
+    /**
+     * Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is Stored.
+     *
+     * # Errors
+     *
+     * As for message_state.
+     */
+    func messageHolders(id: String) throws  -> UInt32
     
     /**
      * Returns how far a message of our own has come.
@@ -678,6 +707,16 @@ public protocol NativeClientProtocol: AnyObject, Sendable {
     func poll(timeoutMs: UInt32) throws  -> Event?
     
     /**
+     * Returns the safety number of this user and the person of this name: 60 digits in groups of five, the same on both
+     * sides.
+     *
+     * # Errors
+     *
+     * Those of `identity`.
+     */
+    func safetyNumber(name: String) throws  -> String
+    
+    /**
      * Saves a text for sending and returns its id once it is on disk; MessageState events tell what becomes of it.
      *
      * Cancelling the call does not take the message back.
@@ -697,6 +736,15 @@ public protocol NativeClientProtocol: AnyObject, Sendable {
      * Those of `send`.
      */
     func sendBlocking(recipient: String, text: String) throws  -> String
+    
+    /**
+     * Marks the person of this name as verified, or no longer, on a thread that may block until it is on disk.
+     *
+     * # Errors
+     *
+     * Those of `identity`.
+     */
+    func setVerified(name: String, isVerified: Bool) throws 
     
     /**
      * Closes the client and waits until its state is saved and its port and profile are free again, up to 1.5
@@ -805,6 +853,24 @@ public convenience init(options: ClientOptions)throws  {
 
     
     /**
+     * Lets a name mean the person who holds it now, after IdentityChanged has named them, on a thread that may block until
+     * it is on disk.
+     *
+     * # Errors
+     *
+     * The name was not seen to be that person's, or those of `identity`.
+     */
+open func acceptIdentity(name: String, userId: String)throws   {try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_accept_identity(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),
+        FfiConverterString.lower(userId),uniffiCallStatus
+    )
+}
+}
+    
+    /**
      * Joins the network through the node at an address: `host:port`, `[ipv6]:port` or `key@host:port`.
      *
      * Returns the call's id at once; a Bootstrapped or BootstrapFailed event follows with the same id.
@@ -850,6 +916,24 @@ open func history(peer: String, before: UInt64?, limit: UInt32)throws  -> [Histo
         FfiConverterString.lower(peer),
         FfiConverterOptionUInt64.lower(before),
         FfiConverterUInt32.lower(limit),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Returns who the person is whom messages to this name go to.
+     *
+     * # Errors
+     *
+     * Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is
+     * closed.
+     */
+open func identity(name: String)throws  -> Identity  {
+    return try  FfiConverterTypeIdentity_lift(try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_identity(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),uniffiCallStatus
     )
 })
 }
@@ -903,6 +987,23 @@ open func lookupWait(name: String)throws  -> FoundUser  {
     uniffi_peerchat_fn_method_client_lookup_wait(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(name),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is Stored.
+     *
+     * # Errors
+     *
+     * As for message_state.
+     */
+open func messageHolders(id: String)throws  -> UInt32  {
+    return try  FfiConverterUInt32.lift(try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_message_holders(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(id),uniffiCallStatus
     )
 })
 }
@@ -989,6 +1090,24 @@ open func poll(timeoutMs: UInt32)throws  -> Event?  {
 }
     
     /**
+     * Returns the safety number of this user and the person of this name: 60 digits in groups of five, the same on both
+     * sides.
+     *
+     * # Errors
+     *
+     * Those of `identity`.
+     */
+open func safetyNumber(name: String)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_safety_number(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),uniffiCallStatus
+    )
+})
+}
+    
+    /**
      * Saves a text for sending and returns its id once it is on disk; MessageState events tell what becomes of it.
      *
      * Cancelling the call does not take the message back.
@@ -1030,6 +1149,23 @@ open func sendBlocking(recipient: String, text: String)throws  -> String  {
         FfiConverterString.lower(text),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Marks the person of this name as verified, or no longer, on a thread that may block until it is on disk.
+     *
+     * # Errors
+     *
+     * Those of `identity`.
+     */
+open func setVerified(name: String, isVerified: Bool)throws   {try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_set_verified(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),
+        FfiConverterBool.lower(isVerified),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -1182,6 +1318,10 @@ public struct ClientOptions: Equatable, Hashable {
      * How long an undelivered message is retried, in milliseconds. Default: 30 days.
      */
     public let messageLifetimeMs: UInt64?
+    /**
+     * The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
+     */
+    public let passphrase: String?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -1210,7 +1350,10 @@ public struct ClientOptions: Equatable, Hashable {
          */alpha: UInt32? = nil, 
         /**
          * How long an undelivered message is retried, in milliseconds. Default: 30 days.
-         */messageLifetimeMs: UInt64? = nil) {
+         */messageLifetimeMs: UInt64? = nil, 
+        /**
+         * The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
+         */passphrase: String? = nil) {
         self.dataDir = dataDir
         self.user = user
         self.network = network
@@ -1219,6 +1362,7 @@ public struct ClientOptions: Equatable, Hashable {
         self.k = k
         self.alpha = alpha
         self.messageLifetimeMs = messageLifetimeMs
+        self.passphrase = passphrase
     }
 
     
@@ -1244,7 +1388,8 @@ public struct FfiConverterTypeClientOptions: FfiConverterRustBuffer {
                 port: FfiConverterOptionUInt16.read(from: &buf), 
                 k: FfiConverterOptionUInt32.read(from: &buf), 
                 alpha: FfiConverterOptionUInt32.read(from: &buf), 
-                messageLifetimeMs: FfiConverterOptionUInt64.read(from: &buf)
+                messageLifetimeMs: FfiConverterOptionUInt64.read(from: &buf), 
+                passphrase: FfiConverterOptionString.read(from: &buf)
         )
     }
 
@@ -1257,6 +1402,7 @@ public struct FfiConverterTypeClientOptions: FfiConverterRustBuffer {
         FfiConverterOptionUInt32.write(value.k, into: &buf)
         FfiConverterOptionUInt32.write(value.alpha, into: &buf)
         FfiConverterOptionUInt64.write(value.messageLifetimeMs, into: &buf)
+        FfiConverterOptionString.write(value.passphrase, into: &buf)
     }
 }
 
@@ -1411,6 +1557,10 @@ public struct HistoryEntry: Equatable, Hashable {
      * How far it has come; None for a received message.
      */
     public let state: MessageState?
+    /**
+     * How many nodes keep it for the recipient, if its state is Stored; else 0.
+     */
+    public let heldBy: UInt32
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -1438,7 +1588,10 @@ public struct HistoryEntry: Equatable, Hashable {
          */receivedUnixMs: UInt64, 
         /**
          * How far it has come; None for a received message.
-         */state: MessageState?) {
+         */state: MessageState?, 
+        /**
+         * How many nodes keep it for the recipient, if its state is Stored; else 0.
+         */heldBy: UInt32) {
         self.id = id
         self.position = position
         self.peer = peer
@@ -1447,6 +1600,7 @@ public struct HistoryEntry: Equatable, Hashable {
         self.sentUnixMs = sentUnixMs
         self.receivedUnixMs = receivedUnixMs
         self.state = state
+        self.heldBy = heldBy
     }
 
     
@@ -1472,7 +1626,8 @@ public struct FfiConverterTypeHistoryEntry: FfiConverterRustBuffer {
                 text: FfiConverterString.read(from: &buf), 
                 sentUnixMs: FfiConverterUInt64.read(from: &buf), 
                 receivedUnixMs: FfiConverterUInt64.read(from: &buf), 
-                state: FfiConverterOptionTypeMessageState.read(from: &buf)
+                state: FfiConverterOptionTypeMessageState.read(from: &buf), 
+                heldBy: FfiConverterUInt32.read(from: &buf)
         )
     }
 
@@ -1485,6 +1640,7 @@ public struct FfiConverterTypeHistoryEntry: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value.sentUnixMs, into: &buf)
         FfiConverterUInt64.write(value.receivedUnixMs, into: &buf)
         FfiConverterOptionTypeMessageState.write(value.state, into: &buf)
+        FfiConverterUInt32.write(value.heldBy, into: &buf)
     }
 }
 
@@ -1501,6 +1657,105 @@ public func FfiConverterTypeHistoryEntry_lift(_ buf: RustBuffer) throws -> Histo
 #endif
 public func FfiConverterTypeHistoryEntry_lower(_ value: HistoryEntry) -> RustBuffer {
     return FfiConverterTypeHistoryEntry.lower(value)
+}
+
+
+/**
+ * Who the person behind a name is, as far as this profile goes.
+ */
+public struct Identity: Equatable, Hashable {
+    /**
+     * How they are shown and addressed: `alice` or `alice#7kq2m4xd`.
+     */
+    public let name: String
+    /**
+     * Who they are.
+     */
+    public let userId: String
+    /**
+     * The first 8 characters of the person's id.
+     */
+    public let fingerprint: String
+    /**
+     * Whether they are marked as verified.
+     */
+    public let isVerified: Bool
+    /**
+     * Who else was seen to hold the name.
+     */
+    public let rivalUserId: String?
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * How they are shown and addressed: `alice` or `alice#7kq2m4xd`.
+         */name: String, 
+        /**
+         * Who they are.
+         */userId: String, 
+        /**
+         * The first 8 characters of the person's id.
+         */fingerprint: String, 
+        /**
+         * Whether they are marked as verified.
+         */isVerified: Bool, 
+        /**
+         * Who else was seen to hold the name.
+         */rivalUserId: String?) {
+        self.name = name
+        self.userId = userId
+        self.fingerprint = fingerprint
+        self.isVerified = isVerified
+        self.rivalUserId = rivalUserId
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension Identity: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeIdentity: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Identity {
+        return
+            try Identity(
+                name: FfiConverterString.read(from: &buf), 
+                userId: FfiConverterString.read(from: &buf), 
+                fingerprint: FfiConverterString.read(from: &buf), 
+                isVerified: FfiConverterBool.read(from: &buf), 
+                rivalUserId: FfiConverterOptionString.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Identity, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterString.write(value.userId, into: &buf)
+        FfiConverterString.write(value.fingerprint, into: &buf)
+        FfiConverterBool.write(value.isVerified, into: &buf)
+        FfiConverterOptionString.write(value.rivalUserId, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeIdentity_lift(_ buf: RustBuffer) throws -> Identity {
+    return try FfiConverterTypeIdentity.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeIdentity_lower(_ value: Identity) -> RustBuffer {
+    return FfiConverterTypeIdentity.lower(value)
 }
 
 
@@ -1524,6 +1779,10 @@ public struct Statistics: Equatable, Hashable {
      * Encrypted links that are up now.
      */
     public let linkCount: UInt64
+    /**
+     * Records that others wanted kept here and that were refused, for whatever reason.
+     */
+    public let refusedRecords: UInt64
     /**
      * Datagrams sent.
      */
@@ -1561,6 +1820,9 @@ public struct Statistics: Equatable, Hashable {
          * Encrypted links that are up now.
          */linkCount: UInt64, 
         /**
+         * Records that others wanted kept here and that were refused, for whatever reason.
+         */refusedRecords: UInt64, 
+        /**
          * Datagrams sent.
          */datagramsSent: UInt64, 
         /**
@@ -1579,6 +1841,7 @@ public struct Statistics: Equatable, Hashable {
         self.recordCount = recordCount
         self.outboxCount = outboxCount
         self.linkCount = linkCount
+        self.refusedRecords = refusedRecords
         self.datagramsSent = datagramsSent
         self.datagramsReceived = datagramsReceived
         self.bytesSent = bytesSent
@@ -1606,6 +1869,7 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
                 recordCount: FfiConverterUInt64.read(from: &buf), 
                 outboxCount: FfiConverterUInt64.read(from: &buf), 
                 linkCount: FfiConverterUInt64.read(from: &buf), 
+                refusedRecords: FfiConverterUInt64.read(from: &buf), 
                 datagramsSent: FfiConverterUInt64.read(from: &buf), 
                 datagramsReceived: FfiConverterUInt64.read(from: &buf), 
                 bytesSent: FfiConverterUInt64.read(from: &buf), 
@@ -1619,6 +1883,7 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value.recordCount, into: &buf)
         FfiConverterUInt64.write(value.outboxCount, into: &buf)
         FfiConverterUInt64.write(value.linkCount, into: &buf)
+        FfiConverterUInt64.write(value.refusedRecords, into: &buf)
         FfiConverterUInt64.write(value.datagramsSent, into: &buf)
         FfiConverterUInt64.write(value.datagramsReceived, into: &buf)
         FfiConverterUInt64.write(value.bytesSent, into: &buf)
@@ -1682,6 +1947,14 @@ public enum ErrorCode: Int32, Equatable, Hashable {
      */
     case noUser = -17
     /**
+     * Nobody of this name was met: nothing was exchanged with them yet.
+     */
+    case notMet = -18
+    /**
+     * The name was not seen to belong to this person.
+     */
+    case identityNotSeen = -19
+    /**
      * The client was closed.
      */
     case closed = -30
@@ -1705,6 +1978,10 @@ public enum ErrorCode: Int32, Equatable, Hashable {
      * The disk refused.
      */
     case storage = -43
+    /**
+     * The profile has another passphrase, or has one and none was given, or the reverse.
+     */
+    case wrongPassphrase = -44
     /**
      * Another program uses the UDP port.
      */
@@ -1778,35 +2055,41 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
         
         case 8: return .noUser
         
-        case 9: return .closed
+        case 9: return .notMet
         
-        case 10: return .timedOut
+        case 10: return .identityNotSeen
         
-        case 11: return .profileInUse
+        case 11: return .closed
         
-        case 12: return .profileDamaged
+        case 12: return .timedOut
         
-        case 13: return .profileTooNew
+        case 13: return .profileInUse
         
-        case 14: return .storage
+        case 14: return .profileDamaged
         
-        case 15: return .addressInUse
+        case 15: return .profileTooNew
         
-        case 16: return .network
+        case 16: return .storage
         
-        case 17: return .unreachable
+        case 17: return .wrongPassphrase
         
-        case 18: return .wrongKey
+        case 18: return .addressInUse
         
-        case 19: return .unknownRecipient
+        case 19: return .network
         
-        case 20: return .nameTaken
+        case 20: return .unreachable
         
-        case 21: return .nameContested
+        case 21: return .wrongKey
         
-        case 22: return .expired
+        case 22: return .unknownRecipient
         
-        case 23: return .`internal`
+        case 23: return .nameTaken
+        
+        case 24: return .nameContested
+        
+        case 25: return .expired
+        
+        case 26: return .`internal`
         
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -1848,64 +2131,76 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
             writeInt(&buf, Int32(8))
         
         
-        case .closed:
+        case .notMet:
             writeInt(&buf, Int32(9))
         
         
-        case .timedOut:
+        case .identityNotSeen:
             writeInt(&buf, Int32(10))
         
         
-        case .profileInUse:
+        case .closed:
             writeInt(&buf, Int32(11))
         
         
-        case .profileDamaged:
+        case .timedOut:
             writeInt(&buf, Int32(12))
         
         
-        case .profileTooNew:
+        case .profileInUse:
             writeInt(&buf, Int32(13))
         
         
-        case .storage:
+        case .profileDamaged:
             writeInt(&buf, Int32(14))
         
         
-        case .addressInUse:
+        case .profileTooNew:
             writeInt(&buf, Int32(15))
         
         
-        case .network:
+        case .storage:
             writeInt(&buf, Int32(16))
         
         
-        case .unreachable:
+        case .wrongPassphrase:
             writeInt(&buf, Int32(17))
         
         
-        case .wrongKey:
+        case .addressInUse:
             writeInt(&buf, Int32(18))
         
         
-        case .unknownRecipient:
+        case .network:
             writeInt(&buf, Int32(19))
         
         
-        case .nameTaken:
+        case .unreachable:
             writeInt(&buf, Int32(20))
         
         
-        case .nameContested:
+        case .wrongKey:
             writeInt(&buf, Int32(21))
         
         
-        case .expired:
+        case .unknownRecipient:
             writeInt(&buf, Int32(22))
         
         
-        case .`internal`:
+        case .nameTaken:
             writeInt(&buf, Int32(23))
+        
+        
+        case .nameContested:
+            writeInt(&buf, Int32(24))
+        
+        
+        case .expired:
+            writeInt(&buf, Int32(25))
+        
+        
+        case .`internal`:
+            writeInt(&buf, Int32(26))
         
         }
     }
@@ -2054,6 +2349,9 @@ public enum Event: Equatable, Hashable {
          * How far it came.
          */state: MessageState, 
         /**
+         * How many nodes keep it for the recipient, if it is Stored; else 0.
+         */heldBy: UInt32, 
+        /**
          * Why it was given up.
          */code: ErrorCode?, 
         /**
@@ -2070,6 +2368,38 @@ public enum Event: Equatable, Hashable {
         /**
          * The same in words.
          */detail: String
+    )
+    /**
+     * A name by which somebody is known here belongs to another key now. Nothing is sent to it until
+     * `accept_identity`.
+     */
+    case identityChanged(
+        /**
+         * The name.
+         */name: String, 
+        /**
+         * The person who was met under it, and to whom messages to the name still go.
+         */oldUserId: String, 
+        /**
+         * The first 8 characters of that person's id.
+         */oldFingerprint: String, 
+        /**
+         * The person who holds the name now.
+         */userId: String, 
+        /**
+         * The first 8 characters of that person's id.
+         */fingerprint: String
+    )
+    /**
+     * The network does not agree on who holds a name that something was sent to; what was sent fails.
+     */
+    case nameContested(
+        /**
+         * The name.
+         */name: String, 
+        /**
+         * Everyone who was named, most often named first, as to address them: `alice#7kq2m4xd`.
+         */claimants: [String]
     )
     /**
      * Something that this version of the bindings has no words for; ignore it.
@@ -2116,13 +2446,19 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
         case 7: return .message(id: try FfiConverterString.read(from: &buf), sender: try FfiConverterString.read(from: &buf), userId: try FfiConverterString.read(from: &buf), fingerprint: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), number: try FfiConverterUInt64.read(from: &buf), sentUnixMs: try FfiConverterUInt64.read(from: &buf), receivedUnixMs: try FfiConverterUInt64.read(from: &buf)
         )
         
-        case 8: return .messageState(id: try FfiConverterString.read(from: &buf), recipient: try FfiConverterString.read(from: &buf), state: try FfiConverterTypeMessageState.read(from: &buf), code: try FfiConverterOptionTypeErrorCode.read(from: &buf), detail: try FfiConverterString.read(from: &buf)
+        case 8: return .messageState(id: try FfiConverterString.read(from: &buf), recipient: try FfiConverterString.read(from: &buf), state: try FfiConverterTypeMessageState.read(from: &buf), heldBy: try FfiConverterUInt32.read(from: &buf), code: try FfiConverterOptionTypeErrorCode.read(from: &buf), detail: try FfiConverterString.read(from: &buf)
         )
         
         case 9: return .closed(code: try FfiConverterTypeErrorCode.read(from: &buf), detail: try FfiConverterString.read(from: &buf)
         )
         
-        case 10: return .other
+        case 10: return .identityChanged(name: try FfiConverterString.read(from: &buf), oldUserId: try FfiConverterString.read(from: &buf), oldFingerprint: try FfiConverterString.read(from: &buf), userId: try FfiConverterString.read(from: &buf), fingerprint: try FfiConverterString.read(from: &buf)
+        )
+        
+        case 11: return .nameContested(name: try FfiConverterString.read(from: &buf), claimants: try FfiConverterSequenceString.read(from: &buf)
+        )
+        
+        case 12: return .other
         
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -2184,11 +2520,12 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
             FfiConverterUInt64.write(receivedUnixMs, into: &buf)
             
         
-        case let .messageState(id,recipient,state,code,detail):
+        case let .messageState(id,recipient,state,heldBy,code,detail):
             writeInt(&buf, Int32(8))
             FfiConverterString.write(id, into: &buf)
             FfiConverterString.write(recipient, into: &buf)
             FfiConverterTypeMessageState.write(state, into: &buf)
+            FfiConverterUInt32.write(heldBy, into: &buf)
             FfiConverterOptionTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             
@@ -2199,8 +2536,23 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
             FfiConverterString.write(detail, into: &buf)
             
         
-        case .other:
+        case let .identityChanged(name,oldUserId,oldFingerprint,userId,fingerprint):
             writeInt(&buf, Int32(10))
+            FfiConverterString.write(name, into: &buf)
+            FfiConverterString.write(oldUserId, into: &buf)
+            FfiConverterString.write(oldFingerprint, into: &buf)
+            FfiConverterString.write(userId, into: &buf)
+            FfiConverterString.write(fingerprint, into: &buf)
+            
+        
+        case let .nameContested(name,claimants):
+            writeInt(&buf, Int32(11))
+            FfiConverterString.write(name, into: &buf)
+            FfiConverterSequenceString.write(claimants, into: &buf)
+            
+        
+        case .other:
+            writeInt(&buf, Int32(12))
         
         }
     }
@@ -2238,6 +2590,11 @@ public enum MessageState: Int32, Equatable, Hashable {
      */
     case queued = 1
     /**
+     * On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+     * still retried until it expires.
+     */
+    case stored = 2
+    /**
      * On the disk of a device of the recipient, which said so.
      */
     case delivered = 3
@@ -2274,11 +2631,13 @@ public struct FfiConverterTypeMessageState: FfiConverterRustBuffer {
         
         case 2: return .queued
         
-        case 3: return .delivered
+        case 3: return .stored
         
-        case 4: return .expired
+        case 4: return .delivered
         
-        case 5: return .failed
+        case 5: return .expired
+        
+        case 6: return .failed
         
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -2296,16 +2655,20 @@ public struct FfiConverterTypeMessageState: FfiConverterRustBuffer {
             writeInt(&buf, Int32(2))
         
         
-        case .delivered:
+        case .stored:
             writeInt(&buf, Int32(3))
         
         
-        case .expired:
+        case .delivered:
             writeInt(&buf, Int32(4))
         
         
-        case .failed:
+        case .expired:
             writeInt(&buf, Int32(5))
+        
+        
+        case .failed:
+            writeInt(&buf, Int32(6))
         
         }
     }
@@ -2345,7 +2708,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * A user name breaks the rules.
@@ -2356,7 +2722,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * An address is not of the form that is asked for.
@@ -2367,7 +2736,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * A message without text.
@@ -2378,7 +2750,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * A message text that is too long.
@@ -2389,7 +2764,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * As many messages wait for delivery as may.
@@ -2400,7 +2778,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * No message has this id.
@@ -2411,7 +2792,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * The client has no user: it was opened as a node only.
@@ -2422,7 +2806,38 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
+    )
+    /**
+     * Nobody of this name was met: nothing was exchanged with them yet.
+     */
+    case NotMet(
+        /**
+         * The stable number of the kind.
+         */code: ErrorCode, 
+        /**
+         * The reason in words, with what to do about it.
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
+    )
+    /**
+     * The name was not seen to belong to this person.
+     */
+    case IdentityNotSeen(
+        /**
+         * The stable number of the kind.
+         */code: ErrorCode, 
+        /**
+         * The reason in words, with what to do about it.
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * The client was closed.
@@ -2433,7 +2848,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * A wait ran out of time.
@@ -2444,7 +2862,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * Another process, or another client of this one, has the profile open.
@@ -2455,7 +2876,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * The profile on disk is damaged.
@@ -2466,7 +2890,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * The profile was written by a later version of peerchat.
@@ -2477,7 +2904,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * The disk refused.
@@ -2488,7 +2918,24 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
+    )
+    /**
+     * The profile has another passphrase, or has one and none was given, or the reverse.
+     */
+    case WrongPassphrase(
+        /**
+         * The stable number of the kind.
+         */code: ErrorCode, 
+        /**
+         * The reason in words, with what to do about it.
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * Another program uses the UDP port.
@@ -2499,7 +2946,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * The UDP socket could not be opened.
@@ -2510,7 +2960,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * No node answered at the bootstrap address.
@@ -2521,7 +2974,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * The node at the bootstrap address has another key.
@@ -2532,7 +2988,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * Nobody in the network goes by this name.
@@ -2543,7 +3002,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * Somebody else holds the name.
@@ -2554,7 +3016,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * The network does not agree on who holds the name.
@@ -2565,7 +3030,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * The message was not delivered before it expired.
@@ -2576,7 +3044,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
     /**
      * A bug in peerchat.
@@ -2587,7 +3058,10 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */code: ErrorCode, 
         /**
          * The reason in words, with what to do about it.
-         */detail: String
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
     )
 
     
@@ -2643,95 +3117,133 @@ public struct FfiConverterTypePeerchatError: FfiConverterRustBuffer {
         
         case 1: return .InvalidArgument(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
         case 2: return .InvalidName(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
         case 3: return .InvalidAddress(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
         case 4: return .EmptyText(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
         case 5: return .TextTooLong(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
         case 6: return .OutboxFull(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
         case 7: return .NotFound(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
         case 8: return .NoUser(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 9: return .Closed(
+        case 9: return .NotMet(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 10: return .TimedOut(
+        case 10: return .IdentityNotSeen(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 11: return .ProfileInUse(
+        case 11: return .Closed(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 12: return .ProfileDamaged(
+        case 12: return .TimedOut(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 13: return .ProfileTooNew(
+        case 13: return .ProfileInUse(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 14: return .Storage(
+        case 14: return .ProfileDamaged(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 15: return .AddressInUse(
+        case 15: return .ProfileTooNew(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 16: return .Network(
+        case 16: return .Storage(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 17: return .Unreachable(
+        case 17: return .WrongPassphrase(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 18: return .WrongKey(
+        case 18: return .AddressInUse(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 19: return .UnknownRecipient(
+        case 19: return .Network(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 20: return .NameTaken(
+        case 20: return .Unreachable(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 21: return .NameContested(
+        case 21: return .WrongKey(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 22: return .Expired(
+        case 22: return .UnknownRecipient(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 23: return .Internal(
+        case 23: return .NameTaken(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
-            detail: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
+            )
+        case 24: return .NameContested(
+            code: try FfiConverterTypeErrorCode.read(from: &buf), 
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
+            )
+        case 25: return .Expired(
+            code: try FfiConverterTypeErrorCode.read(from: &buf), 
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
+            )
+        case 26: return .Internal(
+            code: try FfiConverterTypeErrorCode.read(from: &buf), 
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
 
          default: throw UniffiInternalError.unexpectedEnumCase
@@ -2745,142 +3257,186 @@ public struct FfiConverterTypePeerchatError: FfiConverterRustBuffer {
 
         
         
-        case let .InvalidArgument(code,detail):
+        case let .InvalidArgument(code,detail,fingerprints):
             writeInt(&buf, Int32(1))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .InvalidName(code,detail):
+        case let .InvalidName(code,detail,fingerprints):
             writeInt(&buf, Int32(2))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .InvalidAddress(code,detail):
+        case let .InvalidAddress(code,detail,fingerprints):
             writeInt(&buf, Int32(3))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .EmptyText(code,detail):
+        case let .EmptyText(code,detail,fingerprints):
             writeInt(&buf, Int32(4))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .TextTooLong(code,detail):
+        case let .TextTooLong(code,detail,fingerprints):
             writeInt(&buf, Int32(5))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .OutboxFull(code,detail):
+        case let .OutboxFull(code,detail,fingerprints):
             writeInt(&buf, Int32(6))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .NotFound(code,detail):
+        case let .NotFound(code,detail,fingerprints):
             writeInt(&buf, Int32(7))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .NoUser(code,detail):
+        case let .NoUser(code,detail,fingerprints):
             writeInt(&buf, Int32(8))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Closed(code,detail):
+        case let .NotMet(code,detail,fingerprints):
             writeInt(&buf, Int32(9))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .TimedOut(code,detail):
+        case let .IdentityNotSeen(code,detail,fingerprints):
             writeInt(&buf, Int32(10))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .ProfileInUse(code,detail):
+        case let .Closed(code,detail,fingerprints):
             writeInt(&buf, Int32(11))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .ProfileDamaged(code,detail):
+        case let .TimedOut(code,detail,fingerprints):
             writeInt(&buf, Int32(12))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .ProfileTooNew(code,detail):
+        case let .ProfileInUse(code,detail,fingerprints):
             writeInt(&buf, Int32(13))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Storage(code,detail):
+        case let .ProfileDamaged(code,detail,fingerprints):
             writeInt(&buf, Int32(14))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .AddressInUse(code,detail):
+        case let .ProfileTooNew(code,detail,fingerprints):
             writeInt(&buf, Int32(15))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Network(code,detail):
+        case let .Storage(code,detail,fingerprints):
             writeInt(&buf, Int32(16))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Unreachable(code,detail):
+        case let .WrongPassphrase(code,detail,fingerprints):
             writeInt(&buf, Int32(17))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .WrongKey(code,detail):
+        case let .AddressInUse(code,detail,fingerprints):
             writeInt(&buf, Int32(18))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .UnknownRecipient(code,detail):
+        case let .Network(code,detail,fingerprints):
             writeInt(&buf, Int32(19))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .NameTaken(code,detail):
+        case let .Unreachable(code,detail,fingerprints):
             writeInt(&buf, Int32(20))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .NameContested(code,detail):
+        case let .WrongKey(code,detail,fingerprints):
             writeInt(&buf, Int32(21))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Expired(code,detail):
+        case let .UnknownRecipient(code,detail,fingerprints):
             writeInt(&buf, Int32(22))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Internal(code,detail):
+        case let .NameTaken(code,detail,fingerprints):
             writeInt(&buf, Int32(23))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
+            
+        
+        case let .NameContested(code,detail,fingerprints):
+            writeInt(&buf, Int32(24))
+            FfiConverterTypeErrorCode.write(code, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
+            
+        
+        case let .Expired(code,detail,fingerprints):
+            writeInt(&buf, Int32(25))
+            FfiConverterTypeErrorCode.write(code, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
+            
+        
+        case let .Internal(code,detail,fingerprints):
+            writeInt(&buf, Int32(26))
+            FfiConverterTypeErrorCode.write(code, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         }
     }
@@ -3167,6 +3723,23 @@ fileprivate func uniffiFutureContinuationCallback(handle: UInt64, pollResult: In
     }
 }
 /**
+ * Sets, changes or removes the passphrase of a profile that no client has open; `user` None is the node without a user.
+ *
+ * # Errors
+ *
+ * `old` is not its passphrase, the profile is open or damaged, or the disk refused. Nothing was changed then.
+ */
+public func changePassphrase(dataDir: String, user: String?, old: String?, new: String?)throws   {try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_func_change_passphrase(
+        FfiConverterString.lower(dataDir),
+        FfiConverterOptionString.lower(user),
+        FfiConverterOptionString.lower(old),
+        FfiConverterOptionString.lower(new),uniffiCallStatus
+    )
+}
+}
+/**
  * Tells whether a data directory holds a profile of this user, without opening it.
  *
  * # Errors
@@ -3208,10 +3781,16 @@ private let initializationResult: InitializationResult = {
     if bindings_contract_version != scaffolding_contract_version {
         return InitializationResult.contractVersionMismatch
     }
+    if (uniffi_peerchat_checksum_func_change_passphrase() != 49102) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_peerchat_checksum_func_profile_exists() != 29815) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_func_version() != 32275) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_accept_identity() != 16072) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_bootstrap() != 3811) {
@@ -3223,6 +3802,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_peerchat_checksum_method_client_history() != 31165) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_peerchat_checksum_method_client_identity() != 59712) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_peerchat_checksum_method_client_local_address() != 42161) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -3230,6 +3812,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_lookup_wait() != 8853) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_message_holders() != 1378) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_message_state() != 17974) {
@@ -3247,10 +3832,16 @@ private let initializationResult: InitializationResult = {
     if (uniffi_peerchat_checksum_method_client_poll() != 31130) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_peerchat_checksum_method_client_safety_number() != 8474) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_peerchat_checksum_method_client_send() != 19140) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_send_blocking() != 38601) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_set_verified() != 18371) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_shutdown() != 14009) {

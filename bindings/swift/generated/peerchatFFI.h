@@ -258,6 +258,11 @@ void uniffi_peerchat_fn_free_client(uint64_t handle, RustCallStatus *_Nonnull ou
 uint64_t uniffi_peerchat_fn_constructor_client_new(RustBuffer options, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_ACCEPT_IDENTITY
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_ACCEPT_IDENTITY
+void uniffi_peerchat_fn_method_client_accept_identity(uint64_t ptr, RustBuffer name, RustBuffer user_id, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_BOOTSTRAP
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_BOOTSTRAP
 uint64_t uniffi_peerchat_fn_method_client_bootstrap(uint64_t ptr, RustBuffer address, RustCallStatus *_Nonnull out_status
@@ -273,6 +278,11 @@ void uniffi_peerchat_fn_method_client_close(uint64_t ptr, RustCallStatus *_Nonnu
 RustBuffer uniffi_peerchat_fn_method_client_history(uint64_t ptr, RustBuffer peer, RustBuffer before, uint32_t limit, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_IDENTITY
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_IDENTITY
+RustBuffer uniffi_peerchat_fn_method_client_identity(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_LOCAL_ADDRESS
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_LOCAL_ADDRESS
 RustBuffer uniffi_peerchat_fn_method_client_local_address(uint64_t ptr, RustCallStatus *_Nonnull out_status
@@ -286,6 +296,11 @@ uint64_t uniffi_peerchat_fn_method_client_lookup(uint64_t ptr, RustBuffer name
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_LOOKUP_WAIT
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_LOOKUP_WAIT
 RustBuffer uniffi_peerchat_fn_method_client_lookup_wait(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_MESSAGE_HOLDERS
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_MESSAGE_HOLDERS
+uint32_t uniffi_peerchat_fn_method_client_message_holders(uint64_t ptr, RustBuffer id, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_MESSAGE_STATE
@@ -313,6 +328,11 @@ RustBuffer uniffi_peerchat_fn_method_client_node_key(uint64_t ptr, RustCallStatu
 RustBuffer uniffi_peerchat_fn_method_client_poll(uint64_t ptr, uint32_t timeout_ms, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SAFETY_NUMBER
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SAFETY_NUMBER
+RustBuffer uniffi_peerchat_fn_method_client_safety_number(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SEND
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SEND
 uint64_t uniffi_peerchat_fn_method_client_send(uint64_t ptr, RustBuffer recipient, RustBuffer text
@@ -321,6 +341,11 @@ uint64_t uniffi_peerchat_fn_method_client_send(uint64_t ptr, RustBuffer recipien
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SEND_BLOCKING
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SEND_BLOCKING
 RustBuffer uniffi_peerchat_fn_method_client_send_blocking(uint64_t ptr, RustBuffer recipient, RustBuffer text, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SET_VERIFIED
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SET_VERIFIED
+void uniffi_peerchat_fn_method_client_set_verified(uint64_t ptr, RustBuffer name, int8_t is_verified, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SHUTDOWN
@@ -356,6 +381,11 @@ RustBuffer uniffi_peerchat_fn_method_peerchaterror_error_code(RustBuffer ptr, Ru
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_PEERCHATERROR_UNIFFI_TRAIT_DISPLAY
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_PEERCHATERROR_UNIFFI_TRAIT_DISPLAY
 RustBuffer uniffi_peerchat_fn_method_peerchaterror_uniffi_trait_display(RustBuffer ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_FUNC_CHANGE_PASSPHRASE
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_FUNC_CHANGE_PASSPHRASE
+void uniffi_peerchat_fn_func_change_passphrase(RustBuffer data_dir, RustBuffer user, RustBuffer old, RustBuffer new, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_FUNC_PROFILE_EXISTS
@@ -629,6 +659,12 @@ void ffi_peerchat_rust_future_free_void(uint64_t handle
 void ffi_peerchat_rust_future_complete_void(uint64_t handle, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_FUNC_CHANGE_PASSPHRASE
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_FUNC_CHANGE_PASSPHRASE
+uint16_t uniffi_peerchat_checksum_func_change_passphrase(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_FUNC_PROFILE_EXISTS
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_FUNC_PROFILE_EXISTS
 uint16_t uniffi_peerchat_checksum_func_profile_exists(void
@@ -638,6 +674,12 @@ uint16_t uniffi_peerchat_checksum_func_profile_exists(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_FUNC_VERSION
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_FUNC_VERSION
 uint16_t uniffi_peerchat_checksum_func_version(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_ACCEPT_IDENTITY
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_ACCEPT_IDENTITY
+uint16_t uniffi_peerchat_checksum_method_client_accept_identity(void
     
 );
 #endif
@@ -659,6 +701,12 @@ uint16_t uniffi_peerchat_checksum_method_client_history(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_IDENTITY
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_IDENTITY
+uint16_t uniffi_peerchat_checksum_method_client_identity(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_LOCAL_ADDRESS
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_LOCAL_ADDRESS
 uint16_t uniffi_peerchat_checksum_method_client_local_address(void
@@ -674,6 +722,12 @@ uint16_t uniffi_peerchat_checksum_method_client_lookup(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_LOOKUP_WAIT
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_LOOKUP_WAIT
 uint16_t uniffi_peerchat_checksum_method_client_lookup_wait(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_MESSAGE_HOLDERS
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_MESSAGE_HOLDERS
+uint16_t uniffi_peerchat_checksum_method_client_message_holders(void
     
 );
 #endif
@@ -707,6 +761,12 @@ uint16_t uniffi_peerchat_checksum_method_client_poll(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SAFETY_NUMBER
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SAFETY_NUMBER
+uint16_t uniffi_peerchat_checksum_method_client_safety_number(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SEND
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SEND
 uint16_t uniffi_peerchat_checksum_method_client_send(void
@@ -716,6 +776,12 @@ uint16_t uniffi_peerchat_checksum_method_client_send(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SEND_BLOCKING
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SEND_BLOCKING
 uint16_t uniffi_peerchat_checksum_method_client_send_blocking(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SET_VERIFIED
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SET_VERIFIED
+uint16_t uniffi_peerchat_checksum_method_client_set_verified(void
     
 );
 #endif

@@ -55,6 +55,7 @@ impl Engine {
             },
             NodeEvent::PublishDone { id, outcome } => self.handle_published(id, outcome, now),
             NodeEvent::Online { contact_count } => self.handle_online(contact_count, now),
+            NodeEvent::Neighbours => self.mail.handle_neighbours(now),
             NodeEvent::Offline => {
                 self.events.push_back(Event::Offline);
                 if let Some(user) = &mut self.user {
@@ -167,7 +168,7 @@ impl Engine {
     pub(super) fn follow(&mut self, then: Then, now: Now) {
         match then {
             Then::User(effect) => self.apply(effect, now),
-            Then::Mail(effect) => self.handle_mail_written(effect),
+            Then::Mail(effect) => self.mail.mailbox.handle_written(effect, now),
         }
     }
 

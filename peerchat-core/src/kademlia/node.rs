@@ -115,6 +115,8 @@ pub enum NodeEvent {
         /// What became of it.
         outcome: PublishOutcome,
     },
+    /// Others than before may be the closest to what is kept here: a contact has come, or has gone.
+    Neighbours,
     /// A contact is known to be alive, after none was.
     Online {
         /// How many there are.
@@ -499,6 +501,7 @@ impl Node {
         }
         if effect.has_gone_stale {
             self.replace_holder(call.to.id(), now);
+            self.note_neighbours();
         }
         if self.table.get(call.to.id()).is_some_and(KnownContact::is_suspect) {
             self.upkeep.handle_suspect(now.instant);
@@ -515,6 +518,13 @@ impl Node {
             Why::Replicate(_) => {}
         }
         self.pump_stores(now);
+    }
+
+    /// Tells that a contact has come or gone, once until that is taken.
+    fn note_neighbours(&mut self) {
+        if self.events.back() != Some(&NodeEvent::Neighbours) {
+            self.events.push_back(NodeEvent::Neighbours);
+        }
     }
 
     fn drop_if_long_gone(&mut self, id: NodeId, now: Instant) {

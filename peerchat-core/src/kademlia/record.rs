@@ -225,7 +225,7 @@ impl Record {
     }
 
     /// Returns the key that the bytes of a record name, unchecked.
-    pub(super) fn key_of(bytes: &[u8]) -> Option<RecordKey> {
+    pub(crate) fn key_of(bytes: &[u8]) -> Option<RecordKey> {
         let (_, rest) = bytes.split_at_checked(2)?;
         rest.first_chunk().map(|key| RecordKey::from_bytes(*key))
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::envelope::EnvelopeId;
+use super::handing::Holders;
 use super::kept::{Depositor, EnvelopeTag, KeptEnvelope, ReleasedEnvelope};
 use crate::idle;
 use crate::time::Timestamp;
@@ -79,6 +80,8 @@ pub(super) struct DeviceMail {
     released: BTreeMap<EnvelopeTag, Seconds>,
     /// Nothing in here expires before.
     expires_from: Seconds,
+    /// Who keeps it beside us.
+    pub(super) holders: Holders,
 }
 
 impl Default for DeviceMail {
@@ -90,6 +93,7 @@ impl Default for DeviceMail {
             loads: BTreeMap::new(),
             released: BTreeMap::new(),
             expires_from: Seconds(u32::MAX),
+            holders: Holders::default(),
         }
     }
 }
@@ -191,6 +195,23 @@ impl DeviceMail {
         listed.truncate(count);
         let next = listed.last().filter(|_| is_more).map(|(position, _)| *position);
         (listed.into_iter().map(|(_, id)| id).collect(), next)
+    }
+
+    /// Returns the position of the oldest envelope.
+    pub(super) fn first_position(&self) -> Option<u64> {
+        self.kept.first_key_value().map(|(position, _)| *position)
+    }
+
+    /// Returns the position of the first envelope after the position `after` and up to `to`.
+    pub(super) fn next_after(&self, after: u64, to: u64) -> Option<u64> {
+        let from = std::ops::Bound::Excluded(after);
+        let (position, _) = self.kept.range((from, std::ops::Bound::Unbounded)).next()?;
+        Some(*position).filter(|position| *position <= to)
+    }
+
+    /// Returns how many envelopes are kept.
+    pub(super) fn kept_count(&self) -> usize {
+        self.kept.len()
     }
 
     /// Tells whether there is an envelope at a position.

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::announcing::Presences;
 use super::device_mail::{DeviceMail, Removed, charge};
 use super::envelope::{EnvelopeId, SealedEnvelope};
+use super::handing::{Handing, JobId};
 use super::kept::{Depositor, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
-use super::rpc::{MAX_LISTED, MailRefusal, MailResponse, Release};
+use super::rpc::{MAX_LISTED, MailRefusal, MailRequest, MailResponse, Release};
 use crate::idle;
 use crate::kademlia::{Contact, NodeId, RecordKey, WallClock, WallTime};
 use crate::save::Write;
@@ -54,6 +56,10 @@ pub struct MailTag(pub u64);
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct MailReadId(pub u64);
 
+/// Names a call of the mailbox until it is answered.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct MailCallTag(pub u64);
+
 /// How this node stands to a mailbox, by its routing table and the records that it keeps.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Standing {
@@ -87,6 +93,29 @@ pub enum MailAction {
         /// Which one.
         position: u64,
     },
+    /// Send a request about mail; answer with [`Mailbox::handle_answer`].
+    Call {
+        /// To be repeated.
+        tag: MailCallTag,
+        /// Whom to ask.
+        to: Contact,
+        /// What to ask: WAITING or DEPOSIT.
+        request: MailRequest,
+    },
+    /// Find out now who the holders of a mailbox are: the first mail for it has come; see [`Mailbox::handle_holders`].
+    Review {
+        /// Whose mail it is.
+        place: MailPlace,
+    },
+    /// STORE the user record of a mailbox at a node that is to keep its mail; answer with [`Mailbox::handle_answer`].
+    Introduce {
+        /// To be repeated.
+        tag: MailCallTag,
+        /// Where to store it.
+        to: Contact,
+        /// The key of the record.
+        mailbox: RecordKey,
+    },
 }
 
 /// What follows once something is on disk.
@@ -94,8 +123,16 @@ pub enum MailAction {
 pub struct MailEffect {
     to: MailTag,
     response: MailResponse,
-    /// Position and length of an envelope that can be given out from now on.
-    kept: Option<(u64, usize)>,
+    /// An envelope that can be given out from now on.
+    kept: Option<NewMail>,
+}
+
+/// An envelope on its way to the disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct NewMail {
+    place: MailPlace,
+    position: u64,
+    len: usize,
 }
 
 /// Counts since the start.
@@ -113,14 +150,24 @@ pub struct MailStats {
     pub released: u64,
     /// Envelopes that nobody fetched in time.
     pub expired: u64,
+    /// Envelopes dropped because others are to keep them, and have them.
+    pub handed_over: u64,
 }
 
-/// An envelope that is being read for somebody.
+/// What an envelope is being read for.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
-    to: MailTag,
-    place: MailPlace,
-    position: u64,
+pub(super) enum ReadUse {
+    /// For its recipient.
+    Fetch { to: MailTag, place: MailPlace, position: u64 },
+    /// For another holder.
+    Job(JobId),
+}
+
+/// What a call was made for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum CallUse {
+    Waiting(MailPlace),
+    Job(JobId),
 }
 
 /// The mail that a node keeps for people who are away: an index in memory, the envelopes themselves on disk.
@@ -130,7 +177,7 @@ struct Reading {
 pub struct Mailbox {
     quota: u64,
     wall: WallClock,
-    places: BTreeMap<MailPlace, Box<DeviceMail>>,
+    pub(super) places: BTreeMap<MailPlace, Box<DeviceMail>>,
     kept_count: usize,
     kept_len: u64,
     released_count: usize,
@@ -138,13 +185,17 @@ pub struct Mailbox {
     depositors: BTreeMap<Depositor, u64>,
     last_position: u64,
     /// Every envelope up to this position is on disk.
-    written_to: u64,
+    pub(super) written_to: u64,
     unwritten_len: usize,
-    readings: BTreeMap<MailReadId, Reading>,
+    reads: BTreeMap<MailReadId, ReadUse>,
     last_read: u64,
+    calls: BTreeMap<MailCallTag, CallUse>,
+    last_call: u64,
+    pub(super) presences: Presences,
+    pub(super) handing: Handing,
     expire_at: Option<Instant>,
-    actions: VecDeque<MailAction>,
-    stats: MailStats,
+    pub(super) actions: VecDeque<MailAction>,
+    pub(super) stats: MailStats,
 }
 
 impl Mailbox {
@@ -162,8 +213,12 @@ impl Mailbox {
             last_position: kept.iter().map(|kept| kept.position).max().unwrap_or(0),
             written_to: 0,
             unwritten_len: 0,
-            readings: BTreeMap::new(),
+            reads: BTreeMap::new(),
             last_read: 0,
+            calls: BTreeMap::new(),
+            last_call: 0,
+            presences: Presences::default(),
+            handing: Handing::default(),
             expire_at: None,
             actions: VecDeque::new(),
             stats: MailStats::default(),
@@ -228,9 +283,11 @@ impl Mailbox {
     }
 
     /// Takes a COLLECT of the device `from`, which the link has proven.
-    pub fn handle_collect(&mut self, to: MailTag, from: NodeId, mailbox: RecordKey, after: u64, now: Now) {
+    pub fn handle_collect(&mut self, to: MailTag, from: Contact, mailbox: RecordKey, after: u64, now: Now) {
         let time = self.wall.read(now).steady;
-        let mail = self.places.get(&MailPlace { mailbox, device: from });
+        let place = MailPlace { mailbox, device: from.id() };
+        self.note_present(place, from, now);
+        let mail = self.places.get(&place);
         let listed = mail.map(|mail| mail.list(after, self.written_to, MAX_LISTED, time));
         let (ids, next) = listed.unwrap_or_default();
         self.reply(to, MailResponse::Listed { ids, next });
@@ -245,12 +302,10 @@ impl Mailbox {
             (position <= self.written_to && mail.is_alive(position, time)).then_some(position)
         });
         let Some(position) = position else { return self.refuse(to, MailRefusal::Gone) };
-        if self.readings.len() >= MAX_READS {
+        if self.reads.len() >= MAX_READS {
             return self.refuse(to, MailRefusal::Busy);
         }
-        self.last_read += 1;
-        let read = MailReadId(self.last_read);
-        self.readings.insert(read, Reading { to, place, position });
+        let read = self.begin_read(ReadUse::Fetch { to, place, position });
         self.actions.push_back(MailAction::Read { id: read, position });
     }
 
@@ -280,19 +335,33 @@ impl Mailbox {
     }
 
     /// Takes that what an effect depended on is on disk.
-    pub fn handle_written(&mut self, effect: MailEffect) {
+    pub fn handle_written(&mut self, effect: MailEffect, now: Now) {
         let MailEffect { to, response, kept } = effect;
-        if let Some((position, len)) = kept {
+        self.reply(to, response);
+        if let Some(NewMail { place, position, len }) = kept {
             self.written_to = self.written_to.max(position);
             self.unwritten_len = self.unwritten_len.saturating_sub(len);
             self.stats.deposited += 1;
+            self.announce(place, now);
         }
-        self.reply(to, response);
+    }
+
+    /// Takes the answer to a call: whether there was one, and for what was to be stored or deposited whether it is there.
+    pub fn handle_answer(&mut self, tag: MailCallTag, is_done: bool, now: Now) {
+        match idle::remove(&mut self.calls, &tag) {
+            Some(CallUse::Waiting(place)) => self.handle_told(place, is_done, now),
+            Some(CallUse::Job(job)) => self.handle_given(job, is_done),
+            None => {}
+        }
     }
 
     /// Takes the bytes of an envelope that was read, `None` if they are not there or cannot be read.
     pub fn handle_read(&mut self, id: MailReadId, bytes: Option<Vec<u8>>) {
-        let Some(Reading { to, place, position }) = idle::remove(&mut self.readings, &id) else { return };
+        let (to, place, position) = match idle::remove(&mut self.reads, &id) {
+            Some(ReadUse::Fetch { to, place, position }) => (to, place, position),
+            Some(ReadUse::Job(job)) => return self.handle_read_to_give(job, bytes),
+            None => return,
+        };
         // It may have been released meanwhile.
         let is_kept = self.places.get(&place).is_some_and(|mail| mail.is_kept(position));
         match bytes.filter(|_| is_kept) {
@@ -325,6 +394,25 @@ impl Mailbox {
         self.expire_at.map(|at| (at, "mail expiry"))
     }
 
+    /// Returns how many envelopes wait for a device; those on their way to the disk count as well.
+    pub(super) fn waiting_count(&self, place: &MailPlace) -> Option<u32> {
+        self.places.get(place).map(|mail| u32::try_from(mail.kept_count()).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn begin_call(&mut self, what_for: CallUse) -> MailCallTag {
+        self.last_call += 1;
+        let tag = MailCallTag(self.last_call);
+        self.calls.insert(tag, what_for);
+        tag
+    }
+
+    pub(super) fn begin_read(&mut self, what_for: ReadUse) -> MailReadId {
+        self.last_read += 1;
+        let id = MailReadId(self.last_read);
+        self.reads.insert(id, what_for);
+        id
+    }
+
     /// Decides about an envelope; what is to be written, and what can be given out then.
     fn take(
         &mut self,
@@ -332,7 +420,7 @@ impl Mailbox {
         bytes: &[u8],
         standing: &Standing,
         time: WallTime,
-    ) -> Result<(Vec<Write>, Option<(u64, usize)>), MailRefusal> {
+    ) -> Result<(Vec<Write>, Option<NewMail>), MailRefusal> {
         let envelope = SealedEnvelope::parse(bytes).map_err(|_| MailRefusal::Invalid)?;
         let header = *envelope.header();
         if header.expires <= time.steady || header.expires > time.shown.saturating_add(MAX_MAIL_LIFETIME) {
@@ -357,9 +445,12 @@ impl Mailbox {
         if !self.insert(&kept) {
             return Err(MailRefusal::Full);
         }
+        if self.places.get(&place).is_some_and(|mail| !mail.knows_holders()) {
+            self.actions.push_back(MailAction::Review { place });
+        }
         self.last_position = kept.position;
         self.unwritten_len += len;
-        let waits = Some((kept.position, len));
+        let waits = Some(NewMail { place, position: kept.position, len });
         Ok((vec![Write::MailKept { envelope: kept, bytes: envelope.into_bytes() }], waits))
     }
 
@@ -389,7 +480,7 @@ impl Mailbox {
     }
 
     /// Takes what has left a mailbox off the counts.
-    fn subtract(&mut self, removed: &Removed) {
+    pub(super) fn subtract(&mut self, removed: &Removed) {
         self.kept_count -= 1;
         self.kept_len -= removed.charge;
         if let Some(taken) = self.depositors.get_mut(&removed.depositor) {
@@ -444,7 +535,7 @@ impl Mailbox {
         gone(place, forgotten)
     }
 
-    fn forget_if_empty(&mut self, place: MailPlace) {
+    pub(super) fn forget_if_empty(&mut self, place: MailPlace) {
         if self.places.get(&place).is_some_and(|mail| mail.is_empty()) {
             idle::remove(&mut self.places, &place);
         }

@@ -3,19 +3,23 @@
 //! The mail of a user is kept by the k nodes closest to the key of their user record. A holder reads an envelope's
 //! header and nothing else: for whom it is, and until when.
 
+mod announcing;
 mod device_mail;
 mod envelope;
+mod handing;
 mod kept;
 mod letter;
 mod mailbox;
 mod rpc;
 
+pub use announcing::{MAX_PRESENT, PRESENT_FOR};
 pub use device_mail::{KEPT_OVERHEAD, MAILBOX_SHARE, MAX_KEPT, MAX_KEPT_LEN, MAX_RELEASED_KEPT};
 pub use envelope::{EnvelopeError, EnvelopeHeader, EnvelopeId, MAX_SEALED_LEN, SIZE_CLASSES, SealedEnvelope};
+pub use handing::{MAX_HANDOVERS, RECEIVERS};
 pub use kept::{Depositor, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 pub use letter::{Introduction, Letter, LetterError};
 pub use mailbox::{
     DEFAULT_MAIL_QUOTA, HOLDER_SLACK, MAX_MAIL_LIFETIME, MAX_READS, MAX_RELEASED_IN_ALL, MAX_UNWRITTEN_LEN,
-    MailAction, MailEffect, MailReadId, MailStats, MailTag, Mailbox, Standing, TOTAL_SHARE,
+    MailAction, MailCallTag, MailEffect, MailReadId, MailStats, MailTag, Mailbox, Standing, TOTAL_SHARE,
 };
 pub use rpc::{MAX_LISTED, MAX_RELEASED, MailRefusal, MailRequest, MailResponse, Release};

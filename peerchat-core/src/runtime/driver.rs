@@ -246,7 +246,13 @@ impl Driver {
     fn statistics(&self) -> Statistics {
         let node = self.parts.engine.node();
         let (transport, streams) = self.parts.carrier.stats();
+        let mailbox = self.parts.engine.mailbox();
         Statistics {
+            mail_count: mailbox.kept_count(),
+            mail_len: mailbox.kept_len(),
+            mail_deposited: mailbox.stats().deposited,
+            mail_fetched: mailbox.stats().fetched,
+            mail_refused: mailbox.stats().refused,
             contact_count: node.contact_count(),
             record_count: node.record_count(),
             is_serving: node.is_serving(),

@@ -333,6 +333,12 @@ impl Network {
         self.add_nat(host);
     }
 
+    /// Returns how often a machine was told that mail waits for its user.
+    #[must_use]
+    pub fn announced(&self, host: Host) -> u64 {
+        self.machines[host.0].announced
+    }
+
     /// Returns the key of a machine's node.
     #[must_use]
     pub fn node_key(&self, host: Host) -> &SecretKey {

@@ -113,3 +113,69 @@ fn nodes_that_are_far_from_a_mailbox_keep_no_mail_for_it() {
     assert_eq!(post.deposit(sender, ranked[0], &envelope), MailResponse::Deposited);
     assert_eq!(post.deposit(sender, ranked[59], &envelope), MailResponse::Refused(MailRefusal::NotHolder));
 }
+
+/// Returns which hosts keep an envelope on their disks.
+fn keepers(post: &Post, id: EnvelopeId) -> Vec<Host> {
+    let keeps = |host: &&Host| post.net.disk(**host).mail().iter().any(|kept| kept.id == id);
+    post.hosts.iter().filter(keeps).copied().collect()
+}
+
+#[test]
+fn mail_is_spread_again_after_all_holders_but_one_vanish_for_good() {
+    let mut post = Post::new(3, 60);
+    let envelope = post.envelope(1);
+    let sender = post.hosts[3];
+    let holders = post.closest(18);
+    for holder in &holders {
+        assert_eq!(post.deposit(sender, *holder, &envelope), MailResponse::Deposited);
+    }
+    let (survivor, lost) = holders.split_last().unwrap();
+    lost.iter().for_each(|host| post.net.kill(*host));
+    post.hosts.retain(|host| !lost.contains(host));
+    post.net.run_for(Duration::from_secs(2 * 3600));
+    let keepers = keepers(&post, envelope.id());
+    assert!(keepers.contains(survivor));
+    let found = post.closest(20).iter().filter(|host| keepers.contains(host)).count();
+    assert!(found >= 10, "{found} of the 20 that are closest now have it");
+    assert_eq!(post.fetch(keepers[0], envelope.id()), MailResponse::Fetched(envelope.as_bytes().to_vec()));
+}
+
+#[test]
+fn newcomers_that_are_closer_take_the_mail_and_those_they_replace_drop_it() {
+    let mut post = Post::new(4, 25);
+    let envelopes: Vec<_> = (0..30).map(|number| post.envelope(number)).collect();
+    let sender = post.hosts[3];
+    let holders = post.closest(18);
+    for holder in &holders {
+        for envelope in &envelopes {
+            assert_eq!(post.deposit(sender, *holder, envelope), MailResponse::Deposited);
+        }
+    }
+    for number in 100..160 {
+        let host = post.net.join(&format!("user{number}"));
+        post.hosts.push(host);
+    }
+    post.net.run_for(Duration::from_secs(3 * 3600));
+    let closest = post.closest(20);
+    for envelope in &envelopes {
+        let keepers = keepers(&post, envelope.id());
+        let found = closest.iter().filter(|host| keepers.contains(host)).count();
+        assert!(found >= 18, "{found} of the 20 that are closest now have it");
+        assert!(keepers.len() <= 20 + 8, "{} nodes keep it", keepers.len());
+    }
+    assert!(holders.iter().any(|host| post.net.disk(*host).mail().is_empty()), "nobody has dropped anything");
+}
+
+#[test]
+fn who_returns_is_told_at_once_that_mail_waits() {
+    let mut post = Post::new(5, 12);
+    let (sender, bob) = (post.hosts[3], post.bob);
+    post.net.stop(bob);
+    let envelope = post.envelope(1);
+    for holder in post.closest(12) {
+        assert_eq!(post.deposit(sender, holder, &envelope), MailResponse::Deposited);
+    }
+    post.net.start(bob);
+    post.net.run_for(SETTLE);
+    assert!(post.net.announced(bob) > 0, "no holder said that something waits");
+}

@@ -77,6 +77,7 @@ pub(super) struct Replication {
 impl Node {
     /// Remembers to hand a contact that is new, or back, the records that it should keep.
     pub(super) fn hand_over_to(&mut self, to: Contact) {
+        self.note_neighbours();
         if self.store.is_empty() {
             return;
         }
@@ -254,6 +255,12 @@ impl Node {
             self.store.remove(&key);
             self.writes.push_back(NodeWrite::RecordGone { key });
         }
+    }
+
+    /// Returns the nodes beside us that should keep what belongs to `place`, nearest first, and whether we should too.
+    #[must_use]
+    pub fn holders(&self, place: &NodeId) -> (Vec<Contact>, bool) {
+        self.with_ourselves(place, self.table.closest(place, self.config.k))
     }
 
     /// Tells whether `to` should keep the record at `place` and we are to see to it: both of us are among the k

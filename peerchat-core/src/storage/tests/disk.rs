@@ -463,6 +463,10 @@ fn a_profile_from_before_identities_and_mail_keeps_what_it_holds() {
     assert_eq!(saved.sessions, [session(1)]);
     write(&store, vec![Write::Device(device(1)), Write::Incoming(incoming(1))]).unwrap();
     write(&store, vec![Write::MessageStored { position: 2, held_by: 3 }]).unwrap();
+    assert_eq!((saved.mail.len(), saved.released.len()), (0, 0));
+    let writes =
+        [Write::MailKept { envelope: kept(1), bytes: Box::new([1; 3]) }, Write::MailReleased(released(1))];
+    write(&store, writes.into()).unwrap();
     let verified = SavedConversation {
         is_verified: true,
         rival: Some(UserId::from_bytes([3; 32])),
@@ -474,6 +478,7 @@ fn a_profile_from_before_identities_and_mail_keeps_what_it_holds() {
     assert_eq!((saved.device, saved.incoming), (Some(device(1)), vec![incoming(1)]));
     assert_eq!((saved.outbox[0].state, saved.outbox[0].held_by), (Some(MessageState::Stored), 3));
     assert_eq!(saved.conversations, [verified]);
+    assert_eq!((saved.mail, saved.released), (vec![kept(1)], vec![released(1)]));
 }
 
 #[test]

@@ -80,6 +80,8 @@ pub(super) struct Machine {
     pub(super) found: BTreeMap<CommandId, Result<FoundUser, LookupError>>,
     /// Requests made for a test, and their answers.
     pub(super) asked: BTreeMap<CallId, Option<Response>>,
+    /// How many WAITING requests have arrived.
+    pub(super) announced: u64,
     pub(super) timeout: Option<Instant>,
     pub(super) churn: Option<Churn>,
     /// How far its wall clock is ahead.
@@ -103,6 +105,7 @@ impl Machine {
             decided: BTreeSet::new(),
             found: BTreeMap::new(),
             asked: BTreeMap::new(),
+            announced: 0,
             timeout: None,
             churn: None,
             ahead_ms: 0,

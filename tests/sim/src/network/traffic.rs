@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use peerchat_core::engine::{EngineCall, Outcome};
 use peerchat_core::kademlia::{Contact, Rpc};
+use peerchat_core::mail::MailRequest;
 use peerchat_core::transport::{CallId, ProbeId, ReplyToken};
 use peerchat_core::wire::{Request, Response};
 
@@ -70,6 +71,7 @@ impl Network {
         let token = self.request_count;
         let machine = &mut self.machines[host.0];
         let now = machine.clock(self.now);
+        machine.announced += u64::from(matches!(request, Request::Mail(MailRequest::Waiting { .. })));
         machine.open_requests.insert(token, (from, from_run, id, now.instant));
         if let Some(behaviour) = machine.behaviour {
             let answer = match &request {

@@ -682,19 +682,27 @@ internal object IntegrityCheckingUniffiLib {
     }
 
     internal fun ensureInitialized() = Unit
+    external fun uniffi_peerchat_checksum_func_change_passphrase(
+    ): Int
     external fun uniffi_peerchat_checksum_func_profile_exists(
     ): Int
     external fun uniffi_peerchat_checksum_func_version(
     ): Int
+    external fun uniffi_peerchat_checksum_method_client_accept_identity(
+    ): Int
     external fun uniffi_peerchat_checksum_method_client_bootstrap(
     ): Int
     external fun uniffi_peerchat_checksum_method_client_history(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_identity(
     ): Int
     external fun uniffi_peerchat_checksum_method_client_local_address(
     ): Int
     external fun uniffi_peerchat_checksum_method_client_lookup(
     ): Int
     external fun uniffi_peerchat_checksum_method_client_lookup_wait(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_message_holders(
     ): Int
     external fun uniffi_peerchat_checksum_method_client_message_state(
     ): Int
@@ -706,9 +714,13 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_peerchat_checksum_method_client_poll(
     ): Int
+    external fun uniffi_peerchat_checksum_method_client_safety_number(
+    ): Int
     external fun uniffi_peerchat_checksum_method_client_send(
     ): Int
     external fun uniffi_peerchat_checksum_method_client_send_blocking(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_set_verified(
     ): Int
     external fun uniffi_peerchat_checksum_method_client_shutdown(
     ): Int
@@ -748,9 +760,13 @@ internal object UniffiLib {
     ): Unit
     external fun uniffi_peerchat_fn_constructor_client_new(`options`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
+    external fun uniffi_peerchat_fn_method_client_accept_identity(`ptr`: Long,`name`: RustBuffer.ByValue,`userId`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_peerchat_fn_method_client_bootstrap(`ptr`: Long,`address`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Long
     external fun uniffi_peerchat_fn_method_client_history(`ptr`: Long,`peer`: RustBuffer.ByValue,`before`: RustBuffer.ByValue,`limit`: Int,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_peerchat_fn_method_client_identity(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_peerchat_fn_method_client_local_address(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
@@ -758,6 +774,8 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_peerchat_fn_method_client_lookup_wait(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_peerchat_fn_method_client_message_holders(`ptr`: Long,`id`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Int
     external fun uniffi_peerchat_fn_method_client_message_state(`ptr`: Long,`id`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_peerchat_fn_method_client_next_event(`ptr`: Long,
@@ -768,10 +786,14 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_peerchat_fn_method_client_poll(`ptr`: Long,`timeoutMs`: Int,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_peerchat_fn_method_client_safety_number(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
     external fun uniffi_peerchat_fn_method_client_send(`ptr`: Long,`recipient`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,
     ): Long
     external fun uniffi_peerchat_fn_method_client_send_blocking(`ptr`: Long,`recipient`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_peerchat_fn_method_client_set_verified(`ptr`: Long,`name`: RustBuffer.ByValue,`isVerified`: Byte,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_peerchat_fn_method_client_shutdown(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): Byte
     external fun uniffi_peerchat_fn_method_client_statistics(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
@@ -786,6 +808,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_peerchat_fn_method_peerchaterror_uniffi_trait_display(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_peerchat_fn_func_change_passphrase(`dataDir`: RustBuffer.ByValue,`user`: RustBuffer.ByValue,`old`: RustBuffer.ByValue,`new`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_peerchat_fn_func_profile_exists(`dataDir`: RustBuffer.ByValue,`user`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Byte
     external fun uniffi_peerchat_fn_func_version(uniffi_out_err: UniffiRustCallStatus, 
@@ -909,16 +933,25 @@ private fun uniffiCheckContractApiVersion(lib: IntegrityCheckingUniffiLib) {
 }
 @Suppress("UNUSED_PARAMETER")
 private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
+    if ((lib.uniffi_peerchat_checksum_func_change_passphrase() and 0xFFFF) != 49102) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_peerchat_checksum_func_profile_exists() and 0xFFFF) != 29815) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_func_version() and 0xFFFF) != 32275) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_peerchat_checksum_method_client_accept_identity() and 0xFFFF) != 16072) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_peerchat_checksum_method_client_bootstrap() and 0xFFFF) != 3811) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_history() and 0xFFFF) != 31165) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_identity() and 0xFFFF) != 59712) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_local_address() and 0xFFFF) != 42161) {
@@ -928,6 +961,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_lookup_wait() and 0xFFFF) != 8853) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_message_holders() and 0xFFFF) != 1378) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_message_state() and 0xFFFF) != 17974) {
@@ -945,10 +981,16 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_peerchat_checksum_method_client_poll() and 0xFFFF) != 31130) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_peerchat_checksum_method_client_safety_number() and 0xFFFF) != 8474) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_peerchat_checksum_method_client_send() and 0xFFFF) != 19140) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_send_blocking() and 0xFFFF) != 38601) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_set_verified() and 0xFFFF) != 18371) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_shutdown() and 0xFFFF) != 14009) {
@@ -1423,6 +1465,16 @@ public object FfiConverterString: FfiConverter<String, RustBuffer.ByValue> {
 public interface NativeClientInterface {
     
     /**
+     * Lets a name mean the person who holds it now, after IdentityChanged has named them, on a thread that may block until
+     * it is on disk.
+     *
+     * # Errors
+     *
+     * The name was not seen to be that person's, or those of `identity`.
+     */
+    fun `acceptIdentity`(`name`: kotlin.String, `userId`: kotlin.String)
+    
+    /**
      * Joins the network through the node at an address: `host:port`, `[ipv6]:port` or `key@host:port`.
      *
      * Returns the call's id at once; a Bootstrapped or BootstrapFailed event follows with the same id.
@@ -1442,6 +1494,16 @@ public interface NativeClientInterface {
      * The name breaks the rules, the disk refused, there is no user, or the client is closed.
      */
     fun `history`(`peer`: kotlin.String, `before`: kotlin.ULong?, `limit`: kotlin.UInt): List<HistoryEntry>
+    
+    /**
+     * Returns who the person is whom messages to this name go to.
+     *
+     * # Errors
+     *
+     * Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is
+     * closed.
+     */
+    fun `identity`(`name`: kotlin.String): Identity
     
     /**
      * Returns the UDP address that the node is bound to, with the port that the system chose.
@@ -1466,6 +1528,15 @@ public interface NativeClientInterface {
      * Those of `lookup`.
      */
     fun `lookupWait`(`name`: kotlin.String): FoundUser
+    
+    /**
+     * Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is Stored.
+     *
+     * # Errors
+     *
+     * As for message_state.
+     */
+    fun `messageHolders`(`id`: kotlin.String): kotlin.UInt
     
     /**
      * Returns how far a message of our own has come.
@@ -1505,6 +1576,16 @@ public interface NativeClientInterface {
     fun `poll`(`timeoutMs`: kotlin.UInt): Event?
     
     /**
+     * Returns the safety number of this user and the person of this name: 60 digits in groups of five, the same on both
+     * sides.
+     *
+     * # Errors
+     *
+     * Those of `identity`.
+     */
+    fun `safetyNumber`(`name`: kotlin.String): kotlin.String
+    
+    /**
      * Saves a text for sending and returns its id once it is on disk; MessageState events tell what becomes of it.
      *
      * Cancelling the call does not take the message back.
@@ -1524,6 +1605,15 @@ public interface NativeClientInterface {
      * Those of `send`.
      */
     fun `sendBlocking`(`recipient`: kotlin.String, `text`: kotlin.String): kotlin.String
+    
+    /**
+     * Marks the person of this name as verified, or no longer, on a thread that may block until it is on disk.
+     *
+     * # Errors
+     *
+     * Those of `identity`.
+     */
+    fun `setVerified`(`name`: kotlin.String, `isVerified`: kotlin.Boolean)
     
     /**
      * Closes the client and waits until its state is saved and its port and profile are free again, up to 1.5
@@ -1683,6 +1773,29 @@ open class NativeClient: Disposable, AutoCloseable, NativeClientInterface
 
     
     /**
+     * Lets a name mean the person who holds it now, after IdentityChanged has named them, on a thread that may block until
+     * it is on disk.
+     *
+     * # Errors
+     *
+     * The name was not seen to be that person's, or those of `identity`.
+     */
+    @Throws(PeerchatException::class)override fun `acceptIdentity`(`name`: kotlin.String, `userId`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_accept_identity(
+        it,
+        
+        FfiConverterString.lower(`name`),
+        FfiConverterString.lower(`userId`),_status)
+}
+    }
+    
+    
+
+    
+    /**
      * Joins the network through the node at an address: `host:port`, `[ipv6]:port` or `key@host:port`.
      *
      * Returns the call's id at once; a Bootstrapped or BootstrapFailed event follows with the same id.
@@ -1724,6 +1837,29 @@ open class NativeClient: Disposable, AutoCloseable, NativeClientInterface
         FfiConverterString.lower(`peer`),
         FfiConverterOptionalULong.lower(`before`),
         FfiConverterUInt.lower(`limit`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Returns who the person is whom messages to this name go to.
+     *
+     * # Errors
+     *
+     * Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is
+     * closed.
+     */
+    @Throws(PeerchatException::class)override fun `identity`(`name`: kotlin.String): Identity {
+            return FfiConverterTypeIdentity.lift(
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_identity(
+        it,
+        
+        FfiConverterString.lower(`name`),_status)
 }
     }
     )
@@ -1792,6 +1928,28 @@ open class NativeClient: Disposable, AutoCloseable, NativeClientInterface
         it,
         
         FfiConverterString.lower(`name`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is Stored.
+     *
+     * # Errors
+     *
+     * As for message_state.
+     */
+    @Throws(PeerchatException::class)override fun `messageHolders`(`id`: kotlin.String): kotlin.UInt {
+            return FfiConverterUInt.lift(
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_message_holders(
+        it,
+        
+        FfiConverterString.lower(`id`),_status)
 }
     }
     )
@@ -1904,6 +2062,29 @@ open class NativeClient: Disposable, AutoCloseable, NativeClientInterface
 
     
     /**
+     * Returns the safety number of this user and the person of this name: 60 digits in groups of five, the same on both
+     * sides.
+     *
+     * # Errors
+     *
+     * Those of `identity`.
+     */
+    @Throws(PeerchatException::class)override fun `safetyNumber`(`name`: kotlin.String): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_safety_number(
+        it,
+        
+        FfiConverterString.lower(`name`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
      * Saves a text for sending and returns its id once it is on disk; MessageState events tell what becomes of it.
      *
      * Cancelling the call does not take the message back.
@@ -1956,6 +2137,28 @@ open class NativeClient: Disposable, AutoCloseable, NativeClientInterface
     }
     )
     }
+    
+
+    
+    /**
+     * Marks the person of this name as verified, or no longer, on a thread that may block until it is on disk.
+     *
+     * # Errors
+     *
+     * Those of `identity`.
+     */
+    @Throws(PeerchatException::class)override fun `setVerified`(`name`: kotlin.String, `isVerified`: kotlin.Boolean)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_set_verified(
+        it,
+        
+        FfiConverterString.lower(`name`),
+        FfiConverterBoolean.lower(`isVerified`),_status)
+}
+    }
+    
     
 
     
@@ -2128,6 +2331,11 @@ data class ClientOptions (
      * How long an undelivered message is retried, in milliseconds. Default: 30 days.
      */
     val `messageLifetimeMs`: kotlin.ULong? = null 
+    , 
+    /**
+     * The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
+     */
+    val `passphrase`: kotlin.String? = null 
     
 ){
     
@@ -2152,6 +2360,7 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalString.read(buf),
         )
     }
 
@@ -2163,7 +2372,8 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalUShort.allocationSize(value.`port`) +
             FfiConverterOptionalUInt.allocationSize(value.`k`) +
             FfiConverterOptionalUInt.allocationSize(value.`alpha`) +
-            FfiConverterOptionalULong.allocationSize(value.`messageLifetimeMs`)
+            FfiConverterOptionalULong.allocationSize(value.`messageLifetimeMs`) +
+            FfiConverterOptionalString.allocationSize(value.`passphrase`)
     )
 
     override fun write(value: ClientOptions, buf: ByteBuffer) {
@@ -2175,6 +2385,7 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalUInt.write(value.`k`, buf)
             FfiConverterOptionalUInt.write(value.`alpha`, buf)
             FfiConverterOptionalULong.write(value.`messageLifetimeMs`, buf)
+            FfiConverterOptionalString.write(value.`passphrase`, buf)
     }
 }
 
@@ -2294,6 +2505,11 @@ data class HistoryEntry (
      * How far it has come; None for a received message.
      */
     val `state`: MessageState?
+    , 
+    /**
+     * How many nodes keep it for the recipient, if its state is Stored; else 0.
+     */
+    val `heldBy`: kotlin.UInt
     
 ){
     
@@ -2318,6 +2534,7 @@ public object FfiConverterTypeHistoryEntry: FfiConverterRustBuffer<HistoryEntry>
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterOptionalTypeMessageState.read(buf),
+            FfiConverterUInt.read(buf),
         )
     }
 
@@ -2329,7 +2546,8 @@ public object FfiConverterTypeHistoryEntry: FfiConverterRustBuffer<HistoryEntry>
             FfiConverterString.allocationSize(value.`text`) +
             FfiConverterULong.allocationSize(value.`sentUnixMs`) +
             FfiConverterULong.allocationSize(value.`receivedUnixMs`) +
-            FfiConverterOptionalTypeMessageState.allocationSize(value.`state`)
+            FfiConverterOptionalTypeMessageState.allocationSize(value.`state`) +
+            FfiConverterUInt.allocationSize(value.`heldBy`)
     )
 
     override fun write(value: HistoryEntry, buf: ByteBuffer) {
@@ -2341,6 +2559,78 @@ public object FfiConverterTypeHistoryEntry: FfiConverterRustBuffer<HistoryEntry>
             FfiConverterULong.write(value.`sentUnixMs`, buf)
             FfiConverterULong.write(value.`receivedUnixMs`, buf)
             FfiConverterOptionalTypeMessageState.write(value.`state`, buf)
+            FfiConverterUInt.write(value.`heldBy`, buf)
+    }
+}
+
+
+
+/**
+ * Who the person behind a name is, as far as this profile goes.
+ */
+data class Identity (
+    /**
+     * How they are shown and addressed: `alice` or `alice#7kq2m4xd`.
+     */
+    val `name`: kotlin.String
+    , 
+    /**
+     * Who they are.
+     */
+    val `userId`: kotlin.String
+    , 
+    /**
+     * The first 8 characters of the person's id.
+     */
+    val `fingerprint`: kotlin.String
+    , 
+    /**
+     * Whether they are marked as verified.
+     */
+    val `isVerified`: kotlin.Boolean
+    , 
+    /**
+     * Who else was seen to hold the name.
+     */
+    val `rivalUserId`: kotlin.String?
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeIdentity: FfiConverterRustBuffer<Identity> {
+    override fun read(buf: ByteBuffer): Identity {
+        return Identity(
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterString.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterOptionalString.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Identity) = (
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterString.allocationSize(value.`userId`) +
+            FfiConverterString.allocationSize(value.`fingerprint`) +
+            FfiConverterBoolean.allocationSize(value.`isVerified`) +
+            FfiConverterOptionalString.allocationSize(value.`rivalUserId`)
+    )
+
+    override fun write(value: Identity, buf: ByteBuffer) {
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterString.write(value.`userId`, buf)
+            FfiConverterString.write(value.`fingerprint`, buf)
+            FfiConverterBoolean.write(value.`isVerified`, buf)
+            FfiConverterOptionalString.write(value.`rivalUserId`, buf)
     }
 }
 
@@ -2369,6 +2659,11 @@ data class Statistics (
      * Encrypted links that are up now.
      */
     val `linkCount`: kotlin.ULong
+    , 
+    /**
+     * Records that others wanted kept here and that were refused, for whatever reason.
+     */
+    val `refusedRecords`: kotlin.ULong
     , 
     /**
      * Datagrams sent.
@@ -2419,6 +2714,7 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
         )
     }
 
@@ -2427,6 +2723,7 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.allocationSize(value.`recordCount`) +
             FfiConverterULong.allocationSize(value.`outboxCount`) +
             FfiConverterULong.allocationSize(value.`linkCount`) +
+            FfiConverterULong.allocationSize(value.`refusedRecords`) +
             FfiConverterULong.allocationSize(value.`datagramsSent`) +
             FfiConverterULong.allocationSize(value.`datagramsReceived`) +
             FfiConverterULong.allocationSize(value.`bytesSent`) +
@@ -2439,6 +2736,7 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.write(value.`recordCount`, buf)
             FfiConverterULong.write(value.`outboxCount`, buf)
             FfiConverterULong.write(value.`linkCount`, buf)
+            FfiConverterULong.write(value.`refusedRecords`, buf)
             FfiConverterULong.write(value.`datagramsSent`, buf)
             FfiConverterULong.write(value.`datagramsReceived`, buf)
             FfiConverterULong.write(value.`bytesSent`, buf)
@@ -2488,6 +2786,14 @@ enum class ErrorCode(val value: kotlin.Int) {
      */
     NO_USER(-17),
     /**
+     * Nobody of this name was met: nothing was exchanged with them yet.
+     */
+    NOT_MET(-18),
+    /**
+     * The name was not seen to belong to this person.
+     */
+    IDENTITY_NOT_SEEN(-19),
+    /**
      * The client was closed.
      */
     CLOSED(-30),
@@ -2511,6 +2817,10 @@ enum class ErrorCode(val value: kotlin.Int) {
      * The disk refused.
      */
     STORAGE(-43),
+    /**
+     * The profile has another passphrase, or has one and none was given, or the reverse.
+     */
+    WRONG_PASSPHRASE(-44),
     /**
      * Another program uses the UDP port.
      */
@@ -2766,6 +3076,10 @@ sealed class Event {
          */
         val `state`: dev.peerchat.MessageState, 
         /**
+         * How many nodes keep it for the recipient, if it is Stored; else 0.
+         */
+        val `heldBy`: kotlin.UInt, 
+        /**
          * Why it was given up.
          */
         val `code`: dev.peerchat.ErrorCode?, 
@@ -2792,6 +3106,57 @@ sealed class Event {
          * The same in words.
          */
         val `detail`: kotlin.String) : Event()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * A name by which somebody is known here belongs to another key now. Nothing is sent to it until
+     * `accept_identity`.
+     */
+    data class IdentityChanged(
+        /**
+         * The name.
+         */
+        val `name`: kotlin.String, 
+        /**
+         * The person who was met under it, and to whom messages to the name still go.
+         */
+        val `oldUserId`: kotlin.String, 
+        /**
+         * The first 8 characters of that person's id.
+         */
+        val `oldFingerprint`: kotlin.String, 
+        /**
+         * The person who holds the name now.
+         */
+        val `userId`: kotlin.String, 
+        /**
+         * The first 8 characters of that person's id.
+         */
+        val `fingerprint`: kotlin.String) : Event()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
+     * The network does not agree on who holds a name that something was sent to; what was sent fails.
+     */
+    data class NameContested(
+        /**
+         * The name.
+         */
+        val `name`: kotlin.String, 
+        /**
+         * Everyone who was named, most often named first, as to address them: `alice#7kq2m4xd`.
+         */
+        val `claimants`: List<kotlin.String>) : Event()
         
     {
         
@@ -2862,6 +3227,7 @@ public object FfiConverterTypeEvent : FfiConverterRustBuffer<Event>{
                 FfiConverterString.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterTypeMessageState.read(buf),
+                FfiConverterUInt.read(buf),
                 FfiConverterOptionalTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 )
@@ -2869,7 +3235,18 @@ public object FfiConverterTypeEvent : FfiConverterRustBuffer<Event>{
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 )
-            10 -> Event.Other
+            10 -> Event.IdentityChanged(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                )
+            11 -> Event.NameContested(
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            12 -> Event.Other
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
     }
@@ -2948,6 +3325,7 @@ public object FfiConverterTypeEvent : FfiConverterRustBuffer<Event>{
                 + FfiConverterString.allocationSize(value.`id`)
                 + FfiConverterString.allocationSize(value.`recipient`)
                 + FfiConverterTypeMessageState.allocationSize(value.`state`)
+                + FfiConverterUInt.allocationSize(value.`heldBy`)
                 + FfiConverterOptionalTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
             )
@@ -2958,6 +3336,25 @@ public object FfiConverterTypeEvent : FfiConverterRustBuffer<Event>{
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+            )
+        }
+        is Event.IdentityChanged -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`name`)
+                + FfiConverterString.allocationSize(value.`oldUserId`)
+                + FfiConverterString.allocationSize(value.`oldFingerprint`)
+                + FfiConverterString.allocationSize(value.`userId`)
+                + FfiConverterString.allocationSize(value.`fingerprint`)
+            )
+        }
+        is Event.NameContested -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`name`)
+                + FfiConverterSequenceString.allocationSize(value.`claimants`)
             )
         }
         is Event.Other -> {
@@ -3027,6 +3424,7 @@ public object FfiConverterTypeEvent : FfiConverterRustBuffer<Event>{
                 FfiConverterString.write(value.`id`, buf)
                 FfiConverterString.write(value.`recipient`, buf)
                 FfiConverterTypeMessageState.write(value.`state`, buf)
+                FfiConverterUInt.write(value.`heldBy`, buf)
                 FfiConverterOptionalTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 Unit
@@ -3037,8 +3435,23 @@ public object FfiConverterTypeEvent : FfiConverterRustBuffer<Event>{
                 FfiConverterString.write(value.`detail`, buf)
                 Unit
             }
-            is Event.Other -> {
+            is Event.IdentityChanged -> {
                 buf.putInt(10)
+                FfiConverterString.write(value.`name`, buf)
+                FfiConverterString.write(value.`oldUserId`, buf)
+                FfiConverterString.write(value.`oldFingerprint`, buf)
+                FfiConverterString.write(value.`userId`, buf)
+                FfiConverterString.write(value.`fingerprint`, buf)
+                Unit
+            }
+            is Event.NameContested -> {
+                buf.putInt(11)
+                FfiConverterString.write(value.`name`, buf)
+                FfiConverterSequenceString.write(value.`claimants`, buf)
+                Unit
+            }
+            is Event.Other -> {
+                buf.putInt(12)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -3063,6 +3476,11 @@ enum class MessageState(val value: kotlin.Int) {
      * On this disk; not yet with the recipient. It is retried until it expires.
      */
     QUEUED(1),
+    /**
+     * On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+     * still retried until it expires.
+     */
+    STORED(2),
     /**
      * On the disk of a device of the recipient, which said so.
      */
@@ -3124,10 +3542,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3143,10 +3566,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3162,10 +3590,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3181,10 +3614,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3200,10 +3638,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3219,10 +3662,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3238,10 +3686,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3257,10 +3710,63 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
+    }
+    
+    /**
+     * Nobody of this name was met: nothing was exchanged with them yet.
+     */
+    class NotMet(
+        
+        /**
+         * The stable number of the kind.
+         */
+        val `code`: ErrorCode, 
+        
+        /**
+         * The reason in words, with what to do about it.
+         */
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
+        ) : PeerchatException() {
+        override val message
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
+    }
+    
+    /**
+     * The name was not seen to belong to this person.
+     */
+    class IdentityNotSeen(
+        
+        /**
+         * The stable number of the kind.
+         */
+        val `code`: ErrorCode, 
+        
+        /**
+         * The reason in words, with what to do about it.
+         */
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
+        ) : PeerchatException() {
+        override val message
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3276,10 +3782,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3295,10 +3806,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3314,10 +3830,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3333,10 +3854,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3352,10 +3878,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3371,10 +3902,39 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
+    }
+    
+    /**
+     * The profile has another passphrase, or has one and none was given, or the reverse.
+     */
+    class WrongPassphrase(
+        
+        /**
+         * The stable number of the kind.
+         */
+        val `code`: ErrorCode, 
+        
+        /**
+         * The reason in words, with what to do about it.
+         */
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
+        ) : PeerchatException() {
+        override val message
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3390,10 +3950,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3409,10 +3974,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3428,10 +3998,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3447,10 +4022,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3466,10 +4046,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3485,10 +4070,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3504,10 +4094,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3523,10 +4118,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
     /**
@@ -3542,10 +4142,15 @@ sealed class PeerchatException: kotlin.Exception() {
         /**
          * The reason in words, with what to do about it.
          */
-        val `detail`: kotlin.String
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
         ) : PeerchatException() {
         override val message
-            get() = "code=${ `code` }, detail=${ `detail` }"
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
     }
     
 
@@ -3592,94 +4197,132 @@ public object FfiConverterTypePeerchatError : FfiConverterRustBuffer<PeerchatExc
             1 -> PeerchatException.InvalidArgument(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
             2 -> PeerchatException.InvalidName(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
             3 -> PeerchatException.InvalidAddress(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
             4 -> PeerchatException.EmptyText(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
             5 -> PeerchatException.TextTooLong(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
             6 -> PeerchatException.OutboxFull(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
             7 -> PeerchatException.NotFound(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
             8 -> PeerchatException.NoUser(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            9 -> PeerchatException.Closed(
+            9 -> PeerchatException.NotMet(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            10 -> PeerchatException.TimedOut(
+            10 -> PeerchatException.IdentityNotSeen(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            11 -> PeerchatException.ProfileInUse(
+            11 -> PeerchatException.Closed(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            12 -> PeerchatException.ProfileDamaged(
+            12 -> PeerchatException.TimedOut(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            13 -> PeerchatException.ProfileTooNew(
+            13 -> PeerchatException.ProfileInUse(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            14 -> PeerchatException.Storage(
+            14 -> PeerchatException.ProfileDamaged(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            15 -> PeerchatException.AddressInUse(
+            15 -> PeerchatException.ProfileTooNew(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            16 -> PeerchatException.Network(
+            16 -> PeerchatException.Storage(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            17 -> PeerchatException.Unreachable(
+            17 -> PeerchatException.WrongPassphrase(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            18 -> PeerchatException.WrongKey(
+            18 -> PeerchatException.AddressInUse(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            19 -> PeerchatException.UnknownRecipient(
+            19 -> PeerchatException.Network(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            20 -> PeerchatException.NameTaken(
+            20 -> PeerchatException.Unreachable(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            21 -> PeerchatException.NameContested(
+            21 -> PeerchatException.WrongKey(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            22 -> PeerchatException.Expired(
+            22 -> PeerchatException.UnknownRecipient(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
-            23 -> PeerchatException.Internal(
+            23 -> PeerchatException.NameTaken(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            24 -> PeerchatException.NameContested(
+                FfiConverterTypeErrorCode.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            25 -> PeerchatException.Expired(
+                FfiConverterTypeErrorCode.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            26 -> PeerchatException.Internal(
+                FfiConverterTypeErrorCode.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
                 )
             else -> throw RuntimeException("invalid error enum value, something is very wrong!!")
         }
@@ -3692,138 +4335,182 @@ public object FfiConverterTypePeerchatError : FfiConverterRustBuffer<PeerchatExc
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.InvalidName -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.InvalidAddress -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.EmptyText -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.TextTooLong -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.OutboxFull -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.NotFound -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.NoUser -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
+            )
+            is PeerchatException.NotMet -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
+            )
+            is PeerchatException.IdentityNotSeen -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.Closed -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.TimedOut -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.ProfileInUse -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.ProfileDamaged -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.ProfileTooNew -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.Storage -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
+            )
+            is PeerchatException.WrongPassphrase -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.AddressInUse -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.Network -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.Unreachable -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.WrongKey -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.UnknownRecipient -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.NameTaken -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.NameContested -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.Expired -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.Internal -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
                 + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
         }
     }
@@ -3834,138 +4521,182 @@ public object FfiConverterTypePeerchatError : FfiConverterRustBuffer<PeerchatExc
                 buf.putInt(1)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
             is PeerchatException.InvalidName -> {
                 buf.putInt(2)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
             is PeerchatException.InvalidAddress -> {
                 buf.putInt(3)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
             is PeerchatException.EmptyText -> {
                 buf.putInt(4)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
             is PeerchatException.TextTooLong -> {
                 buf.putInt(5)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
             is PeerchatException.OutboxFull -> {
                 buf.putInt(6)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
             is PeerchatException.NotFound -> {
                 buf.putInt(7)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
             is PeerchatException.NoUser -> {
                 buf.putInt(8)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Closed -> {
+            is PeerchatException.NotMet -> {
                 buf.putInt(9)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.TimedOut -> {
+            is PeerchatException.IdentityNotSeen -> {
                 buf.putInt(10)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.ProfileInUse -> {
+            is PeerchatException.Closed -> {
                 buf.putInt(11)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.ProfileDamaged -> {
+            is PeerchatException.TimedOut -> {
                 buf.putInt(12)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.ProfileTooNew -> {
+            is PeerchatException.ProfileInUse -> {
                 buf.putInt(13)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Storage -> {
+            is PeerchatException.ProfileDamaged -> {
                 buf.putInt(14)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.AddressInUse -> {
+            is PeerchatException.ProfileTooNew -> {
                 buf.putInt(15)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Network -> {
+            is PeerchatException.Storage -> {
                 buf.putInt(16)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Unreachable -> {
+            is PeerchatException.WrongPassphrase -> {
                 buf.putInt(17)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.WrongKey -> {
+            is PeerchatException.AddressInUse -> {
                 buf.putInt(18)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.UnknownRecipient -> {
+            is PeerchatException.Network -> {
                 buf.putInt(19)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.NameTaken -> {
+            is PeerchatException.Unreachable -> {
                 buf.putInt(20)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.NameContested -> {
+            is PeerchatException.WrongKey -> {
                 buf.putInt(21)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Expired -> {
+            is PeerchatException.UnknownRecipient -> {
                 buf.putInt(22)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Internal -> {
+            is PeerchatException.NameTaken -> {
                 buf.putInt(23)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
+                Unit
+            }
+            is PeerchatException.NameContested -> {
+                buf.putInt(24)
+                FfiConverterTypeErrorCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
+                Unit
+            }
+            is PeerchatException.Expired -> {
+                buf.putInt(25)
+                FfiConverterTypeErrorCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
+                Unit
+            }
+            is PeerchatException.Internal -> {
+                buf.putInt(26)
+                FfiConverterTypeErrorCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }
@@ -4259,6 +4990,27 @@ public object FfiConverterSequenceTypeHistoryEntry: FfiConverterRustBuffer<List<
 
 
 
+
+        /**
+         * Sets, changes or removes the passphrase of a profile that no client has open; `user` None is the node without a user.
+         *
+         * # Errors
+         *
+         * `old` is not its passphrase, the profile is open or damaged, or the disk refused. Nothing was changed then.
+         */
+    @Throws(PeerchatException::class) fun `changePassphrase`(`dataDir`: kotlin.String, `user`: kotlin.String?, `old`: kotlin.String?, `new`: kotlin.String?)
+        = 
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_func_change_passphrase(
+    
+        
+        FfiConverterString.lower(`dataDir`),
+        FfiConverterOptionalString.lower(`user`),
+        FfiConverterOptionalString.lower(`old`),
+        FfiConverterOptionalString.lower(`new`),_status)
+}
+    
+    
 
         /**
          * Tells whether a data directory holds a profile of this user, without opening it.

@@ -125,7 +125,7 @@ proptest! {
                 }
                 Step::Collect => {
                     let tag = desk.tag();
-                    desk.mailbox.handle_collect(tag, bob().node_id(), MAILBOX, 0, now);
+                    desk.mailbox.handle_collect(tag, bobs(), MAILBOX, 0, now);
                     desk.drain();
                     let on_disk = |entry: &&Entry| on_disk.kept.iter().any(|other| other.id == entry.id);
                     let ids = state.kept.iter().filter(on_disk).map(|entry| entry.id).collect();
