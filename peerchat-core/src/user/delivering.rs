@@ -21,11 +21,16 @@ impl User {
             (ChatResponse::Introduced, None) => sender.step = Step::Ready,
             (ChatResponse::Delivered { next }, Some(number)) => {
                 let delivered = sender.acknowledge(number, next);
+                sender.note_acknowledged(&delivered, &self.tag_key);
                 if !delivered.is_empty() {
                     self.sessions.handle_acknowledged((conversation, contact.id()));
                     self.people.get_mut(conversation).into_iter().for_each(|found| found.knows_us = true);
                 }
                 self.finish(conversation, delivered, MessageState::Delivered, None);
+            }
+            // It may have arrived by mail, long ago: a receipt will tell.
+            (ChatResponse::OutOfStep { .. }, Some(number)) if sender.has_deposited(number) => {
+                self.pause(conversation, now);
             }
             (ChatResponse::OutOfStep { next }, Some(number)) if sender.owes(number) => {
                 self.renumber(conversation, next, now);

@@ -22,6 +22,7 @@ impl User {
         self.people.get_mut(id).into_iter().for_each(|found| found.knows_us = true);
         let Some(sender) = self.senders.get_mut(&id) else { return };
         let delivered = sender.acknowledge_by(&receipt, device, &self.tag_key);
+        sender.note_acknowledged(&delivered, &self.tag_key);
         if !delivered.is_empty() {
             self.sessions.handle_acknowledged((id, device));
             self.finish(id, delivered, MessageState::Delivered, None);
@@ -32,6 +33,7 @@ impl User {
 
     fn handle_verdict(&mut self, (id, device): Peer, receipt: &Receipt, now: Now) {
         let owes = self.senders.get_mut(&id).is_some_and(|sender| sender.numbered(receipt.next).is_some());
+        let is_behind = self.senders.get(&id).is_some_and(|sender| sender.oldest() < receipt.next);
         match receipt.verdict {
             ReceiptVerdict::Delivered => {}
             ReceiptVerdict::Unopened if owes => {
@@ -41,8 +43,9 @@ impl User {
                 }
                 self.repair(id, device, now);
             }
-            ReceiptVerdict::OutOfStep => self.renumber(id, receipt.next, now),
-            ReceiptVerdict::Unopened => {}
+            // Else it was ours that had the numbers, and came again.
+            ReceiptVerdict::OutOfStep if is_behind => self.renumber(id, receipt.next, now),
+            ReceiptVerdict::OutOfStep | ReceiptVerdict::Unopened => {}
         }
     }
 

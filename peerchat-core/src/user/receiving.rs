@@ -1,6 +1,8 @@
 //! How [`User`] takes what others send: introductions and messages.
 
-use super::chat::{ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery};
+use super::chat::{
+    ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, ReceiptVerdict,
+};
 use super::directory::{Verdict, claimed_name, devices, judge};
 use super::machine::{Effect, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, RequestTag, SearchOutcome, User};
 use super::sessions::Peer;
@@ -217,7 +219,12 @@ impl User {
         let next = stream.next();
         match stream.judge(number, message) {
             Arrival::Known => self.answer_delivery(tag, ChatResponse::Delivered { next }),
-            Arrival::OutOfStep => self.answer_delivery(tag, ChatResponse::OutOfStep { next }),
+            Arrival::OutOfStep => {
+                // Or the very message has come by mail, so long ago that its tag is forgotten.
+                stream.owe_receipt(ReceiptVerdict::Delivered);
+                self.answer_delivery(tag, ChatResponse::OutOfStep { next });
+                self.owe_receipts_soon(now);
+            }
             Arrival::New => {
                 let before = (stream.held_count(), stream.held_len());
                 stream.hold(number, oldest, Held { tag: message, envelope }, can_hold);

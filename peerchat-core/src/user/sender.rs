@@ -180,6 +180,8 @@ pub(crate) struct Sender {
     sent_count: usize,
     /// Whether anything was acknowledged since the front of the queue was last sent.
     has_progressed: bool,
+    /// Number and tag of the last message that has arrived since the profile was opened.
+    acknowledged: Option<(u64, u64)>,
     /// Whether the recipient's devices were looked up in this attempt.
     pub(crate) has_located: bool,
     /// Whether this node has introduced itself since anything was acknowledged: a second time would not help.
@@ -197,6 +199,7 @@ impl Sender {
             in_flight: BTreeMap::new(),
             sent_count: 0,
             has_progressed: true,
+            acknowledged: None,
             has_located: false,
             has_introduced: false,
             unknown_count: 0,
@@ -219,6 +222,18 @@ impl Sender {
     /// Returns the lowest number that is still owed.
     pub(crate) fn oldest(&self) -> u64 {
         self.queue.front().and_then(|owed| owed.number).unwrap_or(1)
+    }
+
+    /// Tells whether the message with this number was left with others, so that it may have arrived by mail.
+    pub(crate) fn has_deposited(&self, number: u64) -> bool {
+        let owed = self.queue.iter().find(|owed| owed.number == Some(number));
+        owed.is_some_and(|owed| owed.deposit.held_by > 0)
+    }
+
+    /// Notes the last of the messages that have arrived.
+    pub(crate) fn note_acknowledged(&mut self, delivered: &[Owed], tag_key: &[u8; 32]) {
+        let named = delivered.iter().filter_map(|owed| Some((owed.number?, owed.tag(tag_key))));
+        self.acknowledged = named.max().max(self.acknowledged);
     }
 
     /// Tells whether the message with this number is still owed.
@@ -370,15 +385,14 @@ impl Sender {
         device: NodeId,
         tag_key: &[u8; 32],
     ) -> Vec<Owed> {
-        let is_last = |owed: &Owed| {
-            owed.number.is_some_and(|number| number + 1 == receipt.next)
-                && Some(owed.tag(tag_key)) == receipt.last_tag
-        };
-        let is_sealed = |owed: &&Owed| owed.is_sealed_for(device);
         let end = self.index_of(receipt.next);
-        if !end.checked_sub(1).and_then(|last| self.queue.get(last)).is_some_and(is_last) {
+        let last = end.checked_sub(1).and_then(|last| self.queue.get(last));
+        let last = last.and_then(|owed| Some((owed.number?, owed.tag(tag_key)))).max(self.acknowledged);
+        let is_ours = |(number, tag): (u64, u64)| number + 1 == receipt.next && Some(tag) == receipt.last_tag;
+        if !last.is_some_and(is_ours) {
             return Vec::new();
         }
+        let is_sealed = |owed: &&Owed| owed.is_sealed_for(device);
         let count = self.queue.iter().take(end).take_while(is_sealed).count();
         self.sent_count = self.sent_count.saturating_sub(count);
         self.has_progressed |= count > 0;

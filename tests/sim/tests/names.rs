@@ -47,7 +47,7 @@ fn a_name_that_went_to_somebody_else_is_told_and_messages_wait_for_the_one_who_w
     let second = net.send(alice, "bob", "are you there?");
     net.run_for(Duration::from_secs(120));
     assert_eq!(changes(&net, alice), [(bobs, theirs)]);
-    assert_eq!(net.state(alice, second), None, "still queued");
+    assert_eq!(net.state(alice, second), Some(MessageState::Stored), "for the one who was met");
     assert_eq!(net.texts(usurper), []);
 
     // Bob is back, without his name: what was written to him arrives.

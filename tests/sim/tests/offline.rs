@@ -97,7 +97,8 @@ fn bob_is_away_then_alice_is_and_the_message_and_the_answer_arrive() {
 #[test]
 fn it_works_with_loss_and_while_the_others_come_and_go() {
     for seed in 0..5 {
-        let (mut net, alice, bob, others) = network(100 + seed, 0.1, 30);
+        let (mut net, alice, bob, others) = network(100 + seed, 0.0, 30);
+        net.link_mut().loss = 0.1;
         net.churn(&others, Churn::with_median(Duration::from_secs(3600)));
         net.stop(bob);
         let expected = texts("alice", 20);
