@@ -204,7 +204,9 @@ impl Engine {
     /// Sees to it that those who should keep the mail of a device have it, and that those who should not drop it.
     fn review(&mut self, place: MailPlace, is_settled: bool) {
         let at = place.mailbox.place();
-        let (closest, _) = self.node.holders(&at);
+        let (mut closest, _) = self.node.holders(&at);
+        // The device itself comes for it.
+        closest.retain(|contact| contact.id() != place.device);
         self.mail.mailbox.handle_holders(place, &self.node.id(), &closest, is_settled);
         if !self.node.is_holder(&at, HOLDER_SLACK) {
             self.mail.mailbox.handle_replaced(place, &closest);
@@ -222,6 +224,10 @@ impl Engine {
     fn standing(&mut self, mailbox: &RecordKey, now: Now) -> Standing {
         let devices = self.node.record(mailbox, now).and_then(devices);
         let devices = devices.map(|devices| devices.iter().map(|device| device.node.node_id()).collect());
-        Standing { is_holder: self.node.is_holder(&mailbox.place(), HOLDER_SLACK), devices }
+        let is_own =
+            self.user.as_ref().is_some_and(|user| RecordKey::of_user(user.id().as_bytes()) == *mailbox);
+        // Mail for our own user is not kept here: they would have to collect it from themselves.
+        let is_holder = !is_own && self.node.is_holder(&mailbox.place(), HOLDER_SLACK);
+        Standing { is_holder, devices }
     }
 }

@@ -13,7 +13,7 @@ pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 /// The step at index n makes version n + 1 of version n; version 0 is an empty file.
 ///
 /// A released step never changes: profiles of every released version are out there.
-pub(super) const STEPS: &[Step] = &[create_version_1, add_sessions, add_mail];
+pub(super) const STEPS: &[Step] = &[create_version_1, add_sessions, add_mailbox];
 
 /// The version that this build reads and writes.
 #[expect(clippy::cast_possible_truncation, reason = "there will never be so many versions")]
@@ -115,7 +115,7 @@ fn add_sessions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 }
 
 /// Version 3: mail is kept for others. The envelopes are apart from what is said of them, which is read at every start.
-fn add_mail(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+fn add_mailbox(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "CREATE TABLE mail (
             position INTEGER PRIMARY KEY CHECK (position > 0),
