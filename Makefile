@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sweep sim bench build header python-bindings fmt clippy doc clean
+.PHONY: help demo test sweep sim bench build header bindings fmt clippy doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -37,8 +37,8 @@ build: ## Build every library, program, example and test
 header: ## Regenerate include/peerchat.h
 	$(CARGO) run -p peerchat-ffi --features tools --bin peerchat-header
 
-python-bindings: ## Regenerate the Python module
-	bindings/python/generate
+bindings: ## Regenerate the code under bindings/*/generated
+	bindings/generate
 
 fmt: ## Format the Rust code
 	$(CARGO) fmt --all

@@ -6,10 +6,10 @@
  * for every function is said here once.
  *
  * Calls and events
- *     Nothing here waits for the network but peerchat_poll, and that only as long as you say. A call that needs the
+ *     Nothing here waits for the network but peerchat_poll, as long as you say, and calls whose name ends in `_wait`. A call that needs the
  *     network returns an id at once, and an event with that id tells the outcome later: an unreachable bootstrap
  *     address or an unknown recipient is an event, not a status. peerchat_create, peerchat_send,
- *     peerchat_message_state and peerchat_profile_exists wait for the disk; peerchat_destroy blocks up to 2 seconds.
+ *     peerchat_message_state, peerchat_profile_exists and the calls about a person wait for the disk; peerchat_destroy blocks up to 2 seconds.
  *
  *         peerchat_options_t *options;
  *         peerchat_t *client;
@@ -31,11 +31,11 @@
  *     A program with a loop of its own waits for the descriptor of peerchat_fd and polls with a timeout of 0.
  *
  * Ownership
- *     Four things are yours to free, each by its own function: a client (peerchat_destroy), options
- *     (peerchat_options_free), an event (peerchat_event_free) and a string that a `char **out_...` parameter
- *     received (peerchat_string_free). All four accept NULL, nothing else does. Never use free(3) on them. Whatever
+ *     Five things are yours to free, each by its own function: a client (peerchat_destroy), options
+ *     (peerchat_options_free), an event (peerchat_event_free), a person (peerchat_person_free) and a string that a
+ *     `char **out_...` parameter received (peerchat_string_free). All five accept NULL, nothing else does. Never use free(3) on them. Whatever
  *     you pass in is copied or read during the call; the library keeps no pointer of yours. An output parameter is
- *     written on success only (PEERCHAT_OK).
+ *     written on success only (PEERCHAT_OK), unless its function says otherwise.
  *
  * Threads
  *     Every function may be called from every thread, at the same time and on the same client, with two exceptions:
@@ -155,6 +155,14 @@ enum peerchat_status_t
    */
   PEERCHAT_ERR_NO_USER = -17,
   /**
+   * Nobody of this name was met: nothing was exchanged with them yet.
+   */
+  PEERCHAT_ERR_NOT_MET = -18,
+  /**
+   * The name was not seen to belong to this person.
+   */
+  PEERCHAT_ERR_IDENTITY_NOT_SEEN = -19,
+  /**
    * The client was closed.
    */
   PEERCHAT_ERR_CLOSED = -30,
@@ -179,6 +187,10 @@ enum peerchat_status_t
    */
   PEERCHAT_ERR_STORAGE = -43,
   /**
+   * The profile has another passphrase, or has one and none was given, or the reverse. Nothing was changed.
+   */
+  PEERCHAT_ERR_WRONG_PASSPHRASE = -44,
+  /**
    * Another program uses the UDP port.
    */
   PEERCHAT_ERR_ADDRESS_IN_USE = -50,
@@ -195,7 +207,7 @@ enum peerchat_status_t
    */
   PEERCHAT_ERR_WRONG_KEY = -53,
   /**
-   * Nobody in the network goes by the recipient's name. Only in events.
+   * Nobody in the network goes by the name. In events, and from peerchat_lookup_wait.
    */
   PEERCHAT_ERR_UNKNOWN_RECIPIENT = -60,
   /**
@@ -203,7 +215,7 @@ enum peerchat_status_t
    */
   PEERCHAT_ERR_NAME_TAKEN = -61,
   /**
-   * The network does not agree on who holds the name. Only in events.
+   * The network does not agree on who holds the name. In events, and from peerchat_lookup_wait.
    */
   PEERCHAT_ERR_NAME_CONTESTED = -62,
   /**
@@ -225,7 +237,7 @@ typedef int32_t peerchat_status_t;
 
 /**
  * How far a sent message has come. States only move forward, and each is true when it is told. A later version
- * may add some (2 and 4 are reserved): treat an unknown one as "on its way".
+ * may add some (4 is reserved): treat an unknown one as "on its way".
  */
 enum peerchat_message_state_t
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -240,6 +252,11 @@ enum peerchat_message_state_t
    * On this disk; not yet with the recipient. It is retried until it expires.
    */
   PEERCHAT_MESSAGE_QUEUED = 1,
+  /**
+   * On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+   * still retried until it expires.
+   */
+  PEERCHAT_MESSAGE_STORED = 2,
   /**
    * On the disk of a device of the recipient, which said so.
    */
@@ -314,6 +331,18 @@ enum peerchat_event_kind_t
    * The client stopped by itself: nothing follows. Destroy it and create it again to go on. Has `code`, `detail`.
    */
   PEERCHAT_EVENT_CLOSED = 9,
+  /**
+   * A name by which somebody is known here belongs to another key now. Messages to the name still go to the person
+   * who was met; nothing goes to the other until peerchat_accept_identity says so. Told again whenever the profile is
+   * opened, until then or until the name is the person's again. Has `name`, `user_id` and `fingerprint` of who holds
+   * the name now, `old_user_id` and `old_fingerprint` of who was met.
+   */
+  PEERCHAT_EVENT_IDENTITY_CHANGED = 10,
+  /**
+   * The network does not agree on who holds a name that something was sent to; what was sent fails with
+   * PEERCHAT_ERR_NAME_CONTESTED. Has `name`, `claimants`.
+   */
+  PEERCHAT_EVENT_NAME_CONTESTED = 11,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -343,6 +372,45 @@ typedef struct {
    */
   uint8_t bytes[PEERCHAT_MESSAGE_ID_LEN];
 } peerchat_message_id_t;
+
+/**
+ * Somebody behind a name. Read-only; it owns its strings until peerchat_person_free. No string is ever NULL; one that has
+ * no meaning here is empty. Later versions add members at the end only; see `struct_size` of peerchat_event_t.
+ */
+typedef struct {
+  /**
+   * Size of this structure in the library, in bytes.
+   */
+  uint32_t struct_size;
+  /**
+   * Whether they are marked as verified. Only from peerchat_identity.
+   */
+  bool is_verified;
+  /**
+   * How to address them: "alice" or "alice#7kq2m4xd".
+   */
+  const char *name;
+  /**
+   * Who they are, whatever they are called: 52 characters.
+   */
+  const char *user_id;
+  /**
+   * The first 8 characters of `user_id`.
+   */
+  const char *fingerprint;
+  /**
+   * Who else was seen to hold the name, as PEERCHAT_EVENT_IDENTITY_CHANGED told. Only from peerchat_identity.
+   */
+  const char *rival_user_id;
+  /**
+   * The node that their device last announced: 64 hexadecimal digits. Only from peerchat_lookup_wait.
+   */
+  const char *node_id;
+  /**
+   * Where that node was last announced to be, one address a line. Only from peerchat_lookup_wait.
+   */
+  const char *addresses;
+} peerchat_person_t;
 
 /**
  * Something the application is told. Read-only; it owns its strings until peerchat_event_free.
@@ -424,6 +492,23 @@ typedef struct {
    * How many other nodes this one knows.
    */
   uint64_t contact_count;
+  /**
+   * Who a person was before, whatever they are called: 52 characters.
+   */
+  const char *old_user_id;
+  /**
+   * The first 8 characters of `old_user_id`.
+   */
+  const char *old_fingerprint;
+  /**
+   * Everyone who was named as the holder of `name`, most often named first, one a line and as to address them:
+   * "alice#7kq2m4xd".
+   */
+  const char *claimants;
+  /**
+   * How many nodes keep the message for its recipient, if its state is PEERCHAT_MESSAGE_STORED.
+   */
+  uint32_t held_by;
 } peerchat_event_t;
 
 #ifdef __cplusplus
@@ -569,6 +654,18 @@ peerchat_status_t peerchat_options_set_alpha(peerchat_options_t *options, size_t
 peerchat_status_t peerchat_options_set_message_lifetime_ms(peerchat_options_t *options, uint64_t lifetime_ms);
 
 /**
+ * Opens a profile that has this passphrase, or makes a new one that has: its keys are encrypted on disk. Default: none.
+ *
+ * Never blocks; peerchat_create then takes about a quarter of a second and 64 MiB longer. peerchat_change_passphrase sets,
+ * changes and removes the passphrase of a profile that exists.
+ * @param passphrase  UTF-8, 1 to 1024 bytes; copied, and wiped when the options are freed. NULL for none.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ARGUMENT or
+ *         PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_passphrase(peerchat_options_t *options,
+                                                  const char *passphrase);
+
+/**
  * Opens the profile, binds the socket and starts the node.
  *
  * Blocks briefly, on the disk only. The node is alone until peerchat_bootstrap, unless the profile has been in the
@@ -577,7 +674,7 @@ peerchat_status_t peerchat_options_set_message_lifetime_ms(peerchat_options_t *o
  * @param options     Read during the call; the caller keeps them and may create more clients with them.
  * @param out_client  Receives the client, which the caller frees with peerchat_destroy.
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_ARGUMENT, PEERCHAT_ERR_PROFILE_IN_USE,
- *         PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_PROFILE_TOO_NEW, PEERCHAT_ERR_STORAGE,
+ *         PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_PROFILE_TOO_NEW, PEERCHAT_ERR_WRONG_PASSPHRASE, PEERCHAT_ERR_STORAGE,
  *         PEERCHAT_ERR_ADDRESS_IN_USE, PEERCHAT_ERR_NETWORK or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_create(const peerchat_options_t *options,
@@ -707,6 +804,23 @@ peerchat_status_t peerchat_user_fingerprint(const peerchat_t *client, char **out
 peerchat_status_t peerchat_profile_exists(const char *data_dir, const char *user, bool *out_exists);
 
 /**
+ * Sets, changes or removes the passphrase of a profile that no client has open. All of it happens or nothing.
+ *
+ * Waits for the disk, and takes about a quarter of a second and 64 MiB for each passphrase. Thread-safe.
+ * @param data_dir        Path, UTF-8.
+ * @param user            User name, UTF-8; NULL for the node without a user.
+ * @param old_passphrase  The one that the profile has, UTF-8; NULL if it has none.
+ * @param new_passphrase  The one that it gets, UTF-8, 1 to 1024 bytes; NULL for none.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
+ *         PEERCHAT_ERR_INVALID_ARGUMENT, PEERCHAT_ERR_WRONG_PASSPHRASE, PEERCHAT_ERR_PROFILE_IN_USE,
+ *         PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_PROFILE_TOO_NEW, PEERCHAT_ERR_STORAGE or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_change_passphrase(const char *data_dir,
+                                             const char *user,
+                                             const char *old_passphrase,
+                                             const char *new_passphrase);
+
+/**
  * Saves a text message for sending and returns without waiting for the network.
  *
  * On PEERCHAT_OK the message is on disk and its id is in `*out_id`; PEERCHAT_EVENT_MESSAGE_STATE events with that
@@ -740,6 +854,108 @@ peerchat_status_t peerchat_send(const peerchat_t *client,
 peerchat_status_t peerchat_message_state(const peerchat_t *client,
                                          const peerchat_message_id_t *id,
                                          peerchat_message_state_t *out_state);
+
+/**
+ * Tells how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is
+ * PEERCHAT_MESSAGE_STORED.
+ *
+ * Waits for the disk at most. Thread-safe.
+ * @param client     The client.
+ * @param id         The id that peerchat_send gave, in this or an earlier run of the profile; copied.
+ * @param out_count  Receives the number of nodes.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_STORAGE,
+ *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_message_holders(const peerchat_t *client,
+                                           const peerchat_message_id_t *id,
+                                           uint32_t *out_count);
+
+/**
+ * Looks a name up in the network and waits for the answer.
+ *
+ * Blocks for some seconds at most. Thread-safe.
+ * @param client         The client, with a user.
+ * @param name           "alice", or "alice#7kq2m4xd" to name the person as well. UTF-8.
+ * @param out_person     Receives the person, whom the caller frees with peerchat_person_free.
+ * @param out_claimants  NULL, or receives a string on PEERCHAT_ERR_NAME_CONTESTED, too: everyone who was named, one a line
+ *                       and as to address them ("alice#7kq2m4xd"); empty on PEERCHAT_OK. The caller frees it with
+ *                       peerchat_string_free.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
+ *         PEERCHAT_ERR_UNKNOWN_RECIPIENT, PEERCHAT_ERR_NAME_CONTESTED, PEERCHAT_ERR_TIMED_OUT if no other node answers,
+ *         PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_lookup_wait(const peerchat_t *client,
+                                       const char *name,
+                                       peerchat_person_t **out_person,
+                                       char **out_claimants);
+
+/**
+ * Tells who the person is whom messages to this name go to. Nobody else gets them, whoever holds the name by now.
+ *
+ * Waits for the disk at most. Thread-safe.
+ * @param client      The client, with a user.
+ * @param name        "alice", or "alice#7kq2m4xd". UTF-8.
+ * @param out_person  Receives the person, whom the caller frees with peerchat_person_free.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
+ *         PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or
+ *         PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_identity(const peerchat_t *client,
+                                    const char *name,
+                                    peerchat_person_t **out_person);
+
+/**
+ * Frees a person and their strings.
+ *
+ * Never blocks. Thread-safe.
+ * @param person  Taken; NULL is allowed and does nothing.
+ */
+void peerchat_person_free(peerchat_person_t *person);
+
+/**
+ * Gives the safety number of this user and the person of this name: 60 digits in twelve groups of five with spaces between.
+ *
+ * Both sides get the same. If two people read it to each other and it agrees, nobody sits between them: mark it with
+ * peerchat_set_verified. Waits for the disk at most. Thread-safe.
+ * @param client      The client, with a user.
+ * @param name        "alice", or "alice#7kq2m4xd". UTF-8.
+ * @param out_number  Receives a string, which the caller frees with peerchat_string_free.
+ * @return Those of peerchat_identity.
+ */
+peerchat_status_t peerchat_safety_number(const peerchat_t *client,
+                                         const char *name,
+                                         char **out_number);
+
+/**
+ * Marks the person of this name as verified, or no longer; the mark is kept. It belongs to the person's key: who takes over
+ * the name does not get it. peerchat_identity tells it.
+ *
+ * Waits for the disk. Thread-safe.
+ * @param client       The client, with a user.
+ * @param name         "alice", or "alice#7kq2m4xd". UTF-8.
+ * @param is_verified  Whether the safety number was compared.
+ * @return Those of peerchat_identity.
+ */
+peerchat_status_t peerchat_set_verified(const peerchat_t *client,
+                                        const char *name,
+                                        bool is_verified);
+
+/**
+ * Lets a name mean the person who holds it now, after PEERCHAT_EVENT_IDENTITY_CHANGED has named them.
+ *
+ * From then on messages to the name go to them. Everything said so far, and what is still to be delivered, stays with the
+ * person it was written to, who goes by name and fingerprint ("alice#7kq2m4xd") from then on. Waits for the disk.
+ * Thread-safe.
+ * @param client   The client, with a user.
+ * @param name     The name, without a fingerprint. UTF-8.
+ * @param user_id  `user_id` of the event. UTF-8.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
+ *         PEERCHAT_ERR_INVALID_ARGUMENT, PEERCHAT_ERR_IDENTITY_NOT_SEEN, PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER,
+ *         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_accept_identity(const peerchat_t *client,
+                                           const char *name,
+                                           const char *user_id);
 
 /**
  * Waits for the next event and gives it to the caller.

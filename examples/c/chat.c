@@ -48,7 +48,7 @@ static void show(const peerchat_event_t *event)
     else if (event->code != PEERCHAT_OK)
         fprintf(stderr, "* %s\n", event->detail);
     for (i = 0; event->kind == PEERCHAT_EVENT_MESSAGE_STATE && i < unfinished_count; i++)
-        if (event->state != PEERCHAT_MESSAGE_QUEUED && !memcmp(&unfinished[i], &event->message_id, sizeof *unfinished))
+        if (event->state >= PEERCHAT_MESSAGE_DELIVERED && !memcmp(&unfinished[i], &event->message_id, sizeof *unfinished))
             unfinished[i--] = unfinished[--unfinished_count];
 }
 

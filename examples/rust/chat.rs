@@ -48,7 +48,7 @@ fn chat(data_dir: &str, name: &str, peer: &str, bootstrap: Option<&str>) -> Resu
     while let Ok(event) = client.poll(Duration::from_secs(60)) {
         match event {
             Some(Event::Message(message)) => println!("{}: {}", message.from, message.text),
-            Some(Event::MessageState { state: MessageState::Queued, .. }) | None => {}
+            Some(Event::MessageState { state: MessageState::Queued | MessageState::Stored, .. }) | None => {}
             Some(Event::MessageState { id, state, detail, .. }) => {
                 if state != MessageState::Delivered {
                     eprintln!("* not delivered: {detail}");

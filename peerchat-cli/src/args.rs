@@ -28,6 +28,8 @@ Output: one JSON object per line. \"event\" says which kind it is; programs igno
   bootstrap_failed     command, address, code, detail
   registered           name, user
   registration_failed  name, holder, code, detail
+  identity_changed     name, old, new                (nothing goes to `new` before `peerchat accept`)
+  name_contested       name, claimants
   closed               code, detail
 \"code\" is a number of peerchat.h, or null.";
 
@@ -48,6 +50,14 @@ pub(crate) enum Command {
     /// Send a message and wait until it is delivered.
     #[command(after_help = EXIT_CODES)]
     Send(SendArgs),
+    /// Look a name up, and say who that person is here.
+    Whois(WhoisArgs),
+    /// Say that the safety number was compared with a person, or take that back.
+    Verify(VerifyArgs),
+    /// Let a name mean the person who holds it now.
+    Accept(AcceptArgs),
+    /// Set, change or remove the passphrase that encrypts a profile's keys.
+    Passphrase(PassphraseArgs),
     /// Print everything that happens as JSON lines.
     #[command(after_help = EVENTS)]
     Listen(ListenArgs),
@@ -65,6 +75,9 @@ pub(crate) struct ProfileArgs {
     /// UDP port to listen on [default: any].
     #[arg(long, value_name = "P")]
     pub(crate) port: Option<u16>,
+    /// The first line of this file is the profile's passphrase, or becomes it if the profile is new.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -120,6 +133,64 @@ pub(crate) struct SendArgs {
     /// What to write; `-` sends each line of the standard input as a message.
     #[arg(required = true)]
     pub(crate) text: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct WhoisArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+    /// Your name.
+    #[arg(long)]
+    pub(crate) name: UserName,
+    /// How long to wait for the network.
+    #[arg(long, value_name = "SECONDS", default_value_t = SEND_TIMEOUT_SECONDS)]
+    pub(crate) timeout: u64,
+    /// Print one JSON object instead of lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Who: bob, or bob#7kq2m4xd.
+    pub(crate) who: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+    /// Your name.
+    #[arg(long)]
+    pub(crate) name: UserName,
+    /// Take the mark back.
+    #[arg(long)]
+    pub(crate) undo: bool,
+    /// Who: bob, or bob#7kq2m4xd.
+    pub(crate) who: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct AcceptArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+    /// Your name.
+    #[arg(long)]
+    pub(crate) name: UserName,
+    /// The name, and the fingerprint of who holds it now: bob#7kq2m4xd.
+    pub(crate) who: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PassphraseArgs {
+    /// Directory of the profiles [default: $XDG_DATA_HOME/peerchat or ~/.local/share/peerchat].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Your name.
+    #[arg(long)]
+    pub(crate) name: UserName,
+    /// The first line of this file is the passphrase that the profile has [default: it has none].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// The first line of this file is the passphrase that it gets [default: none].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

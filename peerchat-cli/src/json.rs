@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use peerchat_core::{Client, ErrorCode, Event, MessageState};
+use peerchat_core::{Client, ErrorCode, Event, MessageState, Recipient};
 use serde::Serialize;
 
 /// One line of output; the variant's name becomes the value of `event`.
@@ -32,6 +32,7 @@ pub(crate) enum JsonLine<'a> {
         id: String,
         to: &'a str,
         state: &'static str,
+        held_by: u32,
         code: Option<i32>,
         detail: &'a str,
     },
@@ -63,6 +64,15 @@ pub(crate) enum JsonLine<'a> {
     Closed {
         code: i32,
         detail: &'a str,
+    },
+    IdentityChanged {
+        name: &'a str,
+        old: String,
+        new: String,
+    },
+    NameContested {
+        name: &'a str,
+        claimants: Vec<String>,
     },
 }
 
@@ -108,14 +118,22 @@ impl<'a> JsonLine<'a> {
                 sent_unix_ms: message.sent.unix_ms(),
                 received_unix_ms: message.received.unix_ms(),
             },
-            Event::MessageState { id, to, state, code, detail } => Self::MessageState {
+            Event::MessageState { id, to, state, held_by, code, detail } => Self::MessageState {
                 id: id.to_string(),
                 to,
                 state: state_name(*state)?,
+                held_by: *held_by,
                 code: code.map(number),
                 detail,
             },
             Event::Closed { code, detail } => Self::Closed { code: number(*code), detail },
+            Event::IdentityChanged { name, old, new } => {
+                Self::IdentityChanged { name: name.as_str(), old: old.to_string(), new: new.to_string() }
+            }
+            Event::NameContested { name, holders } => {
+                let claimant = |holder| Recipient::exactly(name.clone(), holder).to_string();
+                Self::NameContested { name: name.as_str(), claimants: holders.iter().map(claimant).collect() }
+            }
             _ => return None,
         })
     }
@@ -137,6 +155,7 @@ fn number(code: ErrorCode) -> i32 {
 fn state_name(state: MessageState) -> Option<&'static str> {
     Some(match state {
         MessageState::Queued => "queued",
+        MessageState::Stored => "stored",
         MessageState::Delivered => "delivered",
         MessageState::Expired => "expired",
         MessageState::Failed => "failed",
@@ -173,12 +192,13 @@ mod tests {
 
     #[test]
     fn a_state_line_has_a_code_only_when_the_message_was_given_up() {
-        let state = |state, code, detail: &str| {
-            let id = MessageId::from_bytes([0xcd; 16]);
-            line(&Event::MessageState { id, to: "bob".to_owned(), state, code, detail: detail.to_owned() })
+        let state = |state, held_by, code, detail: &str| {
+            let (id, to) = (MessageId::from_bytes([0xcd; 16]), "bob".to_owned());
+            line(&Event::MessageState { id, to, state, held_by, code, detail: detail.to_owned() })
         };
-        insta::assert_snapshot!(state(MessageState::Delivered, None, ""), @r#"{"event":"message_state","id":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","to":"bob","state":"delivered","code":null,"detail":""}"#);
-        insta::assert_snapshot!(state(MessageState::Failed, Some(ErrorCode::UnknownRecipient), "nobody is called bob"), @r#"{"event":"message_state","id":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","to":"bob","state":"failed","code":-60,"detail":"nobody is called bob"}"#);
+        insta::assert_snapshot!(state(MessageState::Stored, 20, None, ""), @r#"{"event":"message_state","id":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","to":"bob","state":"stored","held_by":20,"code":null,"detail":""}"#);
+        insta::assert_snapshot!(state(MessageState::Delivered, 0, None, ""), @r#"{"event":"message_state","id":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","to":"bob","state":"delivered","held_by":0,"code":null,"detail":""}"#);
+        insta::assert_snapshot!(state(MessageState::Failed, 0, Some(ErrorCode::UnknownRecipient), "nobody is called bob"), @r#"{"event":"message_state","id":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd","to":"bob","state":"failed","held_by":0,"code":-60,"detail":"nobody is called bob"}"#);
     }
 
     #[test]
@@ -196,6 +216,15 @@ mod tests {
             Event::Online { contact_count: 2 },
             Event::Offline,
             Event::Closed { code: ErrorCode::Storage, detail: "disk full".to_owned() },
+            Event::IdentityChanged {
+                name: UserName::parse("bob").unwrap(),
+                old: UserId::from_bytes([1; 32]),
+                new: UserId::from_bytes([2; 32]),
+            },
+            Event::NameContested {
+                name: UserName::parse("bob").unwrap(),
+                holders: [1, 2].map(|seed| UserId::from_bytes([seed; 32])).to_vec(),
+            },
         ];
         let lines: String = events.iter().map(line).collect();
         insta::assert_snapshot!(lines, @r#"
@@ -204,6 +233,8 @@ mod tests {
         {"event":"online","contact_count":2}
         {"event":"offline"}
         {"event":"closed","code":-43,"detail":"disk full"}
+        {"event":"identity_changed","name":"bob","old":"aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq","new":"aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba"}
+        {"event":"name_contested","name":"bob","claimants":["bob#aeaqcaib","bob#aibaeaqc"]}
         "#);
     }
 

@@ -10,6 +10,7 @@ mod fault;
 mod feed;
 mod json;
 mod node;
+mod people;
 mod script;
 mod session;
 
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
         Command::Chat(args) => chat::run(&args),
         Command::Node(args) => node::run(&args),
         Command::Send(args) => script::send(&args),
+        Command::Whois(args) => people::whois(&args),
+        Command::Verify(args) => people::verify(&args),
+        Command::Accept(args) => people::accept(&args),
+        Command::Passphrase(args) => session::change_passphrase(&args),
         Command::Listen(args) => script::listen(&args),
     };
     match outcome {

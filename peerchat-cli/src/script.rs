@@ -122,7 +122,8 @@ mod tests {
 
     fn state_event(id: MessageId, state: MessageState, detail: &str) -> Event {
         let code = (!detail.is_empty()).then_some(ErrorCode::UnknownRecipient);
-        Event::MessageState { id, to: "bob".to_owned(), state, code, detail: detail.to_owned() }
+        let (to, detail) = ("bob".to_owned(), detail.to_owned());
+        Event::MessageState { id, to, state, held_by: 0, code, detail }
     }
 
     #[test]

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use peerchat_core::{Client, Config, Event, UserName};
+use peerchat_core::{Client, Config, Event, Passphrase, UserId, UserName};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use zeroize::Zeroizing;
 
-use crate::args::ProfileArgs;
+use crate::args::{PassphraseArgs, ProfileArgs};
 use crate::fault::Fault;
 
 /// How long one wait for events lasts where nothing else is due. The length does not matter: a wait ends early
@@ -41,11 +42,36 @@ pub(crate) fn open(name: &UserName, profile: &ProfileArgs) -> Result<Client, Fau
     if let Some(port) = profile.port {
         config = config.port(port);
     }
+    if let Some(passphrase) = passphrase(profile.passphrase_file.as_deref())? {
+        config = config.passphrase(passphrase);
+    }
     let client = Client::open(config.build()?)?;
     if let Some(address) = &profile.bootstrap {
         client.bootstrap(&address.to_string())?;
     }
     Ok(client)
+}
+
+/// Reads a passphrase, which is never an argument: arguments can be seen by everybody on the machine.
+fn passphrase(file: Option<&Path>) -> Result<Option<Passphrase>, Fault> {
+    let Some(path) = file else { return Ok(None) };
+    let refused = |error: std::io::Error| {
+        Fault::new(
+            format!("cannot read {}: {error}", path.display()),
+            "name a file whose first line is the passphrase",
+        )
+    };
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(refused)?);
+    Ok(Some(Passphrase::new(text.lines().next().unwrap_or_default())?))
+}
+
+/// Sets, changes or removes the passphrase of a profile.
+pub(crate) fn change_passphrase(args: &PassphraseArgs) -> Result<(), Fault> {
+    let data_dir = data_dir(args.data.as_deref())?;
+    let [old, new] =
+        [&args.passphrase_file, &args.new_passphrase_file].map(|file| passphrase(file.as_deref()));
+    Client::change_passphrase(&data_dir, Some(&args.name), old?.as_ref(), new?.as_ref())?;
+    Ok(())
 }
 
 /// Closes the client on SIGINT or SIGTERM, which ends the wait of whoever polls it.
@@ -76,13 +102,37 @@ pub(crate) fn warning(event: &Event) -> Option<String> {
             Some(format!("cannot join through {address}: {detail}"))
         }
         Event::RegistrationFailed { name, detail, .. } => Some(format!("cannot register {name}: {detail}")),
+        Event::IdentityChanged { name, old, new } => Some(identity_changed(name, old, new)),
         _ => None,
     }
+}
+
+/// Says that a name belongs to somebody else now, and what that means.
+pub(crate) fn identity_changed(name: &UserName, old: &UserId, new: &UserId) -> String {
+    let [old, new] = [old, new].map(UserId::fingerprint);
+    format!(
+        "{name} is somebody else now: {name}#{new}, not {name}#{old} whom you know. What you write still goes to \
+         {name}#{old}. Ask them by another way; if it is them, accept {name}#{new}"
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_passphrase_is_the_first_line_of_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        for text in ["open sesame", "open sesame\n", "open sesame\r\nand more\n"] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(passphrase(Some(&path)).unwrap(), Some(Passphrase::new("open sesame").unwrap()));
+        }
+        std::fs::write(&path, "\n").unwrap();
+        assert!(passphrase(Some(&path)).is_err());
+        assert!(passphrase(Some(&dir.path().join("none"))).is_err());
+        assert_eq!(passphrase(None).unwrap(), None);
+    }
 
     #[test]
     fn the_data_directory_follows_the_xdg_specification() {

@@ -12,13 +12,13 @@ use rand_chacha::ChaCha20Rng;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::address::BootstrapAddress;
-use crate::config::{Config, Location};
+use crate::config::{Config, Location, Passphrase};
 use crate::crypto::{DeviceCipher, Olm};
 use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId, MessageState};
-use crate::identity::{Recipient, SecretKey, UserId, UserName};
-use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey};
+use crate::identity::{Recipient, SecretKey, UserId, UserName, safety_number};
+use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey, RefusedRecords};
 use crate::runtime::{
     Carrier, Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime,
 };
@@ -26,7 +26,7 @@ use crate::save::{ProfileKeys, Saved, SavedConversation, SavedMessage, StreamId}
 use crate::storage::{self, Opened, Store};
 use crate::time::Timestamp;
 use crate::transport::TransportConfig;
-use crate::user::{ContentKind, FoundUser, LookupError};
+use crate::user::{ContentKind, Decision, FoundUser, LookupError};
 
 /// Most commands that wait for the driver. Whoever gives one more waits until there is room.
 const MAX_COMMANDS: usize = 1024;
@@ -112,6 +112,21 @@ pub struct HistoryEntry {
     pub received: Timestamp,
     /// How far it has come; `None` for a received message.
     pub state: Option<MessageState>,
+    /// How many nodes keep it for the recipient, if its state is [`MessageState::Stored`]; else 0.
+    pub held_by: u32,
+}
+
+/// Who the person behind a name is, as far as this profile goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// How they are shown and addressed: `alice` or `alice#7kq2m4xd`.
+    pub name: String,
+    /// Who they are. It never changes for a conversation.
+    pub user: UserId,
+    /// Whether the application has marked the person as verified.
+    pub is_verified: bool,
+    /// Who else was seen to hold the name; see [`Event::IdentityChanged`].
+    pub rival: Option<UserId>,
 }
 
 /// Counts since the client was opened, but for the gauges.
@@ -146,6 +161,8 @@ pub struct Statistics {
     pub searches_ended: u64,
     /// The sum over these searches of how many requests in a row led to what they found.
     pub search_hops: u64,
+    /// Records that others wanted kept here and that were refused, by reason.
+    pub refused_records: RefusedRecords,
     /// Datagrams sent.
     pub datagrams_sent: u64,
     /// Datagrams received, dropped ones included.
@@ -173,7 +190,8 @@ impl Client {
         let keys = draw_keys(config.user().is_some())?;
         // Before the profile: a taken port must not leave a new profile behind.
         let socket = Socket::bind(config.bind())?;
-        let Opened { store, saved } = storage::open(config.location(), config.user(), || keys)?;
+        let Opened { store, saved } =
+            storage::open_with(config.location(), config.user(), config.passphrase(), || keys)?;
         let cipher = device_cipher(config.location(), &saved)?;
         let mut seeds = [[0; 32]; 2];
         for seed in &mut seeds {
@@ -220,6 +238,21 @@ impl Client {
     #[must_use]
     pub fn profile_exists(data_dir: &Path, user: &UserName) -> bool {
         storage::profile_exists(data_dir, user)
+    }
+
+    /// Sets, changes or removes (`None`) the passphrase of a profile in `data_dir` that no client has open; `user` `None` is
+    /// the node without a user. All of it happens or nothing. Blocks for a second or two.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongPassphrase`] if `old` is not its passphrase; the profile is open or damaged, or the disk refused.
+    pub fn change_passphrase(
+        data_dir: &Path,
+        user: Option<&UserName>,
+        old: Option<&Passphrase>,
+        new: Option<&Passphrase>,
+    ) -> Result<(), Error> {
+        storage::change_passphrase(data_dir, user, old, new)
     }
 
     /// Returns the user's name, `None` for a node without a user.
@@ -345,9 +378,25 @@ impl Client {
     ///
     /// No message of ours has this id, the disk refused, or the client is closed.
     pub fn message_state(&self, id: MessageId) -> Result<MessageState, Error> {
+        self.own_message(id)?.state.ok_or(Error::NotFound)
+    }
+
+    /// Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is
+    /// [`MessageState::Stored`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::message_state`].
+    pub fn message_holders(&self, id: MessageId) -> Result<u32, Error> {
+        Ok(held_by(&self.own_message(id)?))
+    }
+
+    fn own_message(&self, id: MessageId) -> Result<SavedMessage, Error> {
         let position = id.position(&self.handle.node_id).ok_or(Error::NotFound)?;
         let message = self.open_store()?.message(position)?.ok_or(Error::NotFound)?;
-        message.state.ok_or(Error::NotFound)
+        // A receipt is nothing that a person wrote.
+        let is_own = message.state.is_some() && message.kind != ContentKind::RECEIPT.0;
+        if is_own { Ok(message) } else { Err(Error::NotFound) }
     }
 
     /// Returns up to `limit` messages of the conversation with `peer`, the latest first, before history position
@@ -365,6 +414,85 @@ impl Client {
         let messages = self.open_store()?.history(conversation.id, before, limit.min(MAX_HISTORY_PAGE))?;
         let entry = |message| self.history_entry(&conversation, message);
         Ok(messages.into_iter().filter_map(entry).collect())
+    }
+
+    /// Returns who the person is whom messages to this name go to. Reads the disk on the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotMet`] if nothing was exchanged with anybody of this name yet; the name breaks the rules, the disk
+    /// refused, there is no user, or the client is closed.
+    pub fn identity(&self, name: &str) -> Result<Identity, Error> {
+        let who = Recipient::parse(name)?;
+        if self.handle.user.is_none() {
+            return Err(Error::NoUser);
+        }
+        let SavedConversation { peer, user, is_verified, rival, .. } =
+            self.conversation(&who)?.ok_or(Error::NotMet)?;
+        Ok(Identity { name: peer, user: user.ok_or(Error::NotMet)?, is_verified, rival })
+    }
+
+    /// Returns the safety number of this user and the person of this name: 60 digits in groups of five, the same on
+    /// both sides. If two people read the same number to each other, nobody sits between them. See
+    /// [`crate::identity::safety_number`] for the rule.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::identity`].
+    pub fn safety_number(&self, name: &str) -> Result<String, Error> {
+        let own = self.user_id().ok_or(Error::NoUser)?;
+        Ok(safety_number(&own, &self.identity(name)?.user))
+    }
+
+    /// Marks the person of this name as verified, or no longer, and returns once that is on disk. The mark belongs to
+    /// the person's key: who takes over the name does not get it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::identity`].
+    pub async fn set_verified(&self, name: &str, is_verified: bool) -> Result<(), Error> {
+        let who = Recipient::parse(name)?;
+        self.decide(Decision::Verify { who, is_verified }).await
+    }
+
+    /// Does what [`Client::set_verified`] does on a thread that may block.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::set_verified`].
+    pub fn set_verified_blocking(&self, name: &str, is_verified: bool) -> Result<(), Error> {
+        block_on(self.set_verified(name, is_verified))
+    }
+
+    /// Lets a name mean the person who holds it now, after [`Event::IdentityChanged`] has named them, and returns once
+    /// that is on disk. From then on messages to the name go to them. Everything said so far, and what is still to be
+    /// delivered, stays with the person it was written to, who goes by name and fingerprint from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::IdentityNotSeen`] if the name was not seen to be that person's, [`Error::NotMet`] if nobody was met under
+    /// it; the name breaks the rules, the disk refused, there is no user, or the client is closed.
+    pub async fn accept_identity(&self, name: &str, user: UserId) -> Result<(), Error> {
+        let name = UserName::parse(name)?;
+        self.decide(Decision::Accept { name, user }).await
+    }
+
+    /// Does what [`Client::accept_identity`] does on a thread that may block.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::accept_identity`].
+    pub fn accept_identity_blocking(&self, name: &str, user: UserId) -> Result<(), Error> {
+        block_on(self.accept_identity(name, user))
+    }
+
+    async fn decide(&self, decision: Decision) -> Result<(), Error> {
+        if self.handle.user.is_none() {
+            return Err(Error::NoUser);
+        }
+        let (done, decided) = oneshot::channel();
+        self.command(Command::Decide { id: self.next_command(), decision, done }).await?;
+        decided.await.map_err(|_| Error::Closed)?
     }
 
     /// Looks a name up in the directory.
@@ -462,6 +590,7 @@ impl Client {
         if message.kind != ContentKind::TEXT.0 {
             return None;
         }
+        let held_by = held_by(&message);
         Some(HistoryEntry {
             id: MessageId::new(&self.handle.node_id, message.position),
             position: message.position,
@@ -471,8 +600,14 @@ impl Client {
             sent: message.sent,
             received: message.received,
             state: message.state,
+            held_by,
         })
     }
+}
+
+/// Returns how many nodes keep a message for its recipient.
+fn held_by(message: &SavedMessage) -> u32 {
+    if message.state == Some(MessageState::Stored) { message.held_by } else { 0 }
 }
 
 /// Runs a driver, and tells the application if it dies of a bug.

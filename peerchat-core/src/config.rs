@@ -4,6 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::crypto::Secret;
 use crate::identity::{NameError, UserName};
 use crate::kademlia::{ALPHA, K, Serve};
 use crate::mail::DEFAULT_MAIL_QUOTA;
@@ -20,6 +21,38 @@ pub const DEFAULT_MESSAGE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 360
 
 /// How much mail a node in memory keeps for others unless told otherwise, in bytes.
 pub const DEFAULT_MAIL_QUOTA_IN_MEMORY: u64 = 64 << 20;
+
+/// Longest passphrase in bytes.
+pub const MAX_PASSPHRASE_LEN: usize = 1024;
+
+/// What encrypts the keys of a profile on disk. Wiped when dropped, and never printed.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Passphrase(Secret);
+
+impl Passphrase {
+    /// Takes a passphrase: any text of 1 to [`MAX_PASSPHRASE_LEN`] bytes, as it is.
+    ///
+    /// # Errors
+    ///
+    /// It is empty or too long.
+    pub fn new(text: &str) -> Result<Self, ConfigError> {
+        if text.is_empty() || text.len() > MAX_PASSPHRASE_LEN {
+            return Err(ConfigError::Passphrase { len: text.len() });
+        }
+        Ok(Self(Secret::copy_of(text.as_bytes())))
+    }
+
+    #[cfg(feature = "storage")]
+    pub(crate) fn reveal(&self) -> &[u8] {
+        self.0.reveal()
+    }
+}
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase(..)")
+    }
+}
 
 /// Where a profile is kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,6 +93,12 @@ pub enum ConfigError {
     /// The data directory is an empty path.
     #[error("the data directory is empty; name one, or ask for a profile in memory")]
     DataDir,
+    /// The passphrase is empty or too long.
+    #[error("the passphrase is {len} bytes, allowed are 1 to {MAX_PASSPHRASE_LEN}")]
+    Passphrase {
+        /// Length of the refused passphrase in bytes.
+        len: usize,
+    },
     /// The lifetime of a message is zero.
     #[error("the lifetime of a message is zero")]
     MessageLifetime,
@@ -69,6 +108,7 @@ pub enum ConfigError {
 #[derive(Clone, Debug)]
 pub struct Config {
     location: Location,
+    passphrase: Option<Passphrase>,
     user: Option<UserName>,
     network: String,
     bind: Option<SocketAddr>,
@@ -97,6 +137,12 @@ impl Config {
     #[must_use]
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// Returns what opens the keys of the profile, if it has a passphrase.
+    #[must_use]
+    pub fn passphrase(&self) -> Option<&Passphrase> {
+        self.passphrase.as_ref()
     }
 
     /// Returns the user's name, `None` for a node without a user.
@@ -168,6 +214,7 @@ impl ConfigBuilder {
         Self {
             config: Config {
                 location,
+                passphrase: None,
                 user: None,
                 network: DEFAULT_NETWORK.to_owned(),
                 bind: None,
@@ -191,6 +238,15 @@ impl ConfigBuilder {
     pub fn user(mut self, name: &str) -> Result<Self, NameError> {
         self.config.user = Some(UserName::parse(name)?);
         Ok(self)
+    }
+
+    /// Opens a profile that has this passphrase, or makes a new one that has. Default: none; the keys lie open on disk.
+    /// `Client::change_passphrase` sets, changes and removes that of a profile which exists. A profile in memory needs
+    /// none, and takes no notice.
+    #[must_use]
+    pub fn passphrase(mut self, passphrase: Passphrase) -> Self {
+        self.config.passphrase = Some(passphrase);
+        self
     }
 
     /// Names the network. Default: [`DEFAULT_NETWORK`]. Nodes of different networks never talk.
@@ -316,6 +372,17 @@ mod tests {
             Config::in_memory().message_lifetime(Duration::ZERO).build().unwrap_err(),
             ConfigError::MessageLifetime
         );
+    }
+
+    #[test]
+    fn a_passphrase_has_a_length_and_is_not_printed() {
+        let longest = "x".repeat(MAX_PASSPHRASE_LEN);
+        insta::assert_snapshot!(format!("{:?}", Passphrase::new(&longest).unwrap()), @"Passphrase(..)");
+        assert_eq!(Passphrase::new(""), Err(ConfigError::Passphrase { len: 0 }));
+        let len = MAX_PASSPHRASE_LEN + 1;
+        assert_eq!(Passphrase::new(&"x".repeat(len)), Err(ConfigError::Passphrase { len }));
+        let config = Config::in_memory().passphrase(Passphrase::new("open sesame").unwrap()).build().unwrap();
+        assert!(!format!("{config:?}").contains("sesame"));
     }
 
     #[test]

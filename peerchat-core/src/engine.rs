@@ -20,8 +20,8 @@ use crate::save::{BatchId, Read, ReadId, Saved, Write, WriteBatch};
 use crate::time::Now;
 use crate::transport::{CallId, ProbeId, ReplyToken};
 use crate::user::{
-    CallTag, ChatResponse, DeliverRefusal, FoundUser, LookupError, PushError, RequestTag, SearchId, User,
-    UserConfig,
+    CallTag, ChatResponse, Decision, DecisionError, DeliverRefusal, FoundUser, LookupError, PushError,
+    RequestTag, SearchId, User, UserConfig,
 };
 use crate::wire::{Request, Response};
 
@@ -91,6 +91,8 @@ pub struct EngineReply {
 pub enum Outcome {
     /// A message of our own is on disk.
     Saved(MessageId),
+    /// What the application decided is on disk.
+    Decided(CommandId),
     /// A lookup has ended.
     Found {
         /// The command.
@@ -104,6 +106,7 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug)]
 enum LookupUse {
     Search(SearchId),
+    Nodes(SearchId),
     Bootstrap(CommandId),
     OwnAddress,
 }
@@ -284,6 +287,17 @@ impl Engine {
         self.run(now);
     }
 
+    /// Does what the application decided about a person; [`Outcome::Decided`] follows once it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// The person was not met, as by a node without a user, or was not seen to hold the name.
+    pub fn decide(&mut self, command: CommandId, decision: Decision, now: Now) -> Result<(), DecisionError> {
+        self.user.as_mut().ok_or(DecisionError::NotMet)?.decide(command, decision, now)?;
+        self.run(now);
+        Ok(())
+    }
+
     /// Saves that the application has confirmed every received message up to this position in history.
     pub fn confirm(&mut self, position: u64) {
         let none = self.saving.add(vec![Write::Confirmed { position }], Vec::new());
@@ -378,6 +392,18 @@ impl Engine {
                 self.node.handle_alive(from, now);
                 if let Some(user) = &mut self.user {
                     user.handle_response(tag, response, now);
+                }
+            }
+            (Caller::User(tag), Response::Mail(response)) => {
+                self.node.handle_alive(from, now);
+                if let Some(user) = &mut self.user {
+                    user.handle_mail_response(tag, response, now);
+                }
+            }
+            (Caller::User(tag), Response::Dht(reply)) => {
+                self.node.handle_alive(from, now);
+                if let Some(user) = &mut self.user {
+                    user.handle_stored(tag, reply == RpcReply::Stored, now);
                 }
             }
             (Caller::User(tag), _) => {

@@ -27,6 +27,10 @@ pub enum ErrorCode {
     NotFound = -16,
     /// The client has no user: it was opened as a node only.
     NoUser = -17,
+    /// Nobody of this name was met.
+    NotMet = -18,
+    /// The name was not seen to belong to this person.
+    IdentityNotSeen = -19,
 
     /// The client was closed.
     Closed = -30,
@@ -41,6 +45,8 @@ pub enum ErrorCode {
     ProfileTooNew = -42,
     /// The disk refused: full, read-only, gone.
     Storage = -43,
+    /// The profile has another passphrase than the one it was opened with, or one and it was given none, or the reverse.
+    WrongPassphrase = -44,
 
     /// Another program uses the UDP port.
     AddressInUse = -50,
@@ -98,6 +104,15 @@ pub enum Error {
     /// The client is a node without a user.
     #[error("this client has no user: open it with a user name to send or receive")]
     NoUser,
+    /// Nobody of this name was met.
+    #[error("nobody of this name was met: write to them, or wait for their first message")]
+    NotMet,
+    /// The name was not seen to belong to this person.
+    #[error("this name was not seen to belong to that person; accept only whom an identity event has named")]
+    IdentityNotSeen,
+    /// A text that is not a user id.
+    #[error(transparent)]
+    UserId(#[from] crate::identity::UserIdError),
     /// The client was closed.
     #[error("the client is closed")]
     Closed,
@@ -127,6 +142,14 @@ pub enum Error {
         found: u32,
         /// The newest format that this version opens.
         known: u32,
+    },
+    /// The passphrase is not the profile's.
+    #[error("the profile {path} does not open: {detail}", path = path.display())]
+    WrongPassphrase {
+        /// The profile's file.
+        path: PathBuf,
+        /// Whether it has another, or none.
+        detail: String,
     },
     /// The disk refused.
     #[error("storage failed: {detail}")]
@@ -178,11 +201,15 @@ impl Error {
             Self::OutboxFull { .. } => ErrorCode::OutboxFull,
             Self::NotFound => ErrorCode::NotFound,
             Self::NoUser => ErrorCode::NoUser,
+            Self::NotMet => ErrorCode::NotMet,
+            Self::IdentityNotSeen => ErrorCode::IdentityNotSeen,
+            Self::UserId(_) => ErrorCode::InvalidArgument,
             Self::Closed => ErrorCode::Closed,
             Self::TimedOut => ErrorCode::TimedOut,
             Self::ProfileInUse { .. } => ErrorCode::ProfileInUse,
             Self::ProfileDamaged { .. } => ErrorCode::ProfileDamaged,
             Self::ProfileTooNew { .. } => ErrorCode::ProfileTooNew,
+            Self::WrongPassphrase { .. } => ErrorCode::WrongPassphrase,
             Self::Storage { .. } => ErrorCode::Storage,
             Self::AddressInUse { .. } => ErrorCode::AddressInUse,
             Self::Network { .. } => ErrorCode::Network,

@@ -60,13 +60,16 @@ impl fmt::Display for MessageId {
 
 /// How far a sent message has come. States only move forward, and each is true when it is told.
 ///
-/// The numbers are the same in C and on disk; 2 (stored with holders) and 4 (read) are reserved.
+/// The numbers are the same in C and on disk; 4 (read) is reserved.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 #[repr(i32)]
 pub enum MessageState {
     /// On this disk; not yet with the recipient. It is retried until it expires.
     Queued = 1,
+    /// On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+    /// still retried until it expires.
+    Stored = 2,
     /// On the disk of a device of the recipient, which said so.
     Delivered = 3,
     /// Given up: it was not delivered within its lifetime.
@@ -154,6 +157,8 @@ pub enum Event {
         to: String,
         /// How far it came.
         state: MessageState,
+        /// How many nodes have said that they keep it for the recipient; 0 unless it is [`MessageState::Stored`].
+        held_by: u32,
         /// Why it was given up.
         code: Option<ErrorCode>,
         /// The same in words; empty unless it was given up.
@@ -165,6 +170,25 @@ pub enum Event {
         code: ErrorCode,
         /// The same in words.
         detail: String,
+    },
+    /// A name by which somebody is known here belongs to another key now. Messages to that name still go to the person
+    /// who was met, and nothing goes to the other until `Client::accept_identity` says so. Told again whenever the
+    /// profile is opened, until then or until the name is the person's again.
+    IdentityChanged {
+        /// The name.
+        name: UserName,
+        /// The person who was met under it.
+        old: UserId,
+        /// The person who holds it now.
+        new: UserId,
+    },
+    /// The network does not agree on who holds a name that something was sent to. What was sent fails with
+    /// [`ErrorCode::NameContested`]; write to `name#fingerprint` instead.
+    NameContested {
+        /// The name.
+        name: UserName,
+        /// Everyone who was named, most often named first.
+        holders: Vec<UserId>,
     },
 }
 

@@ -10,8 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 mod name;
+mod safety;
 
 pub use name::{MAX_NAME_CHARS, MAX_NAME_LEN, NameError, Recipient, UserName};
+pub use safety::safety_number;
 
 /// Length of a public or secret key in bytes.
 pub const KEY_LEN: usize = 32;
@@ -171,6 +173,11 @@ impl fmt::Debug for SecretKey {
     }
 }
 
+/// A text that is not a user id.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not a user id: it has 52 characters of a to z and 2 to 7")]
+pub struct UserIdError;
+
 /// Who a person is: the BLAKE3-256 hash of their user key. It outlives every name, address and device.
 #[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct UserId([u8; 32]);
@@ -204,6 +211,15 @@ impl UserId {
 impl fmt::Display for UserId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&base32(&self.0))
+    }
+}
+
+impl std::str::FromStr for UserId {
+    type Err = UserIdError;
+
+    fn from_str(text: &str) -> Result<Self, UserIdError> {
+        let bytes = BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).map_err(|_| UserIdError)?;
+        bytes.try_into().map(Self).map_err(|_| UserIdError)
     }
 }
 
@@ -262,6 +278,16 @@ mod tests {
         let key = SecretKey::from_bytes(&[7; 32]).public();
         assert_eq!(key.to_string().parse(), Ok(key));
         assert!("nonsense".parse::<PublicKey>().is_err());
+    }
+
+    #[test]
+    fn a_user_id_survives_its_text_form() {
+        let user = UserId::from_bytes([7; 32]);
+        assert_eq!(user.to_string().parse(), Ok(user));
+        assert_eq!(user.to_string().to_uppercase().parse(), Ok(user));
+        for text in ["", &user.fingerprint(), &format!("{user}a"), &"1".repeat(52)] {
+            assert_eq!(text.parse::<UserId>(), Err(UserIdError), "{text}");
+        }
     }
 
     #[test]

@@ -32,12 +32,12 @@ pub mod wire;
 
 pub use address::{AddressError, BootstrapAddress};
 #[cfg(feature = "runtime")]
-pub use client::{Client, HistoryEntry, MAX_HISTORY_PAGE, SHUTDOWN_TIMEOUT, Statistics};
-pub use config::{Config, ConfigBuilder, ConfigError};
+pub use client::{Client, HistoryEntry, Identity, MAX_HISTORY_PAGE, SHUTDOWN_TIMEOUT, Statistics};
+pub use config::{Config, ConfigBuilder, ConfigError, Passphrase};
 pub use error::{Error, ErrorCode};
 pub use event::{CommandId, Event, MessageId, MessageState, ReceivedMessage};
 pub use identity::{NameError, Recipient, UserId, UserName};
-pub use kademlia::{NodeId, NodeKey, Serve};
+pub use kademlia::{NodeId, NodeKey, RefusedRecords, Serve};
 pub use time::Timestamp;
 pub use user::FoundUser;
 

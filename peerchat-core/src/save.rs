@@ -2,11 +2,11 @@
 //!
 //! A [`WriteBatch`] is atomic: all of it is on disk or nothing is.
 
-use crate::crypto::{Envelope, IdentityKey, Prekey, Prekeys, Secret, SessionId};
+use crate::crypto::{Envelope, IdentityKey, Prekey, Prekeys, SealKeys, Secret, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId};
 use crate::kademlia::{Contact, NodeId, RecordKey};
-use crate::mail::{EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
+use crate::mail::{EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use crate::time::Timestamp;
 
 /// Names a batch; batches are written in the order of their ids.
@@ -62,6 +62,13 @@ pub enum Write {
     },
     /// Inserts or replaces a conversation.
     Conversation(SavedConversation),
+    /// Moves every message of a conversation whose person was not known into the one with that person, and drops it.
+    Merged {
+        /// The conversation that goes. None of its messages has a number, and nothing was received in it.
+        from: ConversationId,
+        /// The conversation that stays.
+        into: ConversationId,
+    },
     /// Inserts or replaces a stream.
     Stream(SavedStream),
     /// Inserts a message.
@@ -72,6 +79,18 @@ pub enum Write {
         position: u64,
         /// The new state.
         state: MessageState,
+    },
+    /// A message of our own, which is still owed, is kept by so many nodes for its recipient.
+    MessageStored {
+        /// Its position in history.
+        position: u64,
+        /// How many nodes have said that they keep it.
+        held_by: u32,
+    },
+    /// Drops a message of our own that has no place in history any more: a receipt that was sent.
+    MessageGone {
+        /// Its position.
+        position: u64,
     },
     /// Gives a message of our own its number, once its recipient is known.
     MessageNumber {
@@ -92,6 +111,13 @@ pub enum Write {
     SessionGone {
         /// Its name.
         id: SessionId,
+    },
+    /// Inserts mail that has arrived and waits to be opened.
+    Incoming(SavedIncoming),
+    /// Drops mail that was opened, or never will be.
+    IncomingGone {
+        /// Its name.
+        id: EnvelopeId,
     },
     /// The application has confirmed every received message up to this position in history.
     Confirmed {
@@ -146,13 +172,24 @@ pub struct SavedEnvelope {
     pub envelope: Envelope,
 }
 
-/// The keys by which this device takes part in sessions.
+/// Mail that has arrived and waits for an earlier message, as it was sealed for this device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SavedIncoming {
+    /// Its name.
+    pub id: EnvelopeId,
+    /// The whole [`crate::mail::SealedEnvelope`].
+    pub bytes: Vec<u8>,
+}
+
+/// The keys by which this device takes part in sessions and opens its mail.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SavedDevice {
     /// The secret keys; see [`crate::crypto::DeviceCipher::state`].
     pub state: Secret,
     /// The prekeys among them, with their ages.
     pub prekeys: Prekeys,
+    /// The keys that mail for the device is sealed to.
+    pub seals: SealKeys,
 }
 
 /// A session with a device of another person.
@@ -186,6 +223,18 @@ pub struct SavedConversation {
     pub user: Option<UserId>,
     /// Number that the next message of ours gets.
     pub next_number: u64,
+    /// Whether the application has compared the safety number with the person.
+    pub is_verified: bool,
+    /// Who else was seen to hold the name `peer`, until the application accepts them or the person holds it again.
+    pub rival: Option<UserId>,
+}
+
+impl SavedConversation {
+    /// Returns a conversation in which nothing was said yet.
+    #[must_use]
+    pub fn fresh(id: ConversationId, peer: String, user: Option<UserId>) -> Self {
+        Self { id, peer, user, next_number: 1, is_verified: false, rival: None }
+    }
 }
 
 /// What has arrived from one device in one conversation.
@@ -203,6 +252,8 @@ pub struct SavedStream {
     pub identity: Option<IdentityKey>,
     /// Number and tag of the latest messages that have arrived, in order.
     pub tags: Vec<(u64, u64)>,
+    /// Whether the device has to be told what has come of its mail.
+    pub owes_receipt: bool,
 }
 
 /// A message in history.
@@ -226,6 +277,8 @@ pub struct SavedMessage {
     pub received: Timestamp,
     /// How far it has come; `None` for a received message.
     pub state: Option<MessageState>,
+    /// How many nodes have said that they keep it for its recipient.
+    pub held_by: u32,
     /// When an undelivered message of our own is given up; the receive time for a received one.
     pub expires: Timestamp,
 }
@@ -254,10 +307,12 @@ pub struct Saved {
     pub conversations: Vec<SavedConversation>,
     /// Every stream.
     pub streams: Vec<SavedStream>,
-    /// Our own messages in state [`MessageState::Queued`], by position.
+    /// Our own messages in state [`MessageState::Queued`] or [`MessageState::Stored`], by position.
     pub outbox: Vec<SavedMessage>,
     /// The sealed forms of those messages.
     pub envelopes: Vec<SavedEnvelope>,
+    /// The mail that waits to be opened.
+    pub incoming: Vec<SavedIncoming>,
     /// The keys of this device; `None` if it has none yet.
     pub device: Option<SavedDevice>,
     /// Every session.
@@ -285,6 +340,7 @@ impl Saved {
             streams: Vec::new(),
             outbox: Vec::new(),
             envelopes: Vec::new(),
+            incoming: Vec::new(),
             device: None,
             sessions: Vec::new(),
             mail: Vec::new(),

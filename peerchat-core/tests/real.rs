@@ -72,6 +72,56 @@ fn a_conversation_survives_a_restart_of_both_from_other_ports() {
     assert_eq!(alice.receive(1), ["yes"], "nothing of before is told again");
 }
 
+/// Bob is away when Alice writes, Alice is gone when he returns, and the answer goes the same way.
+#[test]
+fn who_is_never_there_at_the_same_time_talks_all_the_same() {
+    let directories = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let keepers: Vec<Client> = (0..5).map(|_| node(ANY_V4)).collect();
+    let seed = keepers[0].local_address().to_string();
+    for keeper in &keepers[1..] {
+        keeper.bootstrap(&seed).unwrap();
+    }
+    let open = |index: usize, name| Person::on_disk(directories[index].path(), name);
+    let (mut alice, mut bob) = (open(0, "alice"), open(1, "bob"));
+    for person in [&mut alice, &mut bob] {
+        person.join_at(&seed);
+        person.wait_until_registered();
+    }
+    // Everybody knows everybody, and where Bob is, before anybody leaves.
+    alice.find("bob");
+    bob.find("alice");
+    alice.wait_until(|client| client.statistics().unwrap().contact_count == 6);
+    let ports = [&alice, &bob].map(|person| person.client.local_address());
+    assert!(bob.client.shutdown());
+    // Held, so that the system gives out other ports.
+    let mut taken = vec![UdpSocket::bind(ports[1]).unwrap()];
+    let question = alice.client.send_blocking("bob", "are you there?").unwrap();
+    alice.wait_until_stored(question, 5);
+    assert_eq!(alice.client.message_state(question).unwrap(), MessageState::Stored);
+    assert_eq!(alice.client.message_holders(question).unwrap(), 5);
+    assert!(alice.client.shutdown());
+    taken.push(UdpSocket::bind(ports[0]).unwrap());
+
+    let mut bob = open(1, "bob");
+    assert_eq!(bob.receive(1), ["are you there?"]);
+    let answer = bob.client.send_blocking("alice", "I was away").unwrap();
+    bob.wait_until_stored(answer, 5);
+    let port = bob.client.local_address();
+    assert!(bob.client.shutdown());
+    taken.push(UdpSocket::bind(port).unwrap());
+
+    let mut alice = open(0, "alice");
+    assert_eq!(alice.receive(1), ["I was away"]);
+    alice.wait_until_delivered(&[question]);
+    assert_eq!(alice.client.message_state(question).unwrap(), MessageState::Delivered);
+    alice.wait_until_all_is_delivered();
+    assert!(alice.client.shutdown());
+
+    let mut bob = open(1, "bob");
+    bob.wait_until_delivered(&[answer]);
+    bob.wait_until_all_is_delivered();
+}
+
 #[test]
 fn people_talk_over_ipv6() {
     if UdpSocket::bind(ANY_V6).is_err() {
@@ -384,6 +434,16 @@ impl Person {
                 _ => None,
             });
         }
+    }
+
+    /// Waits until so many nodes keep a message.
+    fn wait_until_stored(&mut self, message: MessageId, by: u32) {
+        self.expect(|event| match event {
+            Event::MessageState { id, state: MessageState::Stored, held_by, .. } => {
+                (*id == message && *held_by == by).then_some(())
+            }
+            _ => None,
+        });
     }
 
     fn wait_until_all_is_delivered(&mut self) {

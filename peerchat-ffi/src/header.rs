@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::capi::VERSION;
 
 /// What cbindgen reads, in the order of the header. Read as a whole crate, it would export stray constants.
-const SOURCES: [&str; 7] = ["version", "status", "string", "options", "client", "message", "event"];
+const SOURCES: [&str; 8] = ["version", "status", "string", "options", "client", "message", "people", "event"];
 
 /// Returns where the header is committed.
 #[must_use]

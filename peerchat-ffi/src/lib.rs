@@ -11,8 +11,8 @@
 pub mod bindings;
 pub mod capi;
 #[cfg(feature = "tools")]
-pub mod header;
+pub mod generate;
 #[cfg(feature = "tools")]
-pub mod python;
+pub mod header;
 
 uniffi::setup_scaffolding!();

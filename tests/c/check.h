@@ -78,7 +78,7 @@ HELPER peerchat_event_t *wait_for_end_of(peerchat_t *client, const peerchat_mess
 {
     for (;;) {
         peerchat_event_t *event = wait_for(client, PEERCHAT_EVENT_MESSAGE_STATE);
-        if (memcmp(&event->message_id, id, sizeof *id) == 0 && event->state != PEERCHAT_MESSAGE_QUEUED)
+        if (memcmp(&event->message_id, id, sizeof *id) == 0 && event->state >= PEERCHAT_MESSAGE_DELIVERED)
             return event;
         peerchat_event_free(event);
     }

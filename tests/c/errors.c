@@ -148,6 +148,7 @@ static void bad_calls(peerchat_t *client)
     char text[PEERCHAT_MAX_TEXT_LEN + 1];
     peerchat_message_id_t id;
     peerchat_message_state_t state;
+    uint32_t holder_count;
     uint64_t command;
     memset(text, 'x', sizeof text);
     memset(&id, 0xee, sizeof id);
@@ -163,6 +164,8 @@ static void bad_calls(peerchat_t *client)
     /* Refused by its length alone: nothing behind the pointer is read. */
     CHECK_STATUS(PEERCHAT_ERR_TEXT_TOO_LONG, peerchat_send(client, "bob", text, SIZE_MAX, &id));
     CHECK_STATUS(PEERCHAT_ERR_NOT_FOUND, peerchat_message_state(client, &id, &state));
+    CHECK_STATUS(PEERCHAT_ERR_NOT_FOUND, peerchat_message_holders(client, &id, &holder_count));
+    CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_message_holders(client, &id, NULL));
     CHECK_OK(peerchat_send(client, "bob", text, PEERCHAT_MAX_TEXT_LEN, &id));
     CHECK_OK(peerchat_message_state(client, &id, &state));
     CHECK(state == PEERCHAT_MESSAGE_QUEUED);

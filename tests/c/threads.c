@@ -96,7 +96,7 @@ int main(void)
     join_all(senders);
     while (delivered < THREADS * MESSAGES) {
         peerchat_event_t *event = wait_for(alice, PEERCHAT_EVENT_MESSAGE_STATE);
-        CHECK(event->state == PEERCHAT_MESSAGE_QUEUED || event->state == PEERCHAT_MESSAGE_DELIVERED);
+        CHECK(event->state >= PEERCHAT_MESSAGE_QUEUED && event->state <= PEERCHAT_MESSAGE_DELIVERED);
         delivered += event->state == PEERCHAT_MESSAGE_DELIVERED;
         peerchat_event_free(event);
     }

@@ -54,6 +54,7 @@ class Async(unittest.IsolatedAsyncioTestCase):
             told = await wait_for(alice, events.MessageState, is_final)
             self.assertEqual((told.state, told.recipient, told.code), (peerchat.State.DELIVERED, "bob", None))
             self.assertIs(alice.message_state(message_id), peerchat.State.DELIVERED)
+            self.assertEqual(alice.message_holders(message_id), 0)
 
             await bob.send("alice", "hello")
             self.assertEqual((await wait_for(alice, events.Message)).text, "hello")
@@ -64,11 +65,41 @@ class Async(unittest.IsolatedAsyncioTestCase):
                 await alice.lookup("nobody")
             self.assertGreaterEqual(alice.statistics().contact_count, 1)
 
+            exact = f"bob#{bob.user_fingerprint}"
+            self.assertEqual((await alice.lookup(exact)).user_id, bob.user_id)
+            self.assertEqual(alice.history(exact), alice.history("bob"))
+            number = alice.safety_number("bob")
+            self.assertEqual((number, len(number.replace(" ", ""))), (bob.safety_number("alice"), 60))
+            self.assertEqual(alice.identity(exact), alice.identity("bob"))
+            self.assertFalse(alice.identity("bob").is_verified)
+            alice.set_verified(exact)
+            self.assertTrue(alice.identity("bob").is_verified)
+            alice.set_verified("bob", False)
+            self.assertFalse(alice.identity("bob").is_verified)
+            self.assertEqual(alice.identity("bob").user_id, bob.user_id)
+            with self.assertRaises(errors.NotMetError):
+                alice.safety_number("carol")
+            with self.assertRaises(errors.IdentityNotSeenError):
+                alice.accept_identity("bob", alice.user_id)
+            with self.assertRaises(errors.InvalidArgumentError):
+                alice.accept_identity("bob", "nonsense")
+
             received, sent = alice.history("bob", limit=2)
             self.assertEqual([(entry.text, entry.is_own) for entry in (received, sent)],
                              [("hello", False), ("grüße 🙂", True)])
             self.assertEqual((received.state, sent.state), (None, peerchat.State.DELIVERED))
             self.assertEqual(alice.history("bob", before=received.position), [sent])
+
+    async def test_a_passphrase_is_asked_for_and_can_be_changed(self):
+        with tempfile.TemporaryDirectory() as data_dir:
+            with open_client("alice", data_dir=data_dir, passphrase="open sesame") as client:
+                user_id = client.user_id
+            for wrong in ("sesame", None):
+                with self.assertRaises(errors.WrongPassphraseError):
+                    open_client("alice", data_dir=data_dir, passphrase=wrong)
+            peerchat.change_passphrase(data_dir, "alice", "open sesame", None)
+            with open_client("alice", data_dir=data_dir) as client:
+                self.assertEqual(client.user_id, user_id)
 
     async def test_the_iterator_ends_when_the_client_is_closed(self):
         async with open_client("alice") as client:

@@ -83,6 +83,7 @@ class Events(unittest.TestCase):
                 id="07" * 16,
                 recipient="bob",
                 state=native.MessageState.FAILED,
+                held_by=0,
                 code=native.ErrorCode.UNKNOWN_RECIPIENT,
                 detail="nobody",
             )
@@ -90,6 +91,15 @@ class Events(unittest.TestCase):
         self.assertIs(event.state, peerchat.State.FAILED)
         self.assertTrue(event.state.is_final)
         self.assertIs(event.code, peerchat.ErrorCode.UNKNOWN_RECIPIENT)
+
+    def test_a_stored_message_says_who_keeps_it_and_is_not_final(self):
+        event = peerchat.events.from_native(
+            native.Event.MESSAGE_STATE(
+                id="07" * 16, recipient="bob", state=native.MessageState.STORED, held_by=20, code=None, detail=""
+            )
+        )
+        self.assertEqual((event.state, event.held_by), (peerchat.State.STORED, 20))
+        self.assertFalse(event.state.is_final)
 
 
 if __name__ == "__main__":

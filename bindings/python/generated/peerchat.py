@@ -525,9 +525,13 @@ def _uniffi_check_contract_api_version(lib):
         raise InternalError("UniFFI contract version mismatch: try cleaning and rebuilding your project")
 
 def _uniffi_check_api_checksums(lib):
+    if lib.uniffi_peerchat_checksum_func_change_passphrase() != 49102:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_func_profile_exists() != 29815:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_func_version() != 32275:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_accept_identity() != 16072:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_bootstrap() != 3811:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -535,11 +539,15 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_history() != 31165:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_identity() != 59712:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_local_address() != 42161:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_lookup() != 32300:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_lookup_wait() != 8853:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_message_holders() != 1378:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_message_state() != 17974:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -551,9 +559,13 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_poll() != 31130:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_safety_number() != 8474:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_send() != 19140:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_send_blocking() != 38601:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_set_verified() != 18371:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_shutdown() != 14009:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -596,12 +608,18 @@ _UniffiLib.ffi_peerchat_rustbuffer_reserve.restype = _UniffiRustBuffer
 _UniffiLib.ffi_peerchat_uniffi_contract_version.argtypes = (
 )
 _UniffiLib.ffi_peerchat_uniffi_contract_version.restype = ctypes.c_uint32
+_UniffiLib.uniffi_peerchat_checksum_func_change_passphrase.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_func_change_passphrase.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_func_profile_exists.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_func_profile_exists.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_func_version.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_func_version.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_accept_identity.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_accept_identity.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_bootstrap.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_bootstrap.restype = ctypes.c_uint16
@@ -611,6 +629,9 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_close.restype = ctypes.c_uint1
 _UniffiLib.uniffi_peerchat_checksum_method_client_history.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_history.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_identity.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_identity.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_local_address.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_local_address.restype = ctypes.c_uint16
@@ -620,6 +641,9 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_lookup.restype = ctypes.c_uint
 _UniffiLib.uniffi_peerchat_checksum_method_client_lookup_wait.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_lookup_wait.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_message_holders.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_message_holders.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_message_state.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_message_state.restype = ctypes.c_uint16
@@ -635,12 +659,18 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_node_key.restype = ctypes.c_ui
 _UniffiLib.uniffi_peerchat_checksum_method_client_poll.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_poll.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_safety_number.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_safety_number.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_send.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_send.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_send_blocking.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_send_blocking.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_set_verified.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_set_verified.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_shutdown.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_shutdown.restype = ctypes.c_uint16
@@ -659,6 +689,14 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_user_name.restype = ctypes.c_u
 _UniffiLib.uniffi_peerchat_checksum_constructor_client_new.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_constructor_client_new.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_fn_func_change_passphrase.argtypes = (
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_func_change_passphrase.restype = None
 _UniffiLib.uniffi_peerchat_fn_func_profile_exists.argtypes = (
     _UniffiRustBuffer,
     _UniffiRustBuffer,
@@ -669,6 +707,13 @@ _UniffiLib.uniffi_peerchat_fn_func_version.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_func_version.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_accept_identity.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_accept_identity.restype = None
 _UniffiLib.uniffi_peerchat_fn_method_client_bootstrap.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -688,6 +733,12 @@ _UniffiLib.uniffi_peerchat_fn_method_client_history.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_history.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_identity.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_identity.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_peerchat_fn_method_client_local_address.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -704,6 +755,12 @@ _UniffiLib.uniffi_peerchat_fn_method_client_lookup_wait.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_lookup_wait.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_message_holders.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_message_holders.restype = ctypes.c_uint32
 _UniffiLib.uniffi_peerchat_fn_method_client_message_state.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -730,6 +787,12 @@ _UniffiLib.uniffi_peerchat_fn_method_client_poll.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_poll.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_safety_number.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_safety_number.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_peerchat_fn_method_client_send.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -743,6 +806,13 @@ _UniffiLib.uniffi_peerchat_fn_method_client_send_blocking.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_send_blocking.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_set_verified.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.c_int8,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_set_verified.restype = None
 _UniffiLib.uniffi_peerchat_fn_method_client_shutdown.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -773,6 +843,16 @@ _UniffiLib.uniffi_peerchat_fn_constructor_client_new.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_constructor_client_new.restype = ctypes.c_uint64
+_UniffiLib.uniffi_peerchat_fn_method_peerchaterror_error_code.argtypes = (
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_peerchaterror_error_code.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_peerchaterror_uniffi_trait_display.argtypes = (
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_peerchaterror_uniffi_trait_display.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_peerchat_fn_clone_client.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1260,7 +1340,7 @@ class ClientOptions:
     """
     What a client is opened with. Everything that is left out keeps its default.
 """
-    def __init__(self, *, data_dir:typing.Optional[str] = _DEFAULT, user:typing.Optional[str] = _DEFAULT, network:typing.Optional[str] = _DEFAULT, bind:typing.Optional[str] = _DEFAULT, port:typing.Optional[int] = _DEFAULT, k:typing.Optional[int] = _DEFAULT, alpha:typing.Optional[int] = _DEFAULT, message_lifetime_ms:typing.Optional[int] = _DEFAULT):
+    def __init__(self, *, data_dir:typing.Optional[str] = _DEFAULT, user:typing.Optional[str] = _DEFAULT, network:typing.Optional[str] = _DEFAULT, bind:typing.Optional[str] = _DEFAULT, port:typing.Optional[int] = _DEFAULT, k:typing.Optional[int] = _DEFAULT, alpha:typing.Optional[int] = _DEFAULT, message_lifetime_ms:typing.Optional[int] = _DEFAULT, passphrase:typing.Optional[str] = _DEFAULT):
         if data_dir is _DEFAULT:
             self.data_dir = None
         else:
@@ -1293,12 +1373,16 @@ class ClientOptions:
             self.message_lifetime_ms = None
         else:
             self.message_lifetime_ms = message_lifetime_ms
+        if passphrase is _DEFAULT:
+            self.passphrase = None
+        else:
+            self.passphrase = passphrase
         
         
 
     
     def __str__(self):
-        return "ClientOptions(data_dir={}, user={}, network={}, bind={}, port={}, k={}, alpha={}, message_lifetime_ms={})".format(self.data_dir, self.user, self.network, self.bind, self.port, self.k, self.alpha, self.message_lifetime_ms)
+        return "ClientOptions(data_dir={}, user={}, network={}, bind={}, port={}, k={}, alpha={}, message_lifetime_ms={}, passphrase={})".format(self.data_dir, self.user, self.network, self.bind, self.port, self.k, self.alpha, self.message_lifetime_ms, self.passphrase)
     def __eq__(self, other):
         if self.data_dir != other.data_dir:
             return False
@@ -1316,6 +1400,8 @@ class ClientOptions:
             return False
         if self.message_lifetime_ms != other.message_lifetime_ms:
             return False
+        if self.passphrase != other.passphrase:
+            return False
         return True
 
 class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
@@ -1330,6 +1416,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
             k=_UniffiFfiConverterOptionalUInt32.read(buf),
             alpha=_UniffiFfiConverterOptionalUInt32.read(buf),
             message_lifetime_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
+            passphrase=_UniffiFfiConverterOptionalString.read(buf),
         )
 
     @staticmethod
@@ -1342,6 +1429,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalUInt32.check_lower(value.k)
         _UniffiFfiConverterOptionalUInt32.check_lower(value.alpha)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.message_lifetime_ms)
+        _UniffiFfiConverterOptionalString.check_lower(value.passphrase)
 
     @staticmethod
     def write(value, buf):
@@ -1353,6 +1441,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalUInt32.write(value.k, buf)
         _UniffiFfiConverterOptionalUInt32.write(value.alpha, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.message_lifetime_ms, buf)
+        _UniffiFfiConverterOptionalString.write(value.passphrase, buf)
 
 class _UniffiFfiConverterSequenceString(_UniffiConverterRustBuffer):
     @classmethod
@@ -1475,6 +1564,12 @@ class MessageState(enum.Enum):
     On this disk; not yet with the recipient. It is retried until it expires.
 """
     
+    STORED = 2
+    """
+    On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+    still retried until it expires.
+"""
+    
     DELIVERED = 3
     """
     On the disk of a device of the recipient, which said so.
@@ -1501,10 +1596,12 @@ class _UniffiFfiConverterTypeMessageState(_UniffiConverterRustBuffer):
         if variant == 2:
             return MessageState.QUEUED
         if variant == 3:
-            return MessageState.DELIVERED
+            return MessageState.STORED
         if variant == 4:
-            return MessageState.EXPIRED
+            return MessageState.DELIVERED
         if variant == 5:
+            return MessageState.EXPIRED
+        if variant == 6:
             return MessageState.FAILED
         raise InternalError("Raw enum value doesn't match any cases")
 
@@ -1513,6 +1610,8 @@ class _UniffiFfiConverterTypeMessageState(_UniffiConverterRustBuffer):
         if value == MessageState.OTHER:
             return
         if value == MessageState.QUEUED:
+            return
+        if value == MessageState.STORED:
             return
         if value == MessageState.DELIVERED:
             return
@@ -1528,12 +1627,14 @@ class _UniffiFfiConverterTypeMessageState(_UniffiConverterRustBuffer):
             buf.write_i32(1)
         if value == MessageState.QUEUED:
             buf.write_i32(2)
-        if value == MessageState.DELIVERED:
+        if value == MessageState.STORED:
             buf.write_i32(3)
-        if value == MessageState.EXPIRED:
+        if value == MessageState.DELIVERED:
             buf.write_i32(4)
-        if value == MessageState.FAILED:
+        if value == MessageState.EXPIRED:
             buf.write_i32(5)
+        if value == MessageState.FAILED:
+            buf.write_i32(6)
 
 
 
@@ -1567,7 +1668,7 @@ class HistoryEntry:
     """
     One message of the history.
 """
-    def __init__(self, *, id:str, position:int, peer:str, is_own:bool, text:str, sent_unix_ms:int, received_unix_ms:int, state:typing.Optional[MessageState]):
+    def __init__(self, *, id:str, position:int, peer:str, is_own:bool, text:str, sent_unix_ms:int, received_unix_ms:int, state:typing.Optional[MessageState], held_by:int):
         self.id = id
         self.position = position
         self.peer = peer
@@ -1576,12 +1677,13 @@ class HistoryEntry:
         self.sent_unix_ms = sent_unix_ms
         self.received_unix_ms = received_unix_ms
         self.state = state
+        self.held_by = held_by
         
         
 
     
     def __str__(self):
-        return "HistoryEntry(id={}, position={}, peer={}, is_own={}, text={}, sent_unix_ms={}, received_unix_ms={}, state={})".format(self.id, self.position, self.peer, self.is_own, self.text, self.sent_unix_ms, self.received_unix_ms, self.state)
+        return "HistoryEntry(id={}, position={}, peer={}, is_own={}, text={}, sent_unix_ms={}, received_unix_ms={}, state={}, held_by={})".format(self.id, self.position, self.peer, self.is_own, self.text, self.sent_unix_ms, self.received_unix_ms, self.state, self.held_by)
     def __eq__(self, other):
         if self.id != other.id:
             return False
@@ -1599,6 +1701,8 @@ class HistoryEntry:
             return False
         if self.state != other.state:
             return False
+        if self.held_by != other.held_by:
+            return False
         return True
 
 class _UniffiFfiConverterTypeHistoryEntry(_UniffiConverterRustBuffer):
@@ -1613,6 +1717,7 @@ class _UniffiFfiConverterTypeHistoryEntry(_UniffiConverterRustBuffer):
             sent_unix_ms=_UniffiFfiConverterUInt64.read(buf),
             received_unix_ms=_UniffiFfiConverterUInt64.read(buf),
             state=_UniffiFfiConverterOptionalTypeMessageState.read(buf),
+            held_by=_UniffiFfiConverterUInt32.read(buf),
         )
 
     @staticmethod
@@ -1625,6 +1730,7 @@ class _UniffiFfiConverterTypeHistoryEntry(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.check_lower(value.sent_unix_ms)
         _UniffiFfiConverterUInt64.check_lower(value.received_unix_ms)
         _UniffiFfiConverterOptionalTypeMessageState.check_lower(value.state)
+        _UniffiFfiConverterUInt32.check_lower(value.held_by)
 
     @staticmethod
     def write(value, buf):
@@ -1636,17 +1742,76 @@ class _UniffiFfiConverterTypeHistoryEntry(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.write(value.sent_unix_ms, buf)
         _UniffiFfiConverterUInt64.write(value.received_unix_ms, buf)
         _UniffiFfiConverterOptionalTypeMessageState.write(value.state, buf)
+        _UniffiFfiConverterUInt32.write(value.held_by, buf)
+
+@dataclass
+class Identity:
+    """
+    Who the person behind a name is, as far as this profile goes.
+"""
+    def __init__(self, *, name:str, user_id:str, fingerprint:str, is_verified:bool, rival_user_id:typing.Optional[str]):
+        self.name = name
+        self.user_id = user_id
+        self.fingerprint = fingerprint
+        self.is_verified = is_verified
+        self.rival_user_id = rival_user_id
+        
+        
+
+    
+    def __str__(self):
+        return "Identity(name={}, user_id={}, fingerprint={}, is_verified={}, rival_user_id={})".format(self.name, self.user_id, self.fingerprint, self.is_verified, self.rival_user_id)
+    def __eq__(self, other):
+        if self.name != other.name:
+            return False
+        if self.user_id != other.user_id:
+            return False
+        if self.fingerprint != other.fingerprint:
+            return False
+        if self.is_verified != other.is_verified:
+            return False
+        if self.rival_user_id != other.rival_user_id:
+            return False
+        return True
+
+class _UniffiFfiConverterTypeIdentity(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Identity(
+            name=_UniffiFfiConverterString.read(buf),
+            user_id=_UniffiFfiConverterString.read(buf),
+            fingerprint=_UniffiFfiConverterString.read(buf),
+            is_verified=_UniffiFfiConverterBoolean.read(buf),
+            rival_user_id=_UniffiFfiConverterOptionalString.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterString.check_lower(value.user_id)
+        _UniffiFfiConverterString.check_lower(value.fingerprint)
+        _UniffiFfiConverterBoolean.check_lower(value.is_verified)
+        _UniffiFfiConverterOptionalString.check_lower(value.rival_user_id)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterString.write(value.user_id, buf)
+        _UniffiFfiConverterString.write(value.fingerprint, buf)
+        _UniffiFfiConverterBoolean.write(value.is_verified, buf)
+        _UniffiFfiConverterOptionalString.write(value.rival_user_id, buf)
 
 @dataclass
 class Statistics:
     """
     Counts since the client was opened, but for the gauges.
 """
-    def __init__(self, *, contact_count:int, record_count:int, outbox_count:int, link_count:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, dropped:int):
+    def __init__(self, *, contact_count:int, record_count:int, outbox_count:int, link_count:int, refused_records:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, dropped:int):
         self.contact_count = contact_count
         self.record_count = record_count
         self.outbox_count = outbox_count
         self.link_count = link_count
+        self.refused_records = refused_records
         self.datagrams_sent = datagrams_sent
         self.datagrams_received = datagrams_received
         self.bytes_sent = bytes_sent
@@ -1657,7 +1822,7 @@ class Statistics:
 
     
     def __str__(self):
-        return "Statistics(contact_count={}, record_count={}, outbox_count={}, link_count={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, dropped={})".format(self.contact_count, self.record_count, self.outbox_count, self.link_count, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.dropped)
+        return "Statistics(contact_count={}, record_count={}, outbox_count={}, link_count={}, refused_records={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, dropped={})".format(self.contact_count, self.record_count, self.outbox_count, self.link_count, self.refused_records, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.dropped)
     def __eq__(self, other):
         if self.contact_count != other.contact_count:
             return False
@@ -1666,6 +1831,8 @@ class Statistics:
         if self.outbox_count != other.outbox_count:
             return False
         if self.link_count != other.link_count:
+            return False
+        if self.refused_records != other.refused_records:
             return False
         if self.datagrams_sent != other.datagrams_sent:
             return False
@@ -1687,6 +1854,7 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
             record_count=_UniffiFfiConverterUInt64.read(buf),
             outbox_count=_UniffiFfiConverterUInt64.read(buf),
             link_count=_UniffiFfiConverterUInt64.read(buf),
+            refused_records=_UniffiFfiConverterUInt64.read(buf),
             datagrams_sent=_UniffiFfiConverterUInt64.read(buf),
             datagrams_received=_UniffiFfiConverterUInt64.read(buf),
             bytes_sent=_UniffiFfiConverterUInt64.read(buf),
@@ -1700,6 +1868,7 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.check_lower(value.record_count)
         _UniffiFfiConverterUInt64.check_lower(value.outbox_count)
         _UniffiFfiConverterUInt64.check_lower(value.link_count)
+        _UniffiFfiConverterUInt64.check_lower(value.refused_records)
         _UniffiFfiConverterUInt64.check_lower(value.datagrams_sent)
         _UniffiFfiConverterUInt64.check_lower(value.datagrams_received)
         _UniffiFfiConverterUInt64.check_lower(value.bytes_sent)
@@ -1712,6 +1881,7 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.write(value.record_count, buf)
         _UniffiFfiConverterUInt64.write(value.outbox_count, buf)
         _UniffiFfiConverterUInt64.write(value.link_count, buf)
+        _UniffiFfiConverterUInt64.write(value.refused_records, buf)
         _UniffiFfiConverterUInt64.write(value.datagrams_sent, buf)
         _UniffiFfiConverterUInt64.write(value.datagrams_received, buf)
         _UniffiFfiConverterUInt64.write(value.bytes_sent, buf)
@@ -1768,6 +1938,16 @@ class ErrorCode(enum.Enum):
     The client has no user: it was opened as a node only.
 """
     
+    NOT_MET = -18
+    """
+    Nobody of this name was met: nothing was exchanged with them yet.
+"""
+    
+    IDENTITY_NOT_SEEN = -19
+    """
+    The name was not seen to belong to this person.
+"""
+    
     CLOSED = -30
     """
     The client was closed.
@@ -1796,6 +1976,11 @@ class ErrorCode(enum.Enum):
     STORAGE = -43
     """
     The disk refused.
+"""
+    
+    WRONG_PASSPHRASE = -44
+    """
+    The profile has another passphrase, or has one and none was given, or the reverse.
 """
     
     ADDRESS_IN_USE = -50
@@ -1866,34 +2051,40 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
         if variant == 8:
             return ErrorCode.NO_USER
         if variant == 9:
-            return ErrorCode.CLOSED
+            return ErrorCode.NOT_MET
         if variant == 10:
-            return ErrorCode.TIMED_OUT
+            return ErrorCode.IDENTITY_NOT_SEEN
         if variant == 11:
-            return ErrorCode.PROFILE_IN_USE
+            return ErrorCode.CLOSED
         if variant == 12:
-            return ErrorCode.PROFILE_DAMAGED
+            return ErrorCode.TIMED_OUT
         if variant == 13:
-            return ErrorCode.PROFILE_TOO_NEW
+            return ErrorCode.PROFILE_IN_USE
         if variant == 14:
-            return ErrorCode.STORAGE
+            return ErrorCode.PROFILE_DAMAGED
         if variant == 15:
-            return ErrorCode.ADDRESS_IN_USE
+            return ErrorCode.PROFILE_TOO_NEW
         if variant == 16:
-            return ErrorCode.NETWORK
+            return ErrorCode.STORAGE
         if variant == 17:
-            return ErrorCode.UNREACHABLE
+            return ErrorCode.WRONG_PASSPHRASE
         if variant == 18:
-            return ErrorCode.WRONG_KEY
+            return ErrorCode.ADDRESS_IN_USE
         if variant == 19:
-            return ErrorCode.UNKNOWN_RECIPIENT
+            return ErrorCode.NETWORK
         if variant == 20:
-            return ErrorCode.NAME_TAKEN
+            return ErrorCode.UNREACHABLE
         if variant == 21:
-            return ErrorCode.NAME_CONTESTED
+            return ErrorCode.WRONG_KEY
         if variant == 22:
-            return ErrorCode.EXPIRED
+            return ErrorCode.UNKNOWN_RECIPIENT
         if variant == 23:
+            return ErrorCode.NAME_TAKEN
+        if variant == 24:
+            return ErrorCode.NAME_CONTESTED
+        if variant == 25:
+            return ErrorCode.EXPIRED
+        if variant == 26:
             return ErrorCode.INTERNAL
         raise InternalError("Raw enum value doesn't match any cases")
 
@@ -1915,6 +2106,10 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
             return
         if value == ErrorCode.NO_USER:
             return
+        if value == ErrorCode.NOT_MET:
+            return
+        if value == ErrorCode.IDENTITY_NOT_SEEN:
+            return
         if value == ErrorCode.CLOSED:
             return
         if value == ErrorCode.TIMED_OUT:
@@ -1926,6 +2121,8 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
         if value == ErrorCode.PROFILE_TOO_NEW:
             return
         if value == ErrorCode.STORAGE:
+            return
+        if value == ErrorCode.WRONG_PASSPHRASE:
             return
         if value == ErrorCode.ADDRESS_IN_USE:
             return
@@ -1965,36 +2162,42 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
             buf.write_i32(7)
         if value == ErrorCode.NO_USER:
             buf.write_i32(8)
-        if value == ErrorCode.CLOSED:
+        if value == ErrorCode.NOT_MET:
             buf.write_i32(9)
-        if value == ErrorCode.TIMED_OUT:
+        if value == ErrorCode.IDENTITY_NOT_SEEN:
             buf.write_i32(10)
-        if value == ErrorCode.PROFILE_IN_USE:
+        if value == ErrorCode.CLOSED:
             buf.write_i32(11)
-        if value == ErrorCode.PROFILE_DAMAGED:
+        if value == ErrorCode.TIMED_OUT:
             buf.write_i32(12)
-        if value == ErrorCode.PROFILE_TOO_NEW:
+        if value == ErrorCode.PROFILE_IN_USE:
             buf.write_i32(13)
-        if value == ErrorCode.STORAGE:
+        if value == ErrorCode.PROFILE_DAMAGED:
             buf.write_i32(14)
-        if value == ErrorCode.ADDRESS_IN_USE:
+        if value == ErrorCode.PROFILE_TOO_NEW:
             buf.write_i32(15)
-        if value == ErrorCode.NETWORK:
+        if value == ErrorCode.STORAGE:
             buf.write_i32(16)
-        if value == ErrorCode.UNREACHABLE:
+        if value == ErrorCode.WRONG_PASSPHRASE:
             buf.write_i32(17)
-        if value == ErrorCode.WRONG_KEY:
+        if value == ErrorCode.ADDRESS_IN_USE:
             buf.write_i32(18)
-        if value == ErrorCode.UNKNOWN_RECIPIENT:
+        if value == ErrorCode.NETWORK:
             buf.write_i32(19)
-        if value == ErrorCode.NAME_TAKEN:
+        if value == ErrorCode.UNREACHABLE:
             buf.write_i32(20)
-        if value == ErrorCode.NAME_CONTESTED:
+        if value == ErrorCode.WRONG_KEY:
             buf.write_i32(21)
-        if value == ErrorCode.EXPIRED:
+        if value == ErrorCode.UNKNOWN_RECIPIENT:
             buf.write_i32(22)
-        if value == ErrorCode.INTERNAL:
+        if value == ErrorCode.NAME_TAKEN:
             buf.write_i32(23)
+        if value == ErrorCode.NAME_CONTESTED:
+            buf.write_i32(24)
+        if value == ErrorCode.EXPIRED:
+            buf.write_i32(25)
+        if value == ErrorCode.INTERNAL:
+            buf.write_i32(26)
 
 
 
@@ -2388,7 +2591,7 @@ class Event:
         A sent message came further, or was given up.
 """
         
-        def __init__(self, id:str, recipient:str, state:MessageState, code:typing.Optional[ErrorCode], detail:str):
+        def __init__(self, id:str, recipient:str, state:MessageState, held_by:int, code:typing.Optional[ErrorCode], detail:str):
             self.id = id
             
             """
@@ -2405,6 +2608,12 @@ class Event:
             
             """
         How far it came.
+"""
+        
+            self.held_by = held_by
+            
+            """
+        How many nodes keep it for the recipient, if it is Stored; else 0.
 """
         
             self.code = code
@@ -2426,7 +2635,7 @@ class Event:
             
     
         def __str__(self):
-            return "Event.MESSAGE_STATE(id={}, recipient={}, state={}, code={}, detail={})".format(self.id, self.recipient, self.state, self.code, self.detail)
+            return "Event.MESSAGE_STATE(id={}, recipient={}, state={}, held_by={}, code={}, detail={})".format(self.id, self.recipient, self.state, self.held_by, self.code, self.detail)
         def __eq__(self, other):
             if not isinstance(other, Event):
                 return NotImplemented
@@ -2437,6 +2646,8 @@ class Event:
             if self.recipient != other.recipient:
                 return False
             if self.state != other.state:
+                return False
+            if self.held_by != other.held_by:
                 return False
             if self.code != other.code:
                 return False
@@ -2479,6 +2690,107 @@ class Event:
             if self.code != other.code:
                 return False
             if self.detail != other.detail:
+                return False
+            return True
+
+    @dataclass
+    class IDENTITY_CHANGED:
+        """
+        A name by which somebody is known here belongs to another key now. Nothing is sent to it until
+        `accept_identity`.
+"""
+        
+        def __init__(self, name:str, old_user_id:str, old_fingerprint:str, user_id:str, fingerprint:str):
+            self.name = name
+            
+            """
+        The name.
+"""
+        
+            self.old_user_id = old_user_id
+            
+            """
+        The person who was met under it, and to whom messages to the name still go.
+"""
+        
+            self.old_fingerprint = old_fingerprint
+            
+            """
+        The first 8 characters of that person's id.
+"""
+        
+            self.user_id = user_id
+            
+            """
+        The person who holds the name now.
+"""
+        
+            self.fingerprint = fingerprint
+            
+            """
+        The first 8 characters of that person's id.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Event.IDENTITY_CHANGED(name={}, old_user_id={}, old_fingerprint={}, user_id={}, fingerprint={})".format(self.name, self.old_user_id, self.old_fingerprint, self.user_id, self.fingerprint)
+        def __eq__(self, other):
+            if not isinstance(other, Event):
+                return NotImplemented
+            if not other.is_IDENTITY_CHANGED():
+                return False
+            if self.name != other.name:
+                return False
+            if self.old_user_id != other.old_user_id:
+                return False
+            if self.old_fingerprint != other.old_fingerprint:
+                return False
+            if self.user_id != other.user_id:
+                return False
+            if self.fingerprint != other.fingerprint:
+                return False
+            return True
+
+    @dataclass
+    class NAME_CONTESTED:
+        """
+        The network does not agree on who holds a name that something was sent to; what was sent fails.
+"""
+        
+        def __init__(self, name:str, claimants:typing.List[str]):
+            self.name = name
+            
+            """
+        The name.
+"""
+        
+            self.claimants = claimants
+            
+            """
+        Everyone who was named, most often named first, as to address them: `alice#7kq2m4xd`.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Event.NAME_CONTESTED(name={}, claimants={})".format(self.name, self.claimants)
+        def __eq__(self, other):
+            if not isinstance(other, Event):
+                return NotImplemented
+            if not other.is_NAME_CONTESTED():
+                return False
+            if self.name != other.name:
+                return False
+            if self.claimants != other.claimants:
                 return False
             return True
 
@@ -2544,6 +2856,14 @@ class Event:
         return isinstance(self, Event.CLOSED)
     def is_closed(self) -> bool:
         return isinstance(self, Event.CLOSED)
+    def is_IDENTITY_CHANGED(self) -> bool:
+        return isinstance(self, Event.IDENTITY_CHANGED)
+    def is_identity_changed(self) -> bool:
+        return isinstance(self, Event.IDENTITY_CHANGED)
+    def is_NAME_CONTESTED(self) -> bool:
+        return isinstance(self, Event.NAME_CONTESTED)
+    def is_name_contested(self) -> bool:
+        return isinstance(self, Event.NAME_CONTESTED)
     def is_OTHER(self) -> bool:
         return isinstance(self, Event.OTHER)
     def is_other(self) -> bool:
@@ -2562,6 +2882,8 @@ Event.REGISTRATION_FAILED = type("Event.REGISTRATION_FAILED", (Event.REGISTRATIO
 Event.MESSAGE = type("Event.MESSAGE", (Event.MESSAGE, Event,), {})  # type: ignore
 Event.MESSAGE_STATE = type("Event.MESSAGE_STATE", (Event.MESSAGE_STATE, Event,), {})  # type: ignore
 Event.CLOSED = type("Event.CLOSED", (Event.CLOSED, Event,), {})  # type: ignore
+Event.IDENTITY_CHANGED = type("Event.IDENTITY_CHANGED", (Event.IDENTITY_CHANGED, Event,), {})  # type: ignore
+Event.NAME_CONTESTED = type("Event.NAME_CONTESTED", (Event.NAME_CONTESTED, Event,), {})  # type: ignore
 Event.OTHER = type("Event.OTHER", (Event.OTHER, Event,), {})  # type: ignore
 
 
@@ -2621,6 +2943,7 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterTypeMessageState.read(buf),
+                _UniffiFfiConverterUInt32.read(buf),
                 _UniffiFfiConverterOptionalTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
             )
@@ -2630,6 +2953,19 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterString.read(buf),
             )
         if variant == 10:
+            return Event.IDENTITY_CHANGED(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+            )
+        if variant == 11:
+            return Event.NAME_CONTESTED(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 12:
             return Event.OTHER(
             )
         raise InternalError("Raw enum value doesn't match any cases")
@@ -2678,12 +3014,24 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.check_lower(value.id)
             _UniffiFfiConverterString.check_lower(value.recipient)
             _UniffiFfiConverterTypeMessageState.check_lower(value.state)
+            _UniffiFfiConverterUInt32.check_lower(value.held_by)
             _UniffiFfiConverterOptionalTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
             return
         if value.is_CLOSED():
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            return
+        if value.is_IDENTITY_CHANGED():
+            _UniffiFfiConverterString.check_lower(value.name)
+            _UniffiFfiConverterString.check_lower(value.old_user_id)
+            _UniffiFfiConverterString.check_lower(value.old_fingerprint)
+            _UniffiFfiConverterString.check_lower(value.user_id)
+            _UniffiFfiConverterString.check_lower(value.fingerprint)
+            return
+        if value.is_NAME_CONTESTED():
+            _UniffiFfiConverterString.check_lower(value.name)
+            _UniffiFfiConverterSequenceString.check_lower(value.claimants)
             return
         if value.is_OTHER():
             return
@@ -2734,14 +3082,26 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
             _UniffiFfiConverterString.write(value.id, buf)
             _UniffiFfiConverterString.write(value.recipient, buf)
             _UniffiFfiConverterTypeMessageState.write(value.state, buf)
+            _UniffiFfiConverterUInt32.write(value.held_by, buf)
             _UniffiFfiConverterOptionalTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
         if value.is_CLOSED():
             buf.write_i32(9)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if value.is_OTHER():
+        if value.is_IDENTITY_CHANGED():
             buf.write_i32(10)
+            _UniffiFfiConverterString.write(value.name, buf)
+            _UniffiFfiConverterString.write(value.old_user_id, buf)
+            _UniffiFfiConverterString.write(value.old_fingerprint, buf)
+            _UniffiFfiConverterString.write(value.user_id, buf)
+            _UniffiFfiConverterString.write(value.fingerprint, buf)
+        if value.is_NAME_CONTESTED():
+            buf.write_i32(11)
+            _UniffiFfiConverterString.write(value.name, buf)
+            _UniffiFfiConverterSequenceString.write(value.claimants, buf)
+        if value.is_OTHER():
+            buf.write_i32(12)
 
 
 
@@ -2771,13 +3131,15 @@ class PeerchatError:  # type: ignore
         An option is out of its range, or an argument does not have the form it must have.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.InvalidArgument({})".format(str(self))
@@ -2787,13 +3149,15 @@ class PeerchatError:  # type: ignore
         A user name breaks the rules.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.InvalidName({})".format(str(self))
@@ -2803,13 +3167,15 @@ class PeerchatError:  # type: ignore
         An address is not of the form that is asked for.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.InvalidAddress({})".format(str(self))
@@ -2819,13 +3185,15 @@ class PeerchatError:  # type: ignore
         A message without text.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.EmptyText({})".format(str(self))
@@ -2835,13 +3203,15 @@ class PeerchatError:  # type: ignore
         A message text that is too long.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.TextTooLong({})".format(str(self))
@@ -2851,13 +3221,15 @@ class PeerchatError:  # type: ignore
         As many messages wait for delivery as may.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.OutboxFull({})".format(str(self))
@@ -2867,13 +3239,15 @@ class PeerchatError:  # type: ignore
         No message has this id.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.NotFound({})".format(str(self))
@@ -2883,29 +3257,69 @@ class PeerchatError:  # type: ignore
         The client has no user: it was opened as a node only.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.NoUser({})".format(str(self))
     _UniffiTempPeerchatError.NoUser = NoUser # type: ignore
+    class NotMet(_UniffiTempPeerchatError):
+        """
+        Nobody of this name was met: nothing was exchanged with them yet.
+"""
+        
+        def __init__(self, code, detail, fingerprints):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
+            ]))
+            self.code = code
+            self.detail = detail
+            self.fingerprints = fingerprints
+
+        def __repr__(self):
+            return "PeerchatError.NotMet({})".format(str(self))
+    _UniffiTempPeerchatError.NotMet = NotMet # type: ignore
+    class IdentityNotSeen(_UniffiTempPeerchatError):
+        """
+        The name was not seen to belong to this person.
+"""
+        
+        def __init__(self, code, detail, fingerprints):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
+            ]))
+            self.code = code
+            self.detail = detail
+            self.fingerprints = fingerprints
+
+        def __repr__(self):
+            return "PeerchatError.IdentityNotSeen({})".format(str(self))
+    _UniffiTempPeerchatError.IdentityNotSeen = IdentityNotSeen # type: ignore
     class Closed(_UniffiTempPeerchatError):
         """
         The client was closed.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.Closed({})".format(str(self))
@@ -2915,13 +3329,15 @@ class PeerchatError:  # type: ignore
         A wait ran out of time.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.TimedOut({})".format(str(self))
@@ -2931,13 +3347,15 @@ class PeerchatError:  # type: ignore
         Another process, or another client of this one, has the profile open.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.ProfileInUse({})".format(str(self))
@@ -2947,13 +3365,15 @@ class PeerchatError:  # type: ignore
         The profile on disk is damaged.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.ProfileDamaged({})".format(str(self))
@@ -2963,13 +3383,15 @@ class PeerchatError:  # type: ignore
         The profile was written by a later version of peerchat.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.ProfileTooNew({})".format(str(self))
@@ -2979,29 +3401,51 @@ class PeerchatError:  # type: ignore
         The disk refused.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.Storage({})".format(str(self))
     _UniffiTempPeerchatError.Storage = Storage # type: ignore
+    class WrongPassphrase(_UniffiTempPeerchatError):
+        """
+        The profile has another passphrase, or has one and none was given, or the reverse.
+"""
+        
+        def __init__(self, code, detail, fingerprints):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
+            ]))
+            self.code = code
+            self.detail = detail
+            self.fingerprints = fingerprints
+
+        def __repr__(self):
+            return "PeerchatError.WrongPassphrase({})".format(str(self))
+    _UniffiTempPeerchatError.WrongPassphrase = WrongPassphrase # type: ignore
     class AddressInUse(_UniffiTempPeerchatError):
         """
         Another program uses the UDP port.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.AddressInUse({})".format(str(self))
@@ -3011,13 +3455,15 @@ class PeerchatError:  # type: ignore
         The UDP socket could not be opened.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.Network({})".format(str(self))
@@ -3027,13 +3473,15 @@ class PeerchatError:  # type: ignore
         No node answered at the bootstrap address.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.Unreachable({})".format(str(self))
@@ -3043,13 +3491,15 @@ class PeerchatError:  # type: ignore
         The node at the bootstrap address has another key.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.WrongKey({})".format(str(self))
@@ -3059,13 +3509,15 @@ class PeerchatError:  # type: ignore
         Nobody in the network goes by this name.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.UnknownRecipient({})".format(str(self))
@@ -3075,13 +3527,15 @@ class PeerchatError:  # type: ignore
         Somebody else holds the name.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.NameTaken({})".format(str(self))
@@ -3091,13 +3545,15 @@ class PeerchatError:  # type: ignore
         The network does not agree on who holds the name.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.NameContested({})".format(str(self))
@@ -3107,13 +3563,15 @@ class PeerchatError:  # type: ignore
         The message was not delivered before it expired.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.Expired({})".format(str(self))
@@ -3123,13 +3581,15 @@ class PeerchatError:  # type: ignore
         A bug in peerchat.
 """
         
-        def __init__(self, code, detail):
+        def __init__(self, code, detail, fingerprints):
             super().__init__(", ".join([
                 "code={!r}".format(code),
                 "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
             ]))
             self.code = code
             self.detail = detail
+            self.fingerprints = fingerprints
 
         def __repr__(self):
             return "PeerchatError.Internal({})".format(str(self))
@@ -3147,116 +3607,157 @@ class _UniffiFfiConverterTypePeerchatError(_UniffiConverterRustBuffer):
             return PeerchatError.InvalidArgument(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 2:
             return PeerchatError.InvalidName(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 3:
             return PeerchatError.InvalidAddress(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 4:
             return PeerchatError.EmptyText(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 5:
             return PeerchatError.TextTooLong(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 6:
             return PeerchatError.OutboxFull(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 7:
             return PeerchatError.NotFound(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 8:
             return PeerchatError.NoUser(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 9:
+            return PeerchatError.NotMet(
+                _UniffiFfiConverterTypeErrorCode.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 10:
+            return PeerchatError.IdentityNotSeen(
+                _UniffiFfiConverterTypeErrorCode.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 11:
             return PeerchatError.Closed(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 10:
+        if variant == 12:
             return PeerchatError.TimedOut(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 11:
+        if variant == 13:
             return PeerchatError.ProfileInUse(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 12:
+        if variant == 14:
             return PeerchatError.ProfileDamaged(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 13:
+        if variant == 15:
             return PeerchatError.ProfileTooNew(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 14:
+        if variant == 16:
             return PeerchatError.Storage(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 15:
+        if variant == 17:
+            return PeerchatError.WrongPassphrase(
+                _UniffiFfiConverterTypeErrorCode.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 18:
             return PeerchatError.AddressInUse(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 16:
+        if variant == 19:
             return PeerchatError.Network(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 17:
+        if variant == 20:
             return PeerchatError.Unreachable(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 18:
+        if variant == 21:
             return PeerchatError.WrongKey(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 19:
+        if variant == 22:
             return PeerchatError.UnknownRecipient(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 20:
+        if variant == 23:
             return PeerchatError.NameTaken(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 21:
+        if variant == 24:
             return PeerchatError.NameContested(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 22:
+        if variant == 25:
             return PeerchatError.Expired(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
-        if variant == 23:
+        if variant == 26:
             return PeerchatError.Internal(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
             )
         raise InternalError("Raw enum value doesn't match any cases")
 
@@ -3265,94 +3766,132 @@ class _UniffiFfiConverterTypePeerchatError(_UniffiConverterRustBuffer):
         if isinstance(value, PeerchatError.InvalidArgument):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.InvalidName):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.InvalidAddress):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.EmptyText):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.TextTooLong):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.OutboxFull):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.NotFound):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.NoUser):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
+            return
+        if isinstance(value, PeerchatError.NotMet):
+            _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
+            return
+        if isinstance(value, PeerchatError.IdentityNotSeen):
+            _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.Closed):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.TimedOut):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.ProfileInUse):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.ProfileDamaged):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.ProfileTooNew):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.Storage):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
+            return
+        if isinstance(value, PeerchatError.WrongPassphrase):
+            _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.AddressInUse):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.Network):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.Unreachable):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.WrongKey):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.UnknownRecipient):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.NameTaken):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.NameContested):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.Expired):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.Internal):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
 
     @staticmethod
@@ -3361,94 +3900,132 @@ class _UniffiFfiConverterTypePeerchatError(_UniffiConverterRustBuffer):
             buf.write_i32(1)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
         if isinstance(value, PeerchatError.InvalidName):
             buf.write_i32(2)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
         if isinstance(value, PeerchatError.InvalidAddress):
             buf.write_i32(3)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
         if isinstance(value, PeerchatError.EmptyText):
             buf.write_i32(4)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
         if isinstance(value, PeerchatError.TextTooLong):
             buf.write_i32(5)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
         if isinstance(value, PeerchatError.OutboxFull):
             buf.write_i32(6)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
         if isinstance(value, PeerchatError.NotFound):
             buf.write_i32(7)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
         if isinstance(value, PeerchatError.NoUser):
             buf.write_i32(8)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.Closed):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.NotMet):
             buf.write_i32(9)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.TimedOut):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.IdentityNotSeen):
             buf.write_i32(10)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.ProfileInUse):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.Closed):
             buf.write_i32(11)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.ProfileDamaged):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.TimedOut):
             buf.write_i32(12)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.ProfileTooNew):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.ProfileInUse):
             buf.write_i32(13)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.Storage):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.ProfileDamaged):
             buf.write_i32(14)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.AddressInUse):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.ProfileTooNew):
             buf.write_i32(15)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.Network):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.Storage):
             buf.write_i32(16)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.Unreachable):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.WrongPassphrase):
             buf.write_i32(17)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.WrongKey):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.AddressInUse):
             buf.write_i32(18)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.UnknownRecipient):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.Network):
             buf.write_i32(19)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.NameTaken):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.Unreachable):
             buf.write_i32(20)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.NameContested):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.WrongKey):
             buf.write_i32(21)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.Expired):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.UnknownRecipient):
             buf.write_i32(22)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
-        if isinstance(value, PeerchatError.Internal):
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.NameTaken):
             buf.write_i32(23)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.NameContested):
+            buf.write_i32(24)
+            _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.Expired):
+            buf.write_i32(25)
+            _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.Internal):
+            buf.write_i32(26)
+            _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
 
 class _UniffiFfiConverterSequenceTypeHistoryEntry(_UniffiConverterRustBuffer):
     @classmethod
@@ -3506,6 +4083,16 @@ class ClientProtocol(typing.Protocol):
     Every method may be called from any thread. Dropping the last reference closes the client.
 """
     
+    def accept_identity(self, name: str,user_id: str) -> None:
+        """
+        Lets a name mean the person who holds it now, after IdentityChanged has named them, on a thread that may block until
+        it is on disk.
+
+        # Errors
+
+        The name was not seen to be that person's, or those of `identity`.
+"""
+        raise NotImplementedError
     def bootstrap(self, address: str) -> int:
         """
         Joins the network through the node at an address: `host:port`, `[ipv6]:port` or `key@host:port`.
@@ -3532,6 +4119,16 @@ class ClientProtocol(typing.Protocol):
         The name breaks the rules, the disk refused, there is no user, or the client is closed.
 """
         raise NotImplementedError
+    def identity(self, name: str) -> Identity:
+        """
+        Returns who the person is whom messages to this name go to.
+
+        # Errors
+
+        Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is
+        closed.
+"""
+        raise NotImplementedError
     def local_address(self, ) -> str:
         """
         Returns the UDP address that the node is bound to, with the port that the system chose.
@@ -3554,6 +4151,15 @@ class ClientProtocol(typing.Protocol):
         # Errors
 
         Those of `lookup`.
+"""
+        raise NotImplementedError
+    def message_holders(self, id: str) -> int:
+        """
+        Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is Stored.
+
+        # Errors
+
+        As for message_state.
 """
         raise NotImplementedError
     def message_state(self, id: str) -> MessageState:
@@ -3593,6 +4199,16 @@ class ClientProtocol(typing.Protocol):
         Closed, once the client is closed.
 """
         raise NotImplementedError
+    def safety_number(self, name: str) -> str:
+        """
+        Returns the safety number of this user and the person of this name: 60 digits in groups of five, the same on both
+        sides.
+
+        # Errors
+
+        Those of `identity`.
+"""
+        raise NotImplementedError
     async def send(self, recipient: str,text: str) -> str:
         """
         Saves a text for sending and returns its id once it is on disk; MessageState events tell what becomes of it.
@@ -3612,6 +4228,15 @@ class ClientProtocol(typing.Protocol):
         # Errors
 
         Those of `send`.
+"""
+        raise NotImplementedError
+    def set_verified(self, name: str,is_verified: bool) -> None:
+        """
+        Marks the person of this name as verified, or no longer, on a thread that may block until it is on disk.
+
+        # Errors
+
+        Those of `identity`.
 """
         raise NotImplementedError
     def shutdown(self, ) -> bool:
@@ -3693,6 +4318,32 @@ class Client(ClientProtocol):
         inst = cls.__new__(cls)
         inst._handle = handle
         return inst
+    def accept_identity(self, name: str,user_id: str) -> None:
+        """
+        Lets a name mean the person who holds it now, after IdentityChanged has named them, on a thread that may block until
+        it is on disk.
+
+        # Errors
+
+        The name was not seen to be that person's, or those of `identity`.
+"""
+        
+        _UniffiFfiConverterString.check_lower(name)
+
+        _UniffiFfiConverterString.check_lower(user_id)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+            _UniffiFfiConverterString.lower(user_id),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_accept_identity,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def bootstrap(self, address: str) -> int:
         """
         Joins the network through the node at an address: `host:port`, `[ipv6]:port` or `key@host:port`.
@@ -3761,6 +4412,29 @@ class Client(ClientProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def identity(self, name: str) -> Identity:
+        """
+        Returns who the person is whom messages to this name go to.
+
+        # Errors
+
+        Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is
+        closed.
+"""
+        
+        _UniffiFfiConverterString.check_lower(name)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterTypeIdentity.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_identity,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def local_address(self, ) -> str:
         """
         Returns the UDP address that the node is bound to, with the port that the system chose.
@@ -3820,6 +4494,28 @@ class Client(ClientProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_peerchat_fn_method_client_lookup_wait,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def message_holders(self, id: str) -> int:
+        """
+        Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is Stored.
+
+        # Errors
+
+        As for message_state.
+"""
+        
+        _UniffiFfiConverterString.check_lower(id)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(id),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterUInt32.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_message_holders,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -3918,6 +4614,29 @@ class Client(ClientProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def safety_number(self, name: str) -> str:
+        """
+        Returns the safety number of this user and the person of this name: 60 digits in groups of five, the same on both
+        sides.
+
+        # Errors
+
+        Those of `identity`.
+"""
+        
+        _UniffiFfiConverterString.check_lower(name)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_safety_number,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     async def send(self, recipient: str,text: str) -> str:
         """
         Saves a text for sending and returns its id once it is on disk; MessageState events tell what becomes of it.
@@ -3970,6 +4689,31 @@ class Client(ClientProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_peerchat_fn_method_client_send_blocking,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def set_verified(self, name: str,is_verified: bool) -> None:
+        """
+        Marks the person of this name as verified, or no longer, on a thread that may block until it is on disk.
+
+        # Errors
+
+        Those of `identity`.
+"""
+        
+        _UniffiFfiConverterString.check_lower(name)
+
+        _UniffiFfiConverterBoolean.check_lower(is_verified)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+            _UniffiFfiConverterBoolean.lower(is_verified),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_set_verified,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -4108,6 +4852,36 @@ class _UniffiFfiConverterInt32(_UniffiConverterPrimitiveInt):
     @staticmethod
     def write(value, buf):
         buf.write_i32(value)
+def change_passphrase(data_dir: str,user: typing.Optional[str],old: typing.Optional[str],new: typing.Optional[str]) -> None:
+    """
+    Sets, changes or removes the passphrase of a profile that no client has open; `user` None is the node without a user.
+
+    # Errors
+
+    `old` is not its passphrase, the profile is open or damaged, or the disk refused. Nothing was changed then.
+"""
+    
+    _UniffiFfiConverterString.check_lower(data_dir)
+
+    _UniffiFfiConverterOptionalString.check_lower(user)
+
+    _UniffiFfiConverterOptionalString.check_lower(old)
+
+    _UniffiFfiConverterOptionalString.check_lower(new)
+    _uniffi_lowered_args = (
+        _UniffiFfiConverterString.lower(data_dir),
+        _UniffiFfiConverterOptionalString.lower(user),
+        _UniffiFfiConverterOptionalString.lower(old),
+        _UniffiFfiConverterOptionalString.lower(new),
+    )
+    _uniffi_lift_return = lambda val: None
+    _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+    _uniffi_ffi_result = _uniffi_rust_call_with_error(
+        _uniffi_error_converter,
+        _UniffiLib.uniffi_peerchat_fn_func_change_passphrase,
+        *_uniffi_lowered_args,
+    )
+    return _uniffi_lift_return(_uniffi_ffi_result)
 def profile_exists(data_dir: str,user: str) -> bool:
     """
     Tells whether a data directory holds a profile of this user, without opening it.
@@ -4156,7 +4930,9 @@ __all__ = [
     "ClientOptions",
     "FoundUser",
     "HistoryEntry",
+    "Identity",
     "Statistics",
+    "change_passphrase",
     "profile_exists",
     "version",
     "Client",

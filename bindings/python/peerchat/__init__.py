@@ -12,7 +12,7 @@
 """
 
 from . import errors, events
-from .client import Client, Events, FoundUser, HistoryEntry, Statistics, profile_exists, version
+from .client import Client, Events, FoundUser, HistoryEntry, Identity, Statistics, change_passphrase, profile_exists, version
 from .errors import ErrorCode, PeerchatError
 from .events import Event, State
 
@@ -23,9 +23,11 @@ __all__ = [
     "Events",
     "FoundUser",
     "HistoryEntry",
+    "Identity",
     "PeerchatError",
     "State",
     "Statistics",
+    "change_passphrase",
     "errors",
     "events",
     "profile_exists",

@@ -38,6 +38,22 @@ class FoundUser:
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Who the person behind a name is, as far as this profile goes."""
+
+    #: How they are shown and addressed: `alice` or `alice#7kq2m4xd`.
+    name: str
+    #: Who they are.
+    user_id: str
+    #: The first 8 characters of the person's id.
+    fingerprint: str
+    #: Whether they are marked as verified.
+    is_verified: bool
+    #: Who else was seen to hold the name; see `events.IdentityChanged`.
+    rival_user_id: str | None
+
+
+@dataclass(frozen=True)
 class HistoryEntry:
     """One message of the history."""
 
@@ -57,6 +73,8 @@ class HistoryEntry:
     received: datetime
     #: How far it has come; None for a received message.
     state: State | None
+    #: How many nodes keep it for the recipient, if its state is STORED; else 0.
+    held_by: int
 
 
 @dataclass(frozen=True)
@@ -71,6 +89,8 @@ class Statistics:
     outbox_count: int
     #: Encrypted links that are up now.
     link_count: int
+    #: Records that others wanted kept here and that were refused, for whatever reason.
+    refused_records: int
     #: Datagrams sent.
     datagrams_sent: int
     #: Datagrams received, dropped ones included.
@@ -128,13 +148,15 @@ class Client:
         k: int | None = None,
         alpha: int | None = None,
         message_lifetime: timedelta | None = None,
+        passphrase: str | None = None,
     ) -> None:
         """Opens the profile, binds the socket and starts the node.
 
         `data_dir` is made if it is missing; None keeps the profile in memory, where it is gone when the client
         closes. `user` None opens a node that serves the network and nobody in particular. `bind` is ip:port and
         excludes `port`; the default is any port on every address. `message_lifetime` is how long an undelivered
-        message is retried, by default 30 days.
+        message is retried, by default 30 days. `passphrase` is the one that the profile has, or gets if it is new: it
+        encrypts the keys on disk; `change_passphrase` sets, changes and removes it.
         """
         options = native.ClientOptions(
             data_dir=None if data_dir is None else os.fspath(data_dir),
@@ -145,6 +167,7 @@ class Client:
             k=k,
             alpha=alpha,
             message_lifetime_ms=None if message_lifetime is None else message_lifetime // timedelta(milliseconds=1),
+            passphrase=passphrase,
         )
         with translated():
             self._native = native.Client(options)
@@ -256,6 +279,11 @@ class Client:
         with translated():
             return State(self._native.message_state(message_id).value)
 
+    def message_holders(self, message_id: str) -> int:
+        """Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless it is STORED."""
+        with translated():
+            return int(self._native.message_holders(message_id))
+
     def history(self, peer: str, *, before: int | None = None, limit: int = 50) -> list[HistoryEntry]:
         """Returns up to `limit` messages of the conversation with `peer`, the latest first.
 
@@ -276,6 +304,38 @@ class Client:
         with translated():
             found = self._native.lookup_wait(name)
         return FoundUser(**vars(found))
+
+    def identity(self, name: str) -> Identity:
+        """Returns who the person is whom messages to this name go to, whoever holds the name by now."""
+        with translated():
+            identity = self._native.identity(name)
+        return Identity(**vars(identity))
+
+    def safety_number(self, name: str) -> str:
+        """Returns the safety number with the person of this name: 60 digits in groups of five, the same on both sides.
+
+        If two people read it to each other and it agrees, nobody sits between them: mark it with `set_verified`.
+        """
+        with translated():
+            number: str = self._native.safety_number(name)
+        return number
+
+    def set_verified(self, name: str, is_verified: bool = True) -> None:
+        """Marks the person of this name as verified, or no longer. Waits for the disk.
+
+        The mark belongs to the person's key: who takes over the name does not get it.
+        """
+        with translated():
+            self._native.set_verified(name, is_verified)
+
+    def accept_identity(self, name: str, user_id: str) -> None:
+        """Lets a name mean the person who holds it now, after `events.IdentityChanged` has named them.
+
+        From then on messages to the name go to them. What was said so far, and what is still to be delivered, stays with
+        the person it was written to, who goes by name and fingerprint from then on. Waits for the disk.
+        """
+        with translated():
+            self._native.accept_identity(name, user_id)
 
     def statistics(self) -> Statistics:
         """Returns counts and gauges."""
@@ -327,6 +387,17 @@ def profile_exists(data_dir: str | os.PathLike[str], user: str) -> bool:
     return exists
 
 
+def change_passphrase(
+    data_dir: str | os.PathLike[str], user: str | None, old: str | None, new: str | None
+) -> None:
+    """Sets, changes or removes (None) the passphrase of a profile that no client has open.
+
+    `user` None is the node without a user. All of it happens or nothing. Takes about half a second.
+    """
+    with translated():
+        native.change_passphrase(os.fspath(data_dir), user, old, new)
+
+
 def version() -> str:
     """Returns the version of the library."""
     text: str = native.version()
@@ -343,6 +414,7 @@ def _history_entry(entry: Any) -> HistoryEntry:
         sent=from_unix_ms(entry.sent_unix_ms),
         received=from_unix_ms(entry.received_unix_ms),
         state=None if entry.state is None else State(entry.state.value),
+        held_by=entry.held_by,
     )
 
 

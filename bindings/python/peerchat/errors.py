@@ -20,12 +20,15 @@ class ErrorCode(IntEnum):
     OUTBOX_FULL = -15
     NOT_FOUND = -16
     NO_USER = -17
+    NOT_MET = -18
+    IDENTITY_NOT_SEEN = -19
     CLOSED = -30
     TIMED_OUT = -31
     PROFILE_IN_USE = -40
     PROFILE_DAMAGED = -41
     PROFILE_TOO_NEW = -42
     STORAGE = -43
+    WRONG_PASSPHRASE = -44
     ADDRESS_IN_USE = -50
     NETWORK = -51
     UNREACHABLE = -52
@@ -92,6 +95,18 @@ class NoUserError(PeerchatError):
     code = ErrorCode.NO_USER
 
 
+class NotMetError(PeerchatError, LookupError):
+    """Nobody of this name was met: nothing was exchanged with them yet."""
+
+    code = ErrorCode.NOT_MET
+
+
+class IdentityNotSeenError(PeerchatError):
+    """The name was not seen to belong to this person."""
+
+    code = ErrorCode.IDENTITY_NOT_SEEN
+
+
 class ClosedError(PeerchatError):
     """The client was closed."""
 
@@ -126,6 +141,12 @@ class StorageError(PeerchatError, OSError):
     """The disk refused: full, read-only, gone."""
 
     code = ErrorCode.STORAGE
+
+
+class WrongPassphraseError(PeerchatError):
+    """The profile has another passphrase, or has one and none was given, or the reverse."""
+
+    code = ErrorCode.WRONG_PASSPHRASE
 
 
 class AddressInUseError(PeerchatError, OSError):
@@ -169,6 +190,9 @@ class NameContestedError(PeerchatError):
 
     code = ErrorCode.NAME_CONTESTED
 
+    #: Of everyone who was named: append one to the name, as in `alice#7kq2m4xd`, to say whom you mean.
+    fingerprints: list[str] = []
+
 
 class ExpiredError(PeerchatError):
     """The message was not delivered before it expired."""
@@ -191,7 +215,10 @@ def translated() -> Iterator[None]:
     try:
         yield
     except native.PeerchatError as error:
-        raise _BY_CODE[ErrorCode(error.code.value)](error.detail) from None
+        failure = _BY_CODE[ErrorCode(error.code.value)](error.detail)
+        if isinstance(failure, NameContestedError):
+            failure.fingerprints = list(error.fingerprints)
+        raise failure from None
     except native.InternalError as error:
         # A panic in Rust.
         raise InternalError(str(error)) from error

@@ -22,6 +22,9 @@ class State(IntEnum):
     OTHER = 0
     #: On this disk; not yet with the recipient. It is retried until it expires.
     QUEUED = 1
+    #: On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+    #: still retried until it expires.
+    STORED = 2
     #: On the disk of a device of the recipient, which said so.
     DELIVERED = 3
     #: Given up: it was not delivered within its lifetime.
@@ -134,6 +137,8 @@ class MessageState:
     recipient: str
     #: How far it came.
     state: State
+    #: How many nodes keep it for the recipient, if it is STORED; else 0.
+    held_by: int
     #: Why it was given up.
     code: ErrorCode | None
     #: The same in words; empty unless it was given up.
@@ -151,6 +156,36 @@ class Closed:
 
 
 @dataclass(frozen=True)
+class IdentityChanged:
+    """A name by which somebody is known here belongs to another key now.
+
+    Messages to the name still go to the person who was met, and nothing to the other until `Client.accept_identity`. Told
+    again whenever the profile is opened, until then or until the name is the person's again.
+    """
+
+    #: The name.
+    name: str
+    #: The person who was met under it.
+    old_user_id: str
+    #: The first 8 characters of that person's id.
+    old_fingerprint: str
+    #: The person who holds the name now.
+    user_id: str
+    #: The first 8 characters of that person's id.
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class NameContested:
+    """The network does not agree on who holds a name that something was sent to; what was sent fails."""
+
+    #: The name.
+    name: str
+    #: Everyone who was named, most often named first, as to address them: `alice#7kq2m4xd`.
+    claimants: list[str]
+
+
+@dataclass(frozen=True)
 class Other:
     """Something that this version has no words for; ignore it."""
 
@@ -165,6 +200,8 @@ Event = Union[
     Message,
     MessageState,
     Closed,
+    IdentityChanged,
+    NameContested,
     Other,
 ]
 
@@ -178,6 +215,8 @@ _KINDS: dict[str, type[Event]] = {
     "MESSAGE": Message,
     "MESSAGE_STATE": MessageState,
     "CLOSED": Closed,
+    "IDENTITY_CHANGED": IdentityChanged,
+    "NAME_CONTESTED": NameContested,
     "OTHER": Other,
 }
 

@@ -15,6 +15,12 @@ pub(crate) enum Input<'a> {
     Who,
     /// What was said, with somebody or with whomever the conversation is with.
     History(Option<&'a str>),
+    /// Who somebody is, and the number to compare with them.
+    Whois(Option<&'a str>),
+    /// The number was compared with somebody, or that is taken back.
+    Verify { name: Option<&'a str>, is_verified: bool },
+    /// Let a name mean who holds it now.
+    Accept(&'a str),
     /// Join through a node.
     Bootstrap(&'a str),
     /// Leave.
@@ -45,7 +51,12 @@ impl<'a> Input<'a> {
         match split_word(rest.trim_end()) {
             ("help", None) => Self::Help,
             ("who", None) => Self::Who,
-            ("history", name) => Self::History(name.map(|name| name.trim_start_matches('@'))),
+            ("history", name) => Self::History(name.map(bare)),
+            ("whois", name) => Self::Whois(name.map(bare)),
+            ("verify", name) => Self::Verify { name: name.map(bare), is_verified: true },
+            ("unverify", name) => Self::Verify { name: name.map(bare), is_verified: false },
+            ("accept", Some(name)) => Self::Accept(bare(name)),
+            ("accept", None) => Self::Wrong("write /accept and name#fingerprint of who holds the name now"),
             ("bootstrap", Some(address)) => Self::Bootstrap(address),
             ("bootstrap", None) => Self::Wrong("write /bootstrap and an address, host:port or key@host:port"),
             ("quit", None) => Self::Quit,
@@ -54,6 +65,10 @@ impl<'a> Input<'a> {
             ),
         }
     }
+}
+
+fn bare(name: &str) -> &str {
+    name.trim_start_matches('@')
 }
 
 /// Splits off the first word; what follows it has its leading white space removed, and is `None` if it is blank.
@@ -133,6 +148,15 @@ mod tests {
             ),
         ]
         "#);
+    }
+
+    #[test]
+    fn people_are_named_with_or_without_their_fingerprint() {
+        assert_eq!(Input::parse("/whois @bob#7kq2m4xd"), Input::Whois(Some("bob#7kq2m4xd")));
+        assert_eq!(Input::parse("/verify"), Input::Verify { name: None, is_verified: true });
+        assert_eq!(Input::parse("/unverify bob"), Input::Verify { name: Some("bob"), is_verified: false });
+        assert_eq!(Input::parse("/accept @bob#7kq2m4xd"), Input::Accept("bob#7kq2m4xd"));
+        assert!(matches!(Input::parse("/accept"), Input::Wrong(_)));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use peerchat_core::{Client, Error, Event, MessageId, MessageState, Timestamp};
 use crate::args::{ChatArgs, ProfileArgs};
 use crate::fault::Fault;
 use crate::feed::{Feed, Happening};
+use crate::people;
 use crate::session;
 
 use greeting::Entry;
@@ -137,7 +138,7 @@ impl Chat {
         match event {
             Event::Message(message) if self.peer.is_none() => self.turn_to(&message.from),
             Event::MessageState { id, state, .. } => {
-                if *state != MessageState::Queued {
+                if !matches!(state, MessageState::Queued | MessageState::Stored) {
                     self.unfinished.remove(id);
                 }
                 Ok(())
@@ -162,6 +163,9 @@ impl Chat {
             Input::Help => print(view::HELP)?,
             Input::Who => self.show_network()?,
             Input::History(name) => self.show_history(name)?,
+            Input::Whois(name) => self.show_identity(name)?,
+            Input::Verify { name, is_verified } => self.verify(name, is_verified)?,
+            Input::Accept(name) => self.accept(name)?,
             Input::Bootstrap(address) => self.bootstrap(address)?,
             Input::Quit => return Ok(ControlFlow::Break(QUIT_GRACE)),
             Input::Wrong(expected) => print(&format!("* {expected}"))?,
@@ -191,6 +195,37 @@ impl Chat {
     fn show_network(&self) -> Result<(), Fault> {
         match self.client.statistics() {
             Ok(statistics) => print(&view::statistics(&statistics)),
+            Err(error) => report(error),
+        }
+    }
+
+    fn show_identity(&self, name: Option<&str>) -> Result<(), Fault> {
+        let Some(peer) = name.or(self.peer.as_deref()) else {
+            return print("* who? write /whois name");
+        };
+        let identity = self.client.identity(peer);
+        match identity.and_then(|identity| Ok(view::identity(&identity, &self.client.safety_number(peer)?))) {
+            Ok(text) => print(&text),
+            Err(error) => report(error),
+        }
+    }
+
+    fn verify(&self, name: Option<&str>, is_verified: bool) -> Result<(), Fault> {
+        let Some(peer) = name.or(self.peer.as_deref()) else {
+            return print("* whom? write /verify name");
+        };
+        match self.client.set_verified_blocking(peer, is_verified) {
+            Ok(()) => print(&format!(
+                "* {peer} is marked as {}",
+                if is_verified { "verified" } else { "not verified" }
+            )),
+            Err(error) => report(error),
+        }
+    }
+
+    fn accept(&self, who: &str) -> Result<(), Fault> {
+        match people::accept_as(&self.client, who) {
+            Ok(name) => print(&format!("* {name} means {who} from now on")),
             Err(error) => report(error),
         }
     }

@@ -4,13 +4,18 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use peerchat_core::{Event, HistoryEntry, MessageState, Statistics, Timestamp};
+use peerchat_core::{Event, HistoryEntry, Identity, MessageState, Recipient, Statistics, Timestamp};
+
+use crate::session;
 
 pub(crate) const HELP: &str = "\
 * @bob hello       sends hello to bob, and the next plain lines too
 * hello            goes to whom you wrote last
 * /who             the network in numbers
 * /history [bob]   what was said
+* /whois [bob]     who that is, and the safety number to compare with them
+* /verify [bob]    marks them as compared; /unverify takes it back
+* /accept bob#...  lets the name mean who holds it now
 * /bootstrap ADDR  joins through the node at host:port or key@host:port
 * /quit            leaves; so do Ctrl-D and Ctrl-C";
 
@@ -18,7 +23,7 @@ pub(crate) const HELP: &str = "\
 pub(crate) fn event(event: &Event) -> Option<String> {
     Some(match event {
         Event::Message(message) => said(&message.from, &message.text),
-        Event::MessageState { to, state, detail, .. } => state_change(to, *state, detail)?,
+        Event::MessageState { to, state, held_by, detail, .. } => state_change(to, *state, *held_by, detail)?,
         Event::Online { contact_count } => {
             format!("* online; {} known", counted(*contact_count, "other node"))
         }
@@ -31,13 +36,26 @@ pub(crate) fn event(event: &Event) -> Option<String> {
             format!("* cannot join through {address}: {detail}")
         }
         Event::Registered { name, .. } => format!("* {name} is registered"),
+        Event::IdentityChanged { name, old, new } => {
+            format!("* {}", session::identity_changed(name, old, new))
+        }
+        Event::NameContested { name, holders } => {
+            let people: Vec<_> =
+                holders.iter().map(|holder| Recipient::exactly(name.clone(), holder).to_string()).collect();
+            format!("* {name} is contested: {}", people.join(", "))
+        }
         Event::RegistrationFailed { name, detail, .. } => format!("* {name} is not registered: {detail}"),
         _ => return None,
     })
 }
 
-fn state_change(to: &str, state: MessageState, detail: &str) -> Option<String> {
+fn state_change(to: &str, state: MessageState, held_by: u32, detail: &str) -> Option<String> {
     match state {
+        MessageState::Stored => {
+            let keepers = counted(held_by as usize, "node");
+            let verb = if held_by == 1 { "keeps" } else { "keep" };
+            Some(format!("* {to} is away; {keepers} {verb} it for them"))
+        }
         MessageState::Delivered => Some(format!("* delivered to {to}")),
         MessageState::Expired => Some(format!("* not delivered to {to} in time, given up: {detail}")),
         MessageState::Failed => Some(format!("* not delivered to {to}: {detail}")),
@@ -65,6 +83,7 @@ pub(crate) fn history_entry(entry: &HistoryEntry, own_name: &str, now: Timestamp
     let name = if entry.is_own { own_name } else { &entry.peer };
     let mark = match entry.state {
         Some(MessageState::Queued) => ", not delivered yet",
+        Some(MessageState::Stored) => ", kept for them",
         Some(MessageState::Expired | MessageState::Failed) => ", not delivered",
         _ => "",
     };
@@ -81,6 +100,20 @@ fn age(age: Duration) -> String {
         3_600..86_400 => format!("{} h ago", seconds / 3_600),
         _ => format!("{} ago", counted(seconds / 86_400, "day")),
     }
+}
+
+/// Renders who somebody is.
+pub(crate) fn identity(identity: &Identity, safety_number: &str) -> String {
+    let Identity { name, user, is_verified, rival } = identity;
+    let mark = if *is_verified { "verified" } else { "not verified" };
+    let mut text = format!("* {name} is {user}, {mark}\n* safety number: {safety_number}");
+    if let Some(rival) = rival {
+        text.push_str(&format!(
+            "\n* the name belongs to #{} now; /accept lets it mean them",
+            rival.fingerprint()
+        ));
+    }
+    text
 }
 
 /// Renders the network in numbers.
@@ -167,6 +200,7 @@ mod tests {
             id: MessageId::from_bytes([0; 16]),
             to: "bob".to_owned(),
             state: MessageState::Failed,
+            held_by: 0,
             code: Some(ErrorCode::UnknownRecipient),
             detail: "nobody goes by this name".to_owned(),
         };
@@ -184,6 +218,7 @@ mod tests {
             sent: Timestamp::from_unix_ms(0),
             received: Timestamp::from_unix_ms(0),
             state: Some(MessageState::Queued),
+            held_by: 0,
         };
         let now = Timestamp::from_unix_ms(7_200_000);
         assert_eq!(history_entry(&entry, "alice", now), "  (2 h ago, not delivered yet) alice: hello");
@@ -192,6 +227,23 @@ mod tests {
             history_entry(&received, "alice", Timestamp::from_unix_ms(90_000)),
             "  (1 min ago) bob: hello"
         );
+    }
+
+    #[test]
+    fn a_person_is_shown_with_their_number_and_whoever_wants_their_name() {
+        let [user, rival] = [1, 2].map(|seed| UserId::from_bytes([seed; 32]));
+        let known = Identity { name: "bob".to_owned(), user, is_verified: true, rival: Some(rival) };
+        insta::assert_snapshot!(identity(&known, "12345 67890"), @r"
+        * bob is aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq, verified
+        * safety number: 12345 67890
+        * the name belongs to #aibaeaqc now; /accept lets it mean them
+        ");
+        let changed = Event::IdentityChanged {
+            name: peerchat_core::UserName::parse("bob").unwrap(),
+            old: user,
+            new: rival,
+        };
+        insta::assert_snapshot!(event(&changed).unwrap(), @"* bob is somebody else now: bob#aibaeaqc, not bob#aeaqcaib whom you know. What you write still goes to bob#aeaqcaib. Ask them by another way; if it is them, accept bob#aibaeaqc");
     }
 
     #[test]

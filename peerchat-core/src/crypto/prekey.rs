@@ -37,10 +37,7 @@ impl Prekeys {
     /// Makes a new prekey if the current one is too old, or from a time that has not come yet, and returns those that
     /// were dropped for it. `None` if nothing has changed.
     pub fn rotate(&mut self, cipher: &mut dyn DeviceCipher, now: Timestamp) -> Option<Vec<Prekey>> {
-        let is_current = |(_, made): &(Prekey, Timestamp)| {
-            *made <= now.saturating_add(PREKEY_LIFETIME) && now.saturating_since(*made) < PREKEY_LIFETIME
-        };
-        if self.0.back().is_some_and(is_current) {
+        if self.0.back().is_some_and(|(_, made)| is_current(*made, now)) {
             return None;
         }
         self.0.push_back((cipher.add_prekey(), now));
@@ -49,6 +46,11 @@ impl Prekeys {
         dropped.iter().for_each(|prekey| cipher.drop_prekey(prekey));
         Some(dropped)
     }
+}
+
+/// Tells whether a key that was `made` then is still the one to give out.
+pub(super) fn is_current(made: Timestamp, now: Timestamp) -> bool {
+    made <= now.saturating_add(PREKEY_LIFETIME) && now.saturating_since(made) < PREKEY_LIFETIME
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::seal::SealKey;
 use super::secret::Secret;
 
 /// Longest envelope in bytes.
@@ -33,6 +34,8 @@ pub struct DeviceKeys {
     pub identity: IdentityKey,
     /// What a session with it is started from.
     pub prekey: Prekey,
+    /// What mail for it is sealed to.
+    pub seal: SealKey,
 }
 
 /// Names a session alike on both sides.

@@ -19,7 +19,7 @@ fn for_each(fact: impl Fn(Box<dyn DeviceCipher>, Box<dyn DeviceCipher>)) {
 }
 
 fn keys(device: &mut Box<dyn DeviceCipher>) -> DeviceKeys {
-    DeviceKeys { identity: device.identity(), prekey: device.add_prekey() }
+    DeviceKeys { identity: device.identity(), prekey: device.add_prekey(), seal: SealKey([0; 32]) }
 }
 
 fn text(opened: &[u8]) -> &str {

@@ -6,11 +6,11 @@ use super::{Engine, EngineCall, EngineReply, FIRST_ROUTING_SAVE, LookupUse, NODE
 use crate::error::ErrorCode;
 use crate::event::{CommandId, Event};
 use crate::idle;
-use crate::kademlia::{LookupOutcome, NodeEvent, NodeWrite, PublishId, PublishOutcome, Record};
+use crate::kademlia::{Contact, LookupOutcome, NodeEvent, NodeWrite, PublishId, PublishOutcome, Record, Rpc};
 use crate::save::Write;
 use crate::time::Now;
 use crate::transport::{ProbeId, ReplyToken};
-use crate::user::{Effect, SearchId, SearchOutcome, User, UserAction};
+use crate::user::{CallTag, Effect, SearchId, SearchOutcome, User, UserAction};
 use crate::wire::{Request, Response};
 
 impl Engine {
@@ -45,6 +45,11 @@ impl Engine {
         match event {
             NodeEvent::LookupDone { id, outcome } => match idle::remove(&mut self.lookups, &id) {
                 Some(LookupUse::Search(search)) => self.handle_searched(search, outcome, now),
+                Some(LookupUse::Nodes(search)) => {
+                    if let Some(user) = &mut self.user {
+                        user.handle_nodes(search, &outcome.closest, now);
+                    }
+                }
                 Some(LookupUse::Bootstrap(command)) => self.handle_joined(command, now),
                 Some(LookupUse::OwnAddress) | None => {}
             },
@@ -135,10 +140,15 @@ impl Engine {
                 let lookup = self.node.find_value(key, wanted, now);
                 self.lookups.insert(lookup, LookupUse::Search(id));
             }
-            UserAction::Call { tag, to, request } => {
-                let id = call_id(tag.0, USER);
-                self.node.handle_touched(&to, now);
-                self.calls.push_back(EngineCall { id, to, request: Request::Chat(request) });
+            UserAction::FindNodes { id, place } => {
+                let lookup = self.node.find_nodes(place, now);
+                self.lookups.insert(lookup, LookupUse::Nodes(id));
+            }
+            UserAction::Call { tag, to, request } => self.call_for_user(tag, to, Request::Chat(request), now),
+            UserAction::Mail { tag, to, request } => self.call_for_user(tag, to, Request::Mail(request), now),
+            UserAction::Store { tag, to, record } => {
+                let rpc = Rpc::Store { record: record.as_bytes().to_vec() };
+                self.call_for_user(tag, to, Request::Dht(rpc), now);
             }
             UserAction::Save { writes, then } => {
                 for then in self.saving.add(writes, then.into_iter().map(Then::User).collect()) {
@@ -147,6 +157,11 @@ impl Engine {
             }
             UserAction::Do(effect) => self.apply(effect, now),
         }
+    }
+
+    fn call_for_user(&mut self, tag: CallTag, to: Contact, request: Request, now: Now) {
+        self.node.handle_touched(&to, now);
+        self.calls.push_back(EngineCall { id: call_id(tag.0, USER), to, request });
     }
 
     /// Does what waited for the disk.
@@ -166,9 +181,15 @@ impl Engine {
                 }
             }
             Effect::Saved { id } => self.outcomes.push_back(Outcome::Saved(id)),
+            Effect::Decided { command } => self.outcomes.push_back(Outcome::Decided(command)),
             Effect::Sealed { conversation, seal } => {
                 if let Some(user) = &mut self.user {
                     user.handle_sealed(conversation, seal, now);
+                }
+            }
+            Effect::Collected { ids } => {
+                if let Some(user) = &mut self.user {
+                    user.handle_collected(ids, now);
                 }
             }
             Effect::Publish(record) => {

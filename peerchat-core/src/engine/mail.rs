@@ -98,8 +98,11 @@ impl Engine {
         request: MailRequest,
         now: Now,
     ) {
-        if matches!(request, MailRequest::Waiting { .. }) {
-            return self.reply(token, Response::Unsupported);
+        if let MailRequest::Waiting { mailbox, count } = request {
+            if let Some(user) = &mut self.user {
+                user.handle_waiting(from, &mailbox, count, now);
+            }
+            return self.reply(token, Response::Mail(MailResponse::Noted));
         }
         let Some(tag) = self.mail.open(token) else {
             let busy = MailResponse::Refused(MailRefusal::Busy);
@@ -208,7 +211,8 @@ impl Engine {
         // The device itself comes for it.
         closest.retain(|contact| contact.id() != place.device);
         self.mail.mailbox.handle_holders(place, &self.node.id(), &closest, is_settled);
-        if !self.node.is_holder(&at, HOLDER_SLACK) {
+        // A node that serves nobody for now, as after a start, keeps what it has: it may serve again.
+        if self.node.is_serving() && !self.node.is_holder(&at, HOLDER_SLACK) {
             self.mail.mailbox.handle_replaced(place, &closest);
         }
     }
@@ -224,9 +228,8 @@ impl Engine {
     fn standing(&mut self, mailbox: &RecordKey, now: Now) -> Standing {
         let devices = self.node.record(mailbox, now).and_then(devices);
         let devices = devices.map(|devices| devices.iter().map(|device| device.node.node_id()).collect());
-        let is_own =
-            self.user.as_ref().is_some_and(|user| RecordKey::of_user(user.id().as_bytes()) == *mailbox);
-        // Mail for our own user is not kept here: they would have to collect it from themselves.
+        // What is for our own user is asked for elsewhere.
+        let is_own = self.user.as_ref().is_some_and(|user| user.own_mailbox() == *mailbox);
         let is_holder = !is_own && self.node.is_holder(&mailbox.place(), HOLDER_SLACK);
         Standing { is_holder, devices }
     }

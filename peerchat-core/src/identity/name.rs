@@ -9,6 +9,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::UserId;
+use unicode_security::MixedScript as _;
+use unicode_security::mixed_script::AugmentedScriptSet;
 
 /// Longest user name in characters.
 pub const MAX_NAME_CHARS: usize = 32;
@@ -37,6 +39,9 @@ pub enum NameError {
         "the user name has a character that names cannot have (a space, a symbol or one of # @ : / \\ \")"
     )]
     Forbidden,
+    /// The name mixes alphabets, so that it can look like another name.
+    #[error("the user name mixes letters of several alphabets, so that it could pass for another name")]
+    MixedScripts,
     /// What follows `#` is not a fingerprint.
     #[error("the fingerprint after # is not {FINGERPRINT_CHARS} characters of a to z and 2 to 7")]
     Fingerprint,
@@ -69,7 +74,7 @@ impl UserName {
         if name.contains(RESERVED) {
             return Err(NameError::Forbidden);
         }
-        Ok(Self(name))
+        if !is_of_one_script(&name) { Err(NameError::MixedScripts) } else { Ok(Self(name)) }
     }
 
     /// Returns the normalized name.
@@ -77,6 +82,18 @@ impl UserName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Tells whether the letters of a name belong together: those of one alphabet, or Latin ones beside Chinese, Japanese or
+/// Korean, as people there write (UTS 39, sections 5.1 and 5.2, "highly restrictive"). A Cyrillic letter in a Latin name
+/// would be a name that looks like another.
+fn is_of_one_script(name: &str) -> bool {
+    if name.is_single_script() {
+        return true;
+    }
+    let others: String = name.chars().filter(|c| !c.is_ascii_alphabetic()).collect();
+    let scripts = AugmentedScriptSet::for_str(&others);
+    scripts.jpan || scripts.kore || scripts.hanb
 }
 
 impl fmt::Display for UserName {
@@ -192,6 +209,21 @@ mod tests {
             assert_eq!(UserName::parse(name), Err(NameError::Forbidden), "{name:?}");
         }
         assert_eq!(UserName::parse(""), Err(NameError::Empty));
+    }
+
+    #[test]
+    fn names_that_mix_alphabets_to_look_like_others_are_refused() {
+        // Cyrillic a and o, Greek o, Cherokee g.
+        for name in
+            ["\u{430}lice", "b\u{43e}b", "b\u{3bf}b", "alice\u{430}", "\u{13c0}eorge", "\u{430}лис\u{3b1}"]
+        {
+            assert_eq!(UserName::parse(name), Err(NameError::MixedScripts), "{name:?}");
+        }
+        for name in
+            ["алиса", "αλίκη", "zoë.%1", "jose\u{301}", "bob-7", "小林bob", "ありす王", "민수kim", "عائشة"]
+        {
+            assert!(UserName::parse(name).is_ok(), "{name:?}: {:?}", UserName::parse(name));
+        }
     }
 
     #[test]

@@ -20,6 +20,11 @@ pub const MAX_LOOKUP_CANDIDATES: usize = 128;
 /// How many disjoint paths a lookup of values takes (S/Kademlia, 4.4: Baumgart and Mies, 2007).
 pub const LOOKUP_PATHS: usize = 3;
 
+/// How many of the contacts that we know ourselves a lookup for records asks before it ends without enough values. Sybils
+/// that are many name one another until there are k of them nearer to the target than whoever else the lookup has heard
+/// of; what those whom we know ourselves name does not depend on them.
+pub const FIRST_CONTACTS: usize = 9;
+
 /// What a [`Lookup`] needs to know beside its target.
 #[derive(Clone, Copy, Debug)]
 pub struct LookupConfig {
@@ -33,6 +38,9 @@ pub struct LookupConfig {
     pub wanted: Option<usize>,
     /// How many disjoint paths are taken, 1 or more. See [`LOOKUP_PATHS`].
     pub paths: usize,
+    /// How many of the contacts to start from are asked before the lookup ends without enough values, however near those
+    /// are that others named; each path an equal part, rounded up. See [`FIRST_CONTACTS`].
+    pub first: usize,
 }
 
 /// A value that a node answered with.
@@ -64,6 +72,8 @@ struct Path {
     /// Candidates that somebody on the path named.
     known: usize,
     asked: usize,
+    /// Of those asked, the ones that we knew ourselves.
+    first_asked: usize,
     /// Answers in a row that brought nothing closer.
     fruitless: usize,
     values: usize,
@@ -243,18 +253,27 @@ impl Lookup {
         if self.has_spent(path) || waiting >= self.width(path) {
             return None;
         }
-        let mut counted = 0;
+        let (mut counted, needs_first) = (0, self.needs_first(path));
         for candidate in self.candidates.iter_mut().filter(|candidate| candidate.is_on(path)) {
-            if counted >= self.config.k {
-                break;
-            }
-            if candidate.is_open_to(path) {
-                self.paths.get_mut(path)?.asked += 1;
+            if candidate.is_open_to(path) && (counted < self.config.k || needs_first && candidate.is_first())
+            {
+                let path_state = self.paths.get_mut(path)?;
+                path_state.asked += 1;
+                path_state.first_asked += usize::from(candidate.is_first());
                 return candidate.ask(path);
             }
             counted += usize::from(matches!(candidate.state, State::Waiting | State::Answered { .. }));
+            if counted >= self.config.k && !needs_first {
+                break;
+            }
         }
         None
+    }
+
+    /// Tells whether a path has asked too few of the contacts that we know ourselves to end.
+    fn needs_first(&self, path: usize) -> bool {
+        let part = self.config.first.div_ceil(self.config.paths);
+        self.paths.get(path).is_some_and(|path| path.first_asked < part)
     }
 
     /// Tells whether a path has something to ask or to wait for.
@@ -262,15 +281,17 @@ impl Lookup {
         if self.lacking(path) == Some(0) {
             return false;
         }
-        let mut answered = 0;
+        let (mut answered, needs_first) = (0, self.needs_first(path));
         for candidate in self.on_path(path) {
+            let counts = answered < self.config.k || candidate.is_first();
             match candidate.state {
                 State::Unasked if self.has_spent(path) || !candidate.is_open_to(path) => {}
-                State::Unasked | State::Waiting | State::Slow => return true,
+                State::Unasked if counts => return true,
+                State::Waiting | State::Slow if counts => return true,
                 State::Answered { .. } => answered += 1,
-                State::Overdue | State::Failed => {}
+                State::Unasked | State::Waiting | State::Slow | State::Overdue | State::Failed => {}
             }
-            if answered >= self.config.k {
+            if answered >= self.config.k && !needs_first {
                 return false;
             }
         }

@@ -22,18 +22,19 @@ pub(crate) use contact::Subnet;
 pub use contact::{AddressFamily, Contact, NodeKey, Scope};
 pub use id::{Distance, NodeId};
 pub use lookup::{
-    FoundValue, LOOKUP_PATHS, Lookup, LookupConfig, LookupOutcome, MAX_LOOKUP_CANDIDATES, MAX_LOOKUP_REQUESTS,
+    FIRST_CONTACTS, FoundValue, LOOKUP_PATHS, Lookup, LookupConfig, LookupOutcome, MAX_LOOKUP_CANDIDATES,
+    MAX_LOOKUP_REQUESTS,
 };
 pub use node::{
-    LookupId, Node, NodeConfig, NodeEvent, NodeStats, NodeWrite, Outgoing, PublishId, PublishOutcome, RpcId,
-    Serve,
+    LookupId, Node, NodeConfig, NodeEvent, NodeStats, NodeWrite, Outgoing, PublishId, PublishOutcome,
+    RefusedRecords, RpcId, Serve,
 };
 pub use record::{
     MAX_RECORD_AHEAD, MAX_RECORD_BODY_LEN, MAX_RECORD_LEN, MAX_RECORD_LIFETIME, Record, RecordError,
     RecordHeader, RecordKey, RecordKind,
 };
 pub use rpc::{Rpc, RpcReply, StoreRefusal};
-pub use store::{CLAIM_HOLD, MAX_RECORDS, Put, RecordStore};
+pub use store::{CLAIM_HOLD, CLAIM_REMEMBERED_AFTER, MAX_RECORDS, Put, RecordStore};
 pub use table::{
     DROP_STALE_AFTER, FailureEffect, Insertion, MAX_PER_SUBNET, MAX_PER_SUBNET_AND_BUCKET, REFRESH_AFTER,
     RoutingTable,

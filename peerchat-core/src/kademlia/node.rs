@@ -10,7 +10,7 @@ use super::bucket::{Heard, KnownContact};
 use super::contact::{AddressFamily, Contact, NodeKey, Scope};
 use super::id::NodeId;
 use super::lookup::LookupOutcome;
-use super::record::{Record, RecordKey};
+use super::record::{Record, RecordError, RecordKey};
 use super::rpc::{Rpc, RpcReply, StoreRefusal};
 use super::store::{MAX_RECORDS, RecordStore};
 use super::table::{DROP_STALE_AFTER, Insertion, RoutingTable};
@@ -18,6 +18,7 @@ use super::wall::{WallClock, WallTime};
 use crate::idle;
 use crate::time::Now;
 use calls::{Call, Calls, Stage, Why};
+use claims::Questions;
 use publishing::Publishing;
 use reach::Reach;
 pub use reach::Serve;
@@ -26,6 +27,7 @@ use searches::Searches;
 use upkeep::Upkeep;
 
 mod calls;
+mod claims;
 mod publishing;
 mod reach;
 mod replication;
@@ -135,6 +137,74 @@ pub struct PublishOutcome {
     pub unanswered: usize,
 }
 
+/// Counts of the records that a node refused to keep, by the first rule that they broke.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RefusedRecords {
+    /// Too short, too long, of an unknown version or kind, with an unusable key, or with times that do not fit.
+    pub malformed: u64,
+    /// Under a key that is not its owner's: a user record by somebody else, a claim that is not on the name of its key.
+    pub foreign_key: u64,
+    /// A claim on what is no user name: forbidden characters, mixed alphabets, not normalized.
+    pub bad_name: u64,
+    /// With a signature that is not the owner's.
+    pub bad_signature: u64,
+    /// Expired.
+    pub expired: u64,
+    /// Numbered or dated too far ahead of the clock.
+    pub too_far_ahead: u64,
+    /// With a lower sequence than the one that is kept.
+    pub older: u64,
+    /// On a name that somebody else holds.
+    pub owned: u64,
+    /// Beyond what the node keeps.
+    pub full: u64,
+}
+
+impl RefusedRecords {
+    /// Returns how many were refused for whatever reason.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        let Self {
+            malformed,
+            foreign_key,
+            bad_name,
+            bad_signature,
+            expired,
+            too_far_ahead,
+            older,
+            owned,
+            full,
+        } = *self;
+        malformed + foreign_key + bad_name + bad_signature + expired + too_far_ahead + older + owned + full
+    }
+
+    pub(super) const fn count_unparsed(&mut self, error: RecordError) {
+        let counter = match error {
+            RecordError::Key => &mut self.foreign_key,
+            RecordError::Name => &mut self.bad_name,
+            RecordError::Signature => &mut self.bad_signature,
+            RecordError::Length
+            | RecordError::Version
+            | RecordError::Kind
+            | RecordError::Owner
+            | RecordError::Times => &mut self.malformed,
+        };
+        *counter += 1;
+    }
+
+    /// Counts a record that was parsed; `is_expired` says which of two reasons made it invalid.
+    pub(super) const fn count_parsed(&mut self, reason: StoreRefusal, is_expired: bool) {
+        let counter = match reason {
+            StoreRefusal::Invalid if is_expired => &mut self.expired,
+            StoreRefusal::Invalid => &mut self.too_far_ahead,
+            StoreRefusal::Owned => &mut self.owned,
+            StoreRefusal::Older => &mut self.older,
+            StoreRefusal::Full => &mut self.full,
+        };
+        *counter += 1;
+    }
+}
+
 /// Counts of what was refused, and why.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct NodeStats {
@@ -148,8 +218,10 @@ pub struct NodeStats {
     pub refused_diversity: u64,
     /// Records in answers that are malformed, wrongly signed or not what was asked for.
     pub invalid_records: u64,
-    /// Records that this node refused to keep.
-    pub refused_records: u64,
+    /// Records that this node refused to keep, by reason.
+    pub refused_records: RefusedRecords,
+    /// Claims that this node gave up for another owner's because the other holders named that one.
+    pub overruled_claims: u64,
     /// Answers of another kind than the request, or from another node.
     pub wrong_replies: u64,
     /// Requests that were not answered.
@@ -183,6 +255,7 @@ pub struct Node {
     searches: Searches,
     publishing: Publishing,
     replication: Replication,
+    questions: Questions,
     upkeep: Upkeep,
     reach: Reach,
     writes: VecDeque<NodeWrite>,
@@ -207,6 +280,7 @@ impl Node {
             searches: Searches::default(),
             publishing: Publishing::default(),
             replication: Replication::default(),
+            questions: Questions::default(),
             upkeep: Upkeep::new(now.instant),
             reach: Reach::default(),
             writes: VecDeque::new(),
@@ -247,6 +321,8 @@ impl Node {
             Why::Check | Why::Rejoin => self.ping_answered(call.why, now),
             Why::Lookup(lookup) => self.search_answered(lookup, &from, reply, now),
             Why::Publish(publish) => self.publication_answered(publish, reply),
+            Why::GiveUp(key) => self.handle_witness(key, Some(&reply), now),
+            Why::Question(key) => self.question_answered(key, reply, now),
             Why::Replicate(_) | Why::Reach => {}
         }
         self.pump_stores(now);
@@ -437,6 +513,8 @@ impl Node {
             Why::Rejoin => self.rejoin_failed(now),
             Why::Lookup(lookup) => self.search_failed(lookup, call.to.id(), now),
             Why::Publish(publish) => self.publication_unanswered(publish),
+            Why::GiveUp(key) => self.handle_witness(key, None, now),
+            Why::Question(key) => self.question_finished(key),
             Why::Replicate(_) => {}
         }
         self.pump_stores(now);
@@ -484,7 +562,8 @@ impl Node {
                 RpcReply::Value(_) => self.searches.takes_values(lookup),
                 _ => false,
             },
-            Why::Publish(_) | Why::Replicate(_) => {
+            Why::Question(_) => matches!(reply, RpcReply::Nodes(_) | RpcReply::Value(_)),
+            Why::Publish(_) | Why::Replicate(_) | Why::GiveUp(_) => {
                 matches!(reply, RpcReply::Stored | RpcReply::Refused { .. })
             }
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::id::NodeId;
-use crate::identity::{KEY_LEN, PublicKey, SIGNATURE_LEN, SecretKey, UserId};
+use crate::identity::{KEY_LEN, PublicKey, SIGNATURE_LEN, SecretKey, UserId, UserName};
 use crate::time::Timestamp;
 
 /// Version of the record layout, its first byte.
@@ -120,6 +120,9 @@ pub enum RecordError {
     /// The key is not the one that a record of this kind and owner has.
     #[error("a record under a key that is not its owner's")]
     Key,
+    /// A claim on what is no user name, or not in the form in which names are compared.
+    #[error("a claim on what is not a user name")]
+    Name,
     /// It expires before it is issued, or lives longer than [`MAX_RECORD_LIFETIME`].
     #[error("a record whose times do not fit together")]
     Times,
@@ -142,7 +145,13 @@ impl Record {
     ///
     /// The body is longer than [`MAX_RECORD_BODY_LEN`], or the header would not be accepted by [`Record::parse`].
     pub fn sign(key: &SecretKey, header: RecordHeader, body: &[u8]) -> Result<Self, RecordError> {
-        let body_len = u16::try_from(body.len()).map_err(|_| RecordError::Length)?;
+        let bytes = Self::signed_bytes(key, header, body).ok_or(RecordError::Length)?;
+        Self::parse(&bytes)
+    }
+
+    /// Signs whatever it is given.
+    fn signed_bytes(key: &SecretKey, header: RecordHeader, body: &[u8]) -> Option<Vec<u8>> {
+        let body_len = u16::try_from(body.len()).ok()?;
         let mut bytes = Vec::with_capacity(HEADER_LEN + body.len() + SIGNATURE_LEN);
         bytes.extend([RECORD_VERSION, header.kind as u8]);
         bytes.extend(header.key.0.as_bytes());
@@ -153,7 +162,13 @@ impl Record {
         bytes.extend(body_len.to_be_bytes());
         bytes.extend(body);
         bytes.extend(key.sign(&[SIGNATURE_CONTEXT, &bytes].concat()));
-        Self::parse(&bytes)
+        Some(bytes)
+    }
+
+    /// Signs what [`Self::parse`] may refuse.
+    #[cfg(test)]
+    pub(super) fn sign_unchecked(key: &SecretKey, header: RecordHeader, body: &[u8]) -> Vec<u8> {
+        Self::signed_bytes(key, header, body).unwrap()
     }
 
     /// Checks the bytes of a record: lengths, times, that the owner may use the key, and the signature.
@@ -198,6 +213,9 @@ impl Record {
         if key != belongs_at {
             return Err(RecordError::Key);
         }
+        if kind == RecordKind::Claim && !is_name(body) {
+            return Err(RecordError::Name);
+        }
         let signature = signature.try_into().map_err(|_| RecordError::Length)?;
         if !owner.verifies(&[SIGNATURE_CONTEXT, signed].concat(), &signature) {
             return Err(RecordError::Signature);
@@ -235,6 +253,12 @@ impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record").field("header", &self.header).field("body_len", &self.body().len()).finish()
     }
+}
+
+/// Tells whether these bytes are a user name in its normalized form.
+fn is_name(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).ok();
+    text.is_some_and(|text| UserName::parse(text).is_ok_and(|name| name.as_str() == text))
 }
 
 /// Takes fixed-length fields off the front of a slice.

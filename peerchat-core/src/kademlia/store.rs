@@ -7,6 +7,8 @@ use super::id::{Distance, NodeId};
 use super::record::{MAX_RECORD_AHEAD, Record, RecordKey, RecordKind};
 use super::rpc::StoreRefusal;
 use super::wall::WallTime;
+use crate::identity::PublicKey;
+use crate::time::Timestamp;
 
 /// How many records a node keeps. A full store drops the one farthest from its own id for a nearer one, and
 /// refuses what is farther than all.
@@ -14,6 +16,10 @@ pub const MAX_RECORDS: usize = 16_384;
 
 /// How long after the newest issue time seen from its owner a claimed name is kept from everyone else.
 pub const CLAIM_HOLD: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long a claim must have been kept, as the only one that came, for this node to remember whose the name is. By then
+/// every other holder has had its turn to replicate another one, twice.
+pub const CLAIM_REMEMBERED_AFTER: Duration = Duration::from_secs(2 * 3600);
 
 /// What [`RecordStore::put`] did.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,11 +51,18 @@ struct Kept {
     record: Record,
     /// Of all records seen from the owner under this key.
     newest_issued_ms: u64,
+    /// From when on the node remembers itself that the key is this owner's.
+    remembered_from: Timestamp,
     /// When the node replicates the record unless somebody stores it before.
     replicate_at: Instant,
 }
 
 impl Kept {
+    fn new(record: Record, time: WallTime, replicate_at: Instant) -> Self {
+        let remembered_from = time.steady.saturating_add(CLAIM_REMEMBERED_AFTER);
+        Self { newest_issued_ms: record.header().issued.unix_ms(), record, remembered_from, replicate_at }
+    }
+
     /// A claim outlives its expiry here, so that nobody else takes the name.
     fn is_needed(&self, time: WallTime) -> bool {
         is_alive(&self.record, time) || self.holds_name(time)
@@ -99,7 +112,7 @@ impl RecordStore {
     /// Takes back a record that was kept before a restart; unlike [`Self::put`] also an expired claim that still
     /// holds its name.
     pub fn restore(&mut self, record: Record, time: WallTime, replicate_at: Instant) -> Put {
-        let kept = Kept { newest_issued_ms: record.header().issued.unix_ms(), record, replicate_at };
+        let kept = Kept::new(record, time, replicate_at);
         if !kept.is_needed(time) {
             return Put::refused(StoreRefusal::Invalid);
         }
@@ -121,6 +134,34 @@ impl RecordStore {
     pub fn get(&self, key: &RecordKey, time: WallTime) -> Option<&Record> {
         let kept = self.kept.get(&self.own.distance(&key.place()))?;
         Some(&kept.record).filter(|record| is_alive(record, time))
+    }
+
+    /// Returns whose record is kept under a key, also when it has expired.
+    #[must_use]
+    pub fn owner(&self, key: &RecordKey) -> Option<PublicKey> {
+        Some(self.kept.get(&self.own.distance(&key.place()))?.record.header().owner)
+    }
+
+    /// Tells whether the node has kept the owner's records long enough to know itself that the key is theirs.
+    #[must_use]
+    pub fn remembers(&self, key: &RecordKey, time: WallTime) -> bool {
+        let kept = self.kept.get(&self.own.distance(&key.place()));
+        kept.is_some_and(|kept| kept.remembered_from <= time.steady)
+    }
+
+    /// Notes that others agree whose a key is: from now on the node remembers it.
+    pub fn remember(&mut self, key: &RecordKey) {
+        if let Some(kept) = self.kept.get_mut(&self.own.distance(&key.place())) {
+            kept.remembered_from = Timestamp::from_unix_ms(0);
+        }
+    }
+
+    /// Replaces a record by that of another owner, whatever the rules between owners say; does nothing if none is kept.
+    pub fn overrule(&mut self, record: Record) {
+        if let Some(kept) = self.kept.get_mut(&self.own.distance(&record.header().key.place())) {
+            kept.newest_issued_ms = record.header().issued.unix_ms();
+            kept.record = record;
+        }
     }
 
     /// Returns the record next in distance from our id after the one at `after`, expired or not, and its place.
@@ -154,12 +195,17 @@ impl RecordStore {
         }
     }
 
+    /// Drops the record under a key.
+    pub fn remove(&mut self, key: &RecordKey) {
+        self.remove_at(self.own.distance(&key.place()));
+    }
+
     /// Drops what has expired and holds no name, and returns the keys.
     pub fn expire(&mut self, time: WallTime) -> Vec<RecordKey> {
         let gone = self.kept.values().filter(|kept| !kept.is_needed(time));
         let gone: Vec<_> = gone.map(|kept| kept.record.header().key).collect();
         for key in &gone {
-            self.remove(self.own.distance(&key.place()));
+            self.remove(key);
         }
         gone
     }
@@ -182,7 +228,7 @@ impl RecordStore {
         let place = self.own.distance(&header.key.place());
         let issued_ms = header.issued.unix_ms();
         let Some(kept) = self.kept.get_mut(&place) else {
-            return self.insert_new(place, Kept { record, newest_issued_ms: issued_ms, replicate_at });
+            return self.insert_new(place, Kept::new(record, time, replicate_at));
         };
         let incumbent = *kept.record.header();
         if header.owner != incumbent.owner {
@@ -191,6 +237,7 @@ impl RecordStore {
                 return Put::Refused { reason: StoreRefusal::Owned, incumbent };
             }
             kept.newest_issued_ms = issued_ms;
+            kept.remembered_from = time.steady.saturating_add(CLAIM_REMEMBERED_AFTER);
         } else if header.sequence < incumbent.sequence {
             return Put::refused(StoreRefusal::Older);
         } else if header.sequence == incumbent.sequence {
@@ -208,7 +255,7 @@ impl RecordStore {
             match self.kept.last_key_value() {
                 Some((&farthest, other)) if farthest > place => {
                     dropped = Some(other.record.header().key);
-                    self.remove(farthest);
+                    self.remove_at(farthest);
                 }
                 _ => return Put::refused(StoreRefusal::Full),
             }
@@ -226,7 +273,7 @@ impl RecordStore {
         self.schedule.insert((at, place));
     }
 
-    fn remove(&mut self, place: Distance) {
+    fn remove_at(&mut self, place: Distance) {
         if let Some(kept) = self.kept.remove(&place) {
             self.schedule.remove(&(kept.replicate_at, place));
         }
@@ -252,7 +299,6 @@ mod tests {
     use super::*;
     use crate::identity::{SecretKey, UserId};
     use crate::kademlia::{RecordHeader, StoreRefusal};
-    use crate::time::Timestamp;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
     const START: Timestamp = Timestamp::from_unix_ms(1_000_000_000_000);
@@ -352,6 +398,23 @@ mod tests {
         let free = renewed.saturating_add(30 * DAY);
         assert_eq!(store.put(claim(2, free), at(free), now), Put::Kept { dropped: None });
         assert_eq!(refusal(store.put(claim(1, free), at(free), now)), Some(StoreRefusal::Owned));
+    }
+
+    #[test]
+    fn a_claim_is_remembered_after_two_hours_or_when_others_agree_and_anew_with_a_new_owner() {
+        let (mut store, now, key) = (store(), Instant::now(), RecordKey::of_name("alice"));
+        let settled = START.saturating_add(CLAIM_REMEMBERED_AFTER);
+        assert!(!store.remembers(&key, at(settled)));
+        store.put(claim(1, START), at(START), now);
+        let just_before = Timestamp::from_unix_ms(settled.unix_ms() - 1);
+        assert!(!store.remembers(&key, at(just_before)) && store.remembers(&key, at(settled)));
+        store.remember(&key);
+        assert!(store.remembers(&key, at(START)));
+        store.overrule(claim(2, START));
+        assert_eq!(store.owner(&key), Some(claim(2, START).header().owner));
+        let free = START.saturating_add(CLAIM_HOLD);
+        assert_eq!(store.put(claim(3, free), at(free), now), Put::Kept { dropped: None });
+        assert!(!store.remembers(&key, at(free)));
     }
 
     #[test]

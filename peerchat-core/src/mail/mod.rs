@@ -8,6 +8,7 @@ mod device_mail;
 mod envelope;
 mod handing;
 mod kept;
+mod letter;
 mod mailbox;
 mod rpc;
 
@@ -16,6 +17,7 @@ pub use device_mail::{KEPT_OVERHEAD, MAILBOX_SHARE, MAX_KEPT, MAX_KEPT_LEN, MAX_
 pub use envelope::{EnvelopeError, EnvelopeHeader, EnvelopeId, MAX_SEALED_LEN, SIZE_CLASSES, SealedEnvelope};
 pub use handing::{MAX_HANDOVERS, RECEIVERS};
 pub use kept::{Depositor, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
+pub use letter::{Introduction, Letter, LetterError};
 pub use mailbox::{
     DEFAULT_MAIL_QUOTA, HOLDER_SLACK, MAX_MAIL_LIFETIME, MAX_READS, MAX_RELEASED_IN_ALL, MAX_UNWRITTEN_LEN,
     MailAction, MailCallTag, MailEffect, MailReadId, MailStats, MailTag, Mailbox, Standing, TOTAL_SHARE,

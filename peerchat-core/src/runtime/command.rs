@@ -9,10 +9,13 @@ use crate::error::Error;
 use crate::event::{CommandId, MessageId};
 use crate::identity::Recipient;
 use crate::kademlia::NodeKey;
-use crate::user::{FoundUser, LookupError};
+use crate::user::{Decision, FoundUser, LookupError};
 
 /// Where the answer to a sent message goes.
 pub(crate) type SendDone = oneshot::Sender<Result<MessageId, Error>>;
+
+/// Where it goes that a decision is on disk.
+pub(crate) type DecideDone = oneshot::Sender<Result<(), Error>>;
 
 /// Something asked of the driver.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(crate) enum Command {
     Send { to: Recipient, text: String, done: SendDone },
     /// Look a name up.
     Lookup { id: CommandId, name: Recipient, done: oneshot::Sender<Result<FoundUser, LookupError>> },
+    /// Do what the application decided about a person.
+    Decide { id: CommandId, decision: Decision, done: DecideDone },
     /// Count.
     Statistics { done: oneshot::Sender<Statistics> },
     /// Save what is in flight and stop.

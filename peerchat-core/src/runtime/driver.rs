@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 use super::carrier::Carrier;
-use super::command::{Command, SendDone};
+use super::command::{Command, DecideDone, SendDone};
 use super::events::{EventQueue, MAX_MESSAGES};
 use super::socket::Socket;
 use crate::client::Statistics;
@@ -19,7 +19,7 @@ use crate::save::{BatchId, Read, ReadId};
 use crate::storage::Store;
 use crate::time::Now;
 use crate::transport::{Call, Transmit, TransportEvent};
-use crate::user::{FoundUser, LookupError, received_event};
+use crate::user::{DecisionError, FoundUser, LookupError, received_event};
 use crate::wire::{Request, Response, WireError};
 
 /// Most datagrams taken from the socket before what they caused is sent.
@@ -67,6 +67,7 @@ pub(crate) struct Driver {
     done: mpsc::UnboundedReceiver<Box<Done>>,
     done_sender: mpsc::UnboundedSender<Box<Done>>,
     sends: BTreeMap<MessageId, SendDone>,
+    decisions: BTreeMap<CommandId, DecideDone>,
     lookups: BTreeMap<CommandId, oneshot::Sender<Result<FoundUser, LookupError>>>,
     unsent: VecDeque<Transmit>,
     node: NodeId,
@@ -94,6 +95,7 @@ impl Driver {
             done,
             done_sender,
             sends: BTreeMap::new(),
+            decisions: BTreeMap::new(),
             lookups: BTreeMap::new(),
             unsent: VecDeque::new(),
             node,
@@ -119,6 +121,7 @@ impl Driver {
         self.save_the_rest().await;
         // What is not on disk by now never will be: whoever waits for it must not wait for the disk to close.
         self.sends.clear();
+        self.decisions.clear();
         let store = self.parts.store.clone();
         // Closing waits for the writer thread; what it answers is of no use any more.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
@@ -228,6 +231,13 @@ impl Driver {
                 self.lookups.insert(id, done);
                 self.parts.engine.lookup(id, name, now);
             }
+            Command::Decide { id, decision, done } => match self.parts.engine.decide(id, decision, now) {
+                Err(DecisionError::NotMet) => answer(done, Err(Error::NotMet)),
+                Err(DecisionError::NotSeen) => answer(done, Err(Error::IdentityNotSeen)),
+                Ok(()) => {
+                    self.decisions.insert(id, done);
+                }
+            },
             Command::Statistics { done } => answer(done, self.statistics()),
         }
         None
@@ -252,6 +262,7 @@ impl Driver {
             requests_sent: node.stats().requests,
             searches_ended: node.stats().lookups_ended,
             search_hops: node.stats().lookup_hops,
+            refused_records: node.stats().refused_records,
             datagrams_sent: transport.datagrams_out + streams.datagrams_out,
             datagrams_received: transport.datagrams_in + streams.datagrams_in,
             bytes_sent: transport.bytes_out + streams.bytes_out,
@@ -395,6 +406,11 @@ impl Driver {
                 Outcome::Saved(id) => {
                     if let Some(done) = self.sends.remove(&id) {
                         answer(done, Ok(id));
+                    }
+                }
+                Outcome::Decided(id) => {
+                    if let Some(done) = self.decisions.remove(&id) {
+                        answer(done, Ok(()));
                     }
                 }
                 Outcome::Found { command, result } => {

@@ -353,7 +353,7 @@ mod tests {
 
     fn state(position: u64, state: MessageState) -> Event {
         let id = MessageId::new(&NodeId::from_bytes([0; 32]), position);
-        Event::MessageState { id, to: String::new(), state, code: None, detail: String::new() }
+        Event::MessageState { id, to: String::new(), state, held_by: 0, code: None, detail: String::new() }
     }
 
     fn take(queue: &EventQueue) -> Option<Event> {

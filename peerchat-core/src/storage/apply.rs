@@ -3,14 +3,15 @@
 use rusqlite::{Connection, Params, params};
 
 use super::failure::Failure;
-use super::rows::CONFIRMED_POSITION;
+use super::rows::{CONFIRMED_POSITION, DEVICE, NODE_KEY, SEAL_KEY, SESSION, USER_KEY};
+use super::vault::Vault;
 use crate::event::MessageState;
 use crate::identity::UserName;
 use crate::kademlia::{Contact, Record};
 use crate::mail::{EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use crate::save::{
-    ConversationId, ProfileKeys, SavedConversation, SavedDevice, SavedEnvelope, SavedMessage, SavedSession,
-    SavedStream, Write,
+    ConversationId, ProfileKeys, SavedConversation, SavedDevice, SavedEnvelope, SavedIncoming, SavedMessage,
+    SavedSession, SavedStream, Write,
 };
 
 /// Writes the keys of a new profile.
@@ -18,17 +19,41 @@ pub(super) fn insert_keys(
     db: &Connection,
     user: Option<&UserName>,
     keys: &ProfileKeys,
+    vault: &Vault,
 ) -> Result<(), Failure> {
-    let node = keys.node.to_bytes();
-    let user_key = keys.user.as_ref().map(crate::identity::SecretKey::to_bytes);
+    let node = vault.seal(NODE_KEY, keys.node.to_bytes().as_slice())?;
+    let user_key =
+        keys.user.as_ref().map(|key| vault.seal(USER_KEY, key.to_bytes().as_slice())).transpose()?;
     let sql = "INSERT INTO keys (id, node, user, user_name) VALUES (1, ?, ?, ?)";
     let user_key = user_key.as_ref().map(|key| key.as_slice());
     db.execute(sql, params![node.as_slice(), user_key, user.map(UserName::as_str)])?;
     Ok(())
 }
 
+/// Seals every secret anew that `old` opens, within the open transaction.
+pub(super) fn seal_anew(db: &Connection, old: &Vault, new: &Vault) -> Result<(), Failure> {
+    let columns = [
+        ("keys", "node", NODE_KEY),
+        ("keys", "user", USER_KEY),
+        ("device", "state", DEVICE),
+        ("sessions", "state", SESSION),
+        ("seals", "secret", SEAL_KEY),
+    ];
+    for (table, column, what) in columns {
+        let sql = format!("SELECT rowid, {column} FROM {table} WHERE {column} IS NOT NULL");
+        let mut rows = db.prepare(&sql)?;
+        let rows = rows.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+        for row in rows.collect::<Result<Vec<_>, _>>()? {
+            let sealed = new.seal(what, &old.reveal(what, &zeroize::Zeroizing::new(row.1))?)?;
+            let sql = format!("UPDATE {table} SET {column} = ? WHERE rowid = ?");
+            db.execute(&sql, params![sealed.as_slice(), row.0])?;
+        }
+    }
+    Ok(())
+}
+
 /// Applies one write within the open transaction. After a failure the transaction must be rolled back.
-pub(super) fn apply(db: &Connection, write: &Write) -> Result<(), Failure> {
+pub(super) fn apply(db: &Connection, vault: &Vault, write: &Write) -> Result<(), Failure> {
     match write {
         Write::Record { key, bytes } => {
             let sql = "INSERT INTO records (key, bytes) VALUES (?, ?)
@@ -43,17 +68,33 @@ pub(super) fn apply(db: &Connection, write: &Write) -> Result<(), Failure> {
         Write::Routing { contacts } => replace_routing(db, contacts),
         Write::OwnRecord { bytes } => put_own_record(db, bytes),
         Write::Conversation(conversation) => put_conversation(db, conversation),
+        Write::Merged { from, into } => merge(db, *from, *into),
         Write::Stream(stream) => put_stream(db, stream),
         Write::Message(message) => insert_message(db, message),
         Write::MessageState { position, state } => set_state(db, *position, *state),
+        Write::MessageStored { position, held_by } => set_stored(db, *position, *held_by),
+        Write::MessageGone { position } => {
+            execute(db, "DELETE FROM envelopes WHERE position = ?", [in_history(*position)?])?;
+            let sql = "DELETE FROM messages WHERE position = ? AND stream = 0";
+            one(execute(db, sql, [in_history(*position)?])?)
+        }
         Write::MessageNumber { position, conversation, number } => {
             set_number(db, *position, *conversation, *number)
         }
         Write::Envelope(envelope) => put_envelope(db, envelope),
-        Write::Device(device) => put_device(db, device),
-        Write::Session(session) => put_session(db, session),
+        Write::Device(device) => put_device(db, vault, device),
+        Write::Session(session) => put_session(db, vault, session),
         Write::SessionGone { id } => {
             execute(db, "DELETE FROM sessions WHERE id = ?", [id.0])?;
+            Ok(())
+        }
+        Write::Incoming(SavedIncoming { id, bytes }) => {
+            let sql = "INSERT INTO incoming (id, bytes) VALUES (?, ?) ON CONFLICT (id) DO NOTHING";
+            execute(db, sql, params![id.as_bytes(), bytes])?;
+            Ok(())
+        }
+        Write::IncomingGone { id } => {
+            execute(db, "DELETE FROM incoming WHERE id = ?", [id.as_bytes()])?;
             Ok(())
         }
         Write::Confirmed { position } => {
@@ -88,25 +129,35 @@ fn put_own_record(db: &Connection, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn put_conversation(db: &Connection, conversation: &SavedConversation) -> Result<(), Failure> {
-    let SavedConversation { id, peer, user, next_number } = conversation;
-    let sql = "INSERT INTO conversations (id, peer, user, next_number) VALUES (?, ?, ?, ?)
-        ON CONFLICT (id) DO UPDATE
-        SET peer = excluded.peer, user = excluded.user, next_number = excluded.next_number";
-    let user = user.as_ref().map(|user| user.as_bytes().as_slice());
-    execute(db, sql, params![id.0, peer, user, next_number.cast_signed()])?;
+    let SavedConversation { id, peer, user, next_number, is_verified, rival } = conversation;
+    let sql = "INSERT INTO conversations (id, peer, user, next_number, is_verified, rival) VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT (id) DO UPDATE SET peer = excluded.peer, user = excluded.user,
+        next_number = excluded.next_number, is_verified = excluded.is_verified, rival = excluded.rival";
+    let [user, rival] = [user, rival].map(|user| user.as_ref().map(|user| user.as_bytes().as_slice()));
+    execute(db, sql, params![id.0, peer, user, next_number.cast_signed(), is_verified, rival])?;
     Ok(())
 }
 
+fn merge(db: &Connection, from: ConversationId, into: ConversationId) -> Result<(), Failure> {
+    let sql = "UPDATE messages SET conversation = ? WHERE conversation = ? AND number IS NULL";
+    execute(db, sql, [into.0, from.0])?;
+    // Refused by the tables that refer to it if something else is left in it.
+    one(execute(db, "DELETE FROM conversations WHERE id = ?", [from.0])?)
+}
+
 fn put_stream(db: &Connection, stream: &SavedStream) -> Result<(), Failure> {
-    let SavedStream { id, conversation, device, next_number, identity, tags } = stream;
-    let sql = "INSERT INTO streams (id, conversation, device, next_number, identity, tags) VALUES (?, ?, ?, ?, ?, ?)
+    let SavedStream { id, conversation, device, next_number, identity, tags, owes_receipt } = stream;
+    let sql = "INSERT INTO streams (id, conversation, device, next_number, identity, tags, owes_receipt)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET conversation = excluded.conversation, device = excluded.device,
-        next_number = excluded.next_number, identity = excluded.identity, tags = excluded.tags";
+        next_number = excluded.next_number, identity = excluded.identity, tags = excluded.tags,
+        owes_receipt = excluded.owes_receipt";
     let identity = identity.as_ref().map(|identity| identity.0.as_slice());
     let tags: Vec<u8> =
         tags.iter().flat_map(|(number, tag)| [*number, *tag]).flat_map(u64::to_be_bytes).collect();
     let next_number = next_number.cast_signed();
-    execute(db, sql, params![id.0, conversation.0, device.as_bytes(), next_number, identity, tags])?;
+    let row = params![id.0, conversation.0, device.as_bytes(), next_number, identity, tags, owes_receipt];
+    execute(db, sql, row)?;
     Ok(())
 }
 
@@ -119,26 +170,33 @@ fn put_envelope(db: &Connection, saved: &SavedEnvelope) -> Result<(), Failure> {
     Ok(())
 }
 
-fn put_device(db: &Connection, device: &SavedDevice) -> Result<(), Failure> {
+fn put_device(db: &Connection, vault: &Vault, device: &SavedDevice) -> Result<(), Failure> {
     let sql =
         "INSERT INTO device (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state";
-    execute(db, sql, [device.state.reveal()])?;
+    execute(db, sql, [vault.seal(DEVICE, device.state.reveal())?.as_slice()])?;
     execute(db, "DELETE FROM prekeys", [])?;
     for (prekey, made) in device.prekeys.iter() {
         let sql = "INSERT INTO prekeys (key, made) VALUES (?, ?)";
         execute(db, sql, params![prekey.0, made.unix_ms().cast_signed()])?;
     }
+    execute(db, "DELETE FROM seals", [])?;
+    for (secret, made) in device.seals.iter() {
+        let sql = "INSERT INTO seals (secret, made) VALUES (?, ?)";
+        let sealed = vault.seal(SEAL_KEY, secret.reveal())?;
+        execute(db, sql, params![sealed.as_slice(), made.unix_ms().cast_signed()])?;
+    }
     Ok(())
 }
 
-fn put_session(db: &Connection, session: &SavedSession) -> Result<(), Failure> {
+fn put_session(db: &Connection, vault: &Vault, session: &SavedSession) -> Result<(), Failure> {
     let SavedSession { id, conversation, device, prekey, state, last_used, is_retired } = session;
     let sql = "INSERT INTO sessions (id, conversation, device, prekey, state, last_used, is_retired)
         VALUES (?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET state = excluded.state, last_used = excluded.last_used,
         is_retired = excluded.is_retired";
     let prekey = prekey.as_ref().map(|prekey| prekey.0.as_slice());
-    let state = state.as_ref().map(crate::crypto::Secret::reveal);
+    let state = state.as_ref().map(|state| vault.seal(SESSION, state.reveal())).transpose()?;
+    let state = state.as_ref().map(|state| state.as_slice());
     let last_used = last_used.cast_signed();
     execute(db, sql, params![id.0, conversation.0, device.as_bytes(), prekey, state, last_used, is_retired])?;
     Ok(())
@@ -183,8 +241,8 @@ fn forget_released(db: &Connection, place: &MailPlace, tag: &EnvelopeTag) -> Res
 
 fn insert_message(db: &Connection, message: &SavedMessage) -> Result<(), Failure> {
     let sql = "INSERT INTO messages
-        (position, conversation, stream, number, kind, body, sent, received, state, expires)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        (position, conversation, stream, number, kind, body, sent, received, state, expires, held_by)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let row = params![
         in_history(message.position)?,
         message.conversation.0,
@@ -196,6 +254,7 @@ fn insert_message(db: &Connection, message: &SavedMessage) -> Result<(), Failure
         message.received.unix_ms().cast_signed(),
         message.state.map(|state| state as i32),
         message.expires.unix_ms().cast_signed(),
+        message.held_by,
     ];
     execute(db, sql, row)?;
     Ok(())
@@ -206,6 +265,11 @@ fn set_state(db: &Connection, position: u64, state: MessageState) -> Result<(), 
     one(execute(db, sql, params![state as i32, in_history(position)?])?)?;
     execute(db, "DELETE FROM envelopes WHERE position = ?", [in_history(position)?])?;
     Ok(())
+}
+
+fn set_stored(db: &Connection, position: u64, held_by: u32) -> Result<(), Failure> {
+    let sql = "UPDATE messages SET state = ?, held_by = ? WHERE position = ? AND stream = 0";
+    one(execute(db, sql, params![MessageState::Stored as i32, held_by, in_history(position)?])?)
 }
 
 fn set_number(

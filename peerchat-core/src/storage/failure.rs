@@ -16,6 +16,8 @@ pub(super) enum Failure {
     Damaged(String),
     /// The file is of a later version.
     TooNew(u32),
+    /// The passphrase is not the profile's: why not.
+    WrongPassphrase(String),
     /// The disk refused: what the system said, and what to do.
     Storage(String),
     /// A batch that makes no sense: a bug in the engine or here.
@@ -43,6 +45,7 @@ impl Failure {
             Self::Closed => Error::Closed,
             Self::Damaged(detail) => Error::ProfileDamaged { path, detail },
             Self::TooNew(found) => Error::ProfileTooNew { path, found, known: super::schema::VERSION },
+            Self::WrongPassphrase(detail) => Error::WrongPassphrase { path, detail },
             Self::Storage(detail) => Error::Storage { detail: format!("{}: {detail}", path.display()) },
             Self::Internal(detail) => Error::Internal { detail },
         }

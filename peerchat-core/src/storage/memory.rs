@@ -9,6 +9,7 @@ use super::failure::Failure;
 use crate::error::Error;
 use crate::event::MessageState;
 use crate::save::{ConversationId, SavedConversation, SavedMessage, StreamId, Write};
+use crate::user::ContentKind;
 
 /// A profile in memory.
 ///
@@ -39,7 +40,9 @@ struct Tables {
 enum Undo {
     Conversation(ConversationId, Option<SavedConversation>),
     Inserted { position: u64 },
+    Removed(SavedMessage),
     Changed(SavedMessageHead),
+    Merged { gone: SavedConversation, moved: Vec<u64> },
     Mail(u64, Option<Box<[u8]>>),
 }
 
@@ -49,6 +52,7 @@ struct SavedMessageHead {
     conversation: ConversationId,
     number: Option<u64>,
     state: Option<MessageState>,
+    held_by: u32,
 }
 
 impl Memory {
@@ -70,7 +74,10 @@ impl Memory {
         self.read(|tables| {
             let end = before.map_or(tables.messages.len(), |before| tables.first_from(before));
             let latest_first = tables.messages[..end].iter().rev();
-            latest_first.filter(|message| message.conversation == conversation).take(limit).cloned().collect()
+            let is_told = |message: &&SavedMessage| {
+                message.conversation == conversation && message.kind != ContentKind::RECEIPT.0
+            };
+            latest_first.filter(is_told).take(limit).cloned().collect()
         })
     }
 
@@ -139,6 +146,8 @@ impl Tables {
             | Write::OwnRecord { .. }
             | Write::Device(_)
             | Write::SessionGone { .. }
+            | Write::Incoming(_)
+            | Write::IncomingGone { .. }
             | Write::Confirmed { .. }
             | Write::MailReleased(_)
             | Write::MailReleaseGone { .. } => Ok(None),
@@ -148,11 +157,18 @@ impl Tables {
             Write::Session(session) => self.known(session.conversation).map(|()| None),
             Write::Envelope(envelope) => self.head_of_own(envelope.position).map(|_| None),
             Write::Conversation(conversation) => self.put_conversation(conversation).map(Some),
+            Write::Merged { from, into } => self.merge(from, into).map(Some),
             Write::Message(message) => self.insert(message).map(Some),
             Write::MessageState { position, state } => {
                 let before = self.head_of_own(position)?;
                 self.change(SavedMessageHead { state: Some(state), ..before }).map(Some)
             }
+            Write::MessageStored { position, held_by } => {
+                let before = self.head_of_own(position)?;
+                let state = Some(MessageState::Stored);
+                self.change(SavedMessageHead { state, held_by, ..before }).map(Some)
+            }
+            Write::MessageGone { position } => self.remove(position).map(Some),
             Write::MessageNumber { position, conversation, number } => {
                 let before = self.head_of_own(position)?;
                 let number = Some(number);
@@ -177,6 +193,21 @@ impl Tables {
         Ok(Undo::Conversation(id, self.conversations.insert(id, conversation)))
     }
 
+    fn merge(&mut self, from: ConversationId, into: ConversationId) -> Result<Undo, &'static str> {
+        self.known(into)?;
+        let is_settled = |message: &SavedMessage| message.conversation == from && message.number.is_some();
+        if from == into || self.messages.iter().any(is_settled) {
+            return Err("a conversation that numbers were given out in cannot become part of another");
+        }
+        let gone = self.conversations.remove(&from).ok_or("a conversation that is not saved")?;
+        let mut moved = Vec::new();
+        for message in self.messages.iter_mut().filter(|message| message.conversation == from) {
+            message.conversation = into;
+            moved.push(message.position);
+        }
+        Ok(Undo::Merged { gone, moved })
+    }
+
     fn insert(&mut self, message: SavedMessage) -> Result<Undo, &'static str> {
         let position = message.position;
         if position == 0 || i64::try_from(position).is_err() {
@@ -189,6 +220,15 @@ impl Tables {
         self.take_number(message.conversation, message.stream, message.number)?;
         self.messages.insert(index, message);
         Ok(Undo::Inserted { position })
+    }
+
+    /// Takes a message of our own out of history.
+    fn remove(&mut self, position: u64) -> Result<Undo, &'static str> {
+        self.head_of_own(position)?;
+        let index = self.index_of(position).ok_or("a message that is not in history")?;
+        let message = self.messages.remove(index);
+        self.free_number(message.conversation, message.stream, message.number);
+        Ok(Undo::Removed(message))
     }
 
     /// Changes a message of our own; what it was before undoes that.
@@ -214,6 +254,20 @@ impl Tables {
                     let message = self.messages.remove(index);
                     self.free_number(message.conversation, message.stream, message.number);
                 }
+            }
+            Undo::Merged { gone, moved } => {
+                for position in moved {
+                    if let Some(index) = self.index_of(position) {
+                        self.messages[index].conversation = gone.id;
+                    }
+                }
+                self.conversations.insert(gone.id, gone);
+            }
+            Undo::Removed(message) => {
+                let number = message.number;
+                self.numbered.extend(number.map(|number| (message.conversation, message.stream, number)));
+                let index = self.first_from(message.position);
+                self.messages.insert(index, message);
             }
             Undo::Changed(before) => {
                 if let Some(index) = self.index_of(before.position) {
@@ -253,8 +307,8 @@ impl Tables {
         let message = own
             .filter(|message| message.stream == StreamId::OWN)
             .ok_or("a change to a message of our own that is not in history")?;
-        let SavedMessage { conversation, number, state, .. } = *message;
-        Ok(SavedMessageHead { position, conversation, number, state })
+        let SavedMessage { conversation, number, state, held_by, .. } = *message;
+        Ok(SavedMessageHead { position, conversation, number, state, held_by })
     }
 
     fn set_head(&mut self, head: &SavedMessageHead) {
@@ -263,6 +317,7 @@ impl Tables {
             message.conversation = head.conversation;
             message.number = head.number;
             message.state = head.state;
+            message.held_by = head.held_by;
         }
     }
 

@@ -14,13 +14,14 @@ mod schema;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod vault;
 mod writer;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::Location;
+use crate::config::{Location, Passphrase};
 use crate::error::Error;
 use crate::identity::UserName;
 use crate::save::{BatchId, ConversationId, ProfileKeys, Saved, SavedConversation, SavedMessage, WriteBatch};
@@ -49,6 +50,20 @@ pub fn open(
     user: Option<&UserName>,
     make_keys: impl FnOnce() -> ProfileKeys,
 ) -> Result<Opened, Error> {
+    open_with(location, user, None, make_keys)
+}
+
+/// Does what [`open`] does for a profile with a passphrase, or makes one that has it. In memory it means nothing.
+///
+/// # Errors
+///
+/// Those of [`open`], or the passphrase is not the profile's. Nothing was changed then.
+pub fn open_with(
+    location: &Location,
+    user: Option<&UserName>,
+    passphrase: Option<&Passphrase>,
+    make_keys: impl FnOnce() -> ProfileKeys,
+) -> Result<Opened, Error> {
     let make_keys = || {
         let keys = make_keys();
         if keys.user.is_some() == user.is_some() {
@@ -64,10 +79,24 @@ pub fn open(
             Ok(Opened { saved: Saved::fresh(make_keys()?), store: Store(Kind::Memory(Arc::default())) })
         }
         Location::Directory(data_dir) => {
-            let (profile, saved) = sqlite::open(data_dir, user, make_keys)?;
+            let (profile, saved) = sqlite::open(data_dir, user, passphrase, make_keys)?;
             Ok(Opened { saved, store: Store(Kind::Sqlite(profile)) })
         }
     }
+}
+
+/// Sets, changes or removes (`None`) the passphrase of a profile that no client has open.
+///
+/// # Errors
+///
+/// `old` is not its passphrase, the profile is open or damaged, or the disk refuses. Nothing was changed then.
+pub fn change_passphrase(
+    data_dir: &Path,
+    user: Option<&UserName>,
+    old: Option<&Passphrase>,
+    new: Option<&Passphrase>,
+) -> Result<(), Error> {
+    sqlite::change_passphrase(data_dir, user, old, new)
 }
 
 /// Tells whether `data_dir` holds a profile of this user.

@@ -7,33 +7,51 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
-use crate::crypto::{Envelope, EnvelopeKind, IdentityKey, Prekey, Prekeys, SessionId};
+use super::vault::Vault;
+use crate::crypto::{Envelope, EnvelopeKind, IdentityKey, Prekey, Prekeys, SealKeys, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId, UserName};
 use crate::kademlia::{Contact, NodeId, NodeKey, RecordKey};
 use crate::mail::{Depositor, EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use crate::save::{
-    ConversationId, ProfileKeys, Saved, SavedConversation, SavedDevice, SavedEnvelope, SavedMessage,
-    SavedSession, SavedStream, StreamId,
+    ConversationId, ProfileKeys, Saved, SavedConversation, SavedDevice, SavedEnvelope, SavedIncoming,
+    SavedMessage, SavedSession, SavedStream, StreamId,
 };
 use crate::time::Timestamp;
+use crate::user::ContentKind;
 
 /// Starts a query for messages, as [`saved_message`] reads them.
 macro_rules! select_messages {
     ($rest:literal) => {
         concat!(
             "SELECT m.position, m.conversation, m.stream, m.number, m.kind, m.body, m.sent, m.received, m.state,
-            m.expires ",
+            m.expires, m.held_by ",
             $rest
         )
     };
 }
 
+/// Names the columns that [`conversation`] reads.
+macro_rules! conversation_columns {
+    () => {
+        "c.id, c.peer, c.user, c.next_number, c.is_verified, c.rival"
+    };
+}
+
+/// What the secrets are sealed as; see [`Vault::seal`].
+pub(super) const NODE_KEY: &str = "node key";
+pub(super) const USER_KEY: &str = "user key";
+pub(super) const DEVICE: &str = "keys of the device";
+pub(super) const SESSION: &str = "session";
+
+/// What the vault calls a key that mail is sealed to.
+pub(super) const SEAL_KEY: &str = "seal key";
+
 /// The name of [`Saved::confirmed_position`] in the table `meta`.
 pub(super) const CONFIRMED_POSITION: &str = "confirmed_position";
 
 /// Reads everything that the engine needs in memory.
-pub(super) fn load(db: &Connection, keys: ProfileKeys) -> Result<Saved, Failure> {
+pub(super) fn load(db: &Connection, keys: ProfileKeys, vault: &Vault) -> Result<Saved, Failure> {
     let position = |sql: &str| -> rusqlite::Result<u64> {
         Ok(db.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0).cast_unsigned())
     };
@@ -45,12 +63,12 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys) -> Result<Saved, Failure>
         conversations: conversations(db)?,
         streams: all(
             db,
-            "SELECT id, conversation, device, next_number, identity, tags FROM streams ORDER BY id",
+            "SELECT id, conversation, device, next_number, identity, tags, owes_receipt FROM streams ORDER BY id",
             stream,
         )?,
         outbox: all(
             db,
-            select_messages!("FROM messages AS m WHERE state = 1 ORDER BY position"),
+            select_messages!("FROM messages AS m WHERE state IN (1, 2) ORDER BY position"),
             saved_message,
         )?,
         envelopes: all(
@@ -58,11 +76,14 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys) -> Result<Saved, Failure>
             "SELECT position, device, kind, bytes FROM envelopes ORDER BY position",
             envelope,
         )?,
-        device: device(db)?,
-        sessions: all(
+        incoming: all(db, "SELECT id, bytes FROM incoming ORDER BY id", |row| {
+            Ok(SavedIncoming { id: EnvelopeId::from_bytes(row.get(0)?), bytes: row.get(1)? })
+        })?,
+        device: device(db, vault)?,
+        sessions: sessions(
             db,
+            vault,
             "SELECT id, conversation, device, prekey, state, last_used, is_retired FROM sessions ORDER BY id",
-            session,
         )?,
         mail: all(
             db,
@@ -78,18 +99,20 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys) -> Result<Saved, Failure>
 }
 
 /// Reads the keys, which must be those of this user.
-pub(super) fn keys(db: &Connection, user: Option<&UserName>) -> Result<ProfileKeys, Failure> {
+pub(super) fn keys(db: &Connection, user: Option<&UserName>, vault: &Vault) -> Result<ProfileKeys, Failure> {
     let (node, user_key, name) = db
         .query_row("SELECT node, user, user_name FROM keys", [], |row| {
             let name: Option<String> = row.get(2)?;
-            Ok((row.get::<_, Secret>(0)?, row.get::<_, Option<Secret>>(1)?, name))
+            let user_key: Option<Vec<u8>> = row.get(1)?;
+            Ok((Zeroizing::new(row.get::<_, Vec<u8>>(0)?), user_key.map(Zeroizing::new), name))
         })
         .optional()?
         .ok_or_else(|| Failure::Damaged("it holds no keys".to_owned()))?;
     if name.as_deref() != user.map(UserName::as_str) {
         return Err(Failure::Damaged("it belongs to a user of another name".to_owned()));
     }
-    Ok(ProfileKeys { node: node.0, user: user_key.map(|key| key.0) })
+    let user = user_key.map(|key| secret_key(USER_KEY, &key, vault)).transpose()?;
+    Ok(ProfileKeys { node: secret_key(NODE_KEY, &node, vault)?, user })
 }
 
 /// See [`super::Store::history`].
@@ -100,22 +123,25 @@ pub(super) fn history(
     limit: usize,
 ) -> Result<Vec<SavedMessage>, Failure> {
     let sql = select_messages!(
-        "FROM messages AS m WHERE conversation = ? AND position <= ? ORDER BY position DESC LIMIT ?"
+        "FROM messages AS m WHERE conversation = ? AND position <= ? AND kind <> ? ORDER BY position DESC LIMIT ?"
     );
     let mut statement = db.prepare_cached(sql)?;
     let last = before.map_or(i64::MAX, |before| ordered(before.saturating_sub(1)));
-    let rows = statement.query_map(params![conversation.0, last, count(limit)], saved_message)?;
+    let values = params![conversation.0, last, ContentKind::RECEIPT.0, count(limit)];
+    let rows = statement.query_map(values, saved_message)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// See [`super::Store::conversations`].
 pub(super) fn conversations(db: &Connection) -> Result<Vec<SavedConversation>, Failure> {
-    all(db, "SELECT id, peer, user, next_number FROM conversations ORDER BY id", |row| conversation(row, 0))
+    all(db, concat!("SELECT ", conversation_columns!(), " FROM conversations AS c ORDER BY id"), |row| {
+        conversation(row, 0)
+    })
 }
 
 /// See [`super::Store::conversation_named`].
 pub(super) fn conversation_named(db: &Connection, peer: &str) -> Result<Option<SavedConversation>, Failure> {
-    let sql = "SELECT id, peer, user, next_number FROM conversations WHERE peer = ?";
+    let sql = concat!("SELECT ", conversation_columns!(), " FROM conversations AS c WHERE peer = ?");
     Ok(db.prepare_cached(sql)?.query_row([peer], |row| conversation(row, 0)).optional()?)
 }
 
@@ -127,13 +153,13 @@ pub(super) fn received_after(
 ) -> Result<Vec<(SavedMessage, SavedConversation)>, Failure> {
     // The planner would walk the messages themselves, past everything that this profile wrote.
     let sql = select_messages!(
-        ", c.id, c.peer, c.user, c.next_number
+        ", c.id, c.peer, c.user, c.next_number, c.is_verified, c.rival
         FROM messages AS m INDEXED BY messages_received CROSS JOIN conversations AS c ON c.id = m.conversation
         WHERE m.stream <> 0 AND m.position > ? ORDER BY m.position LIMIT ?"
     );
     let mut statement = db.prepare_cached(sql)?;
     let rows = statement.query_map(params![ordered(position), count(limit)], |row| {
-        Ok((saved_message(row)?, conversation(row, 10)?))
+        Ok((saved_message(row)?, conversation(row, 11)?))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -167,7 +193,7 @@ fn all<T>(
     Ok(db.prepare(sql)?.query_map([], read)?.collect::<Result<_, _>>()?)
 }
 
-/// Reads the ten columns of [`select_messages`].
+/// Reads the eleven columns of [`select_messages`].
 fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
     Ok(SavedMessage {
         position: unsigned(row, 0)?,
@@ -180,16 +206,19 @@ fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
         received: Timestamp::from_unix_ms(unsigned(row, 7)?),
         state: row.get::<_, Option<State>>(8)?.map(|state| state.0),
         expires: Timestamp::from_unix_ms(unsigned(row, 9)?),
+        held_by: row.get(10)?,
     })
 }
 
-/// Reads id, peer, user and next number from the column `at` on.
+/// Reads [`conversation_columns`] from the column `at` on.
 fn conversation(row: &Row<'_>, at: usize) -> rusqlite::Result<SavedConversation> {
     Ok(SavedConversation {
         id: ConversationId(row.get(at)?),
         peer: row.get(at + 1)?,
         user: row.get::<_, Option<[u8; 32]>>(at + 2)?.map(UserId::from_bytes),
         next_number: unsigned(row, at + 3)?,
+        is_verified: row.get(at + 4)?,
+        rival: row.get::<_, Option<[u8; 32]>>(at + 5)?.map(UserId::from_bytes),
     })
 }
 
@@ -201,6 +230,7 @@ fn stream(row: &Row<'_>) -> rusqlite::Result<SavedStream> {
         next_number: unsigned(row, 3)?,
         identity: row.get::<_, Option<[u8; 32]>>(4)?.map(IdentityKey),
         tags: tags(row.get_ref(5)?.as_blob()?),
+        owes_receipt: row.get(6)?,
     })
 }
 
@@ -223,13 +253,29 @@ fn envelope(row: &Row<'_>) -> rusqlite::Result<SavedEnvelope> {
     })
 }
 
-fn device(db: &Connection) -> Result<Option<SavedDevice>, Failure> {
-    let state = db.query_row("SELECT state FROM device", [], |row| secret(row.get_ref(0)?)).optional()?;
+fn device(db: &Connection, vault: &Vault) -> Result<Option<SavedDevice>, Failure> {
+    let sealed = db.query_row("SELECT state FROM device", [], |row| secret(row.get_ref(0)?)).optional()?;
+    let state = sealed.map(|sealed| opened(DEVICE, &sealed, vault)).transpose()?;
     let prekey = |row: &Row<'_>| Ok((Prekey(row.get(0)?), Timestamp::from_unix_ms(unsigned(row, 1)?)));
     let prekeys = all(db, "SELECT key, made FROM prekeys ORDER BY rank", prekey)?;
-    Ok(state.map(|state| SavedDevice { state, prekeys: Prekeys::restore(prekeys) }))
+    let seal = |row: &Row<'_>| Ok((secret(row.get_ref(0)?)?, Timestamp::from_unix_ms(unsigned(row, 1)?)));
+    let mut seals = all(db, "SELECT secret, made FROM seals ORDER BY rank", seal)?;
+    for (secret, _) in &mut seals {
+        *secret = opened(SEAL_KEY, secret, vault)?;
+    }
+    let (prekeys, seals) = (Prekeys::restore(prekeys), SealKeys::restore(seals));
+    Ok(state.map(|state| SavedDevice { state, prekeys, seals }))
 }
 
+fn sessions(db: &Connection, vault: &Vault, sql: &str) -> Result<Vec<SavedSession>, Failure> {
+    let mut sessions = all(db, sql, session)?;
+    for session in &mut sessions {
+        session.state = session.state.as_ref().map(|state| opened(SESSION, state, vault)).transpose()?;
+    }
+    Ok(sessions)
+}
+
+/// Reads a session whose state is still sealed.
 fn session(row: &Row<'_>) -> rusqlite::Result<SavedSession> {
     let state = row.get_ref(4)?;
     Ok(SavedSession {
@@ -241,6 +287,23 @@ fn session(row: &Row<'_>) -> rusqlite::Result<SavedSession> {
         last_used: unsigned(row, 5)?,
         is_retired: row.get(6)?,
     })
+}
+
+fn opened(
+    what: &str,
+    sealed: &crate::crypto::Secret,
+    vault: &Vault,
+) -> Result<crate::crypto::Secret, Failure> {
+    Ok(crate::crypto::Secret::copy_of(&vault.reveal(what, sealed.reveal())?))
+}
+
+fn secret_key(what: &str, sealed: &[u8], vault: &Vault) -> Result<SecretKey, Failure> {
+    let opened = vault.reveal(what, sealed)?;
+    let secret = Zeroizing::new(
+        <[u8; 32]>::try_from(opened.as_slice())
+            .map_err(|_| Failure::Damaged(format!("its {what} has a wrong length")))?,
+    );
+    Ok(SecretKey::from_bytes(&secret))
 }
 
 /// Reads mailbox and device.
@@ -291,28 +354,11 @@ impl FromSql for State {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         Ok(Self(match value.as_i64()? {
             1 => MessageState::Queued,
+            2 => MessageState::Stored,
             3 => MessageState::Delivered,
             5 => MessageState::Expired,
             6 => MessageState::Failed,
             other => return Err(FromSqlError::OutOfRange(other)),
         }))
-    }
-}
-
-/// A key that leaves no copy behind on its way.
-struct Secret(SecretKey);
-
-impl FromSql for Secret {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        let mut secret = Zeroizing::new([0; 32]);
-        let bytes = value.as_blob()?;
-        if bytes.len() != secret.len() {
-            return Err(FromSqlError::InvalidBlobSize {
-                expected_size: secret.len(),
-                blob_size: bytes.len(),
-            });
-        }
-        secret.copy_from_slice(bytes);
-        Ok(Self(SecretKey::from_bytes(&secret)))
     }
 }

@@ -13,7 +13,8 @@ pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 /// The step at index n makes version n + 1 of version n; version 0 is an empty file.
 ///
 /// A released step never changes: profiles of every released version are out there.
-pub(super) const STEPS: &[Step] = &[create_version_1, add_sessions, add_mailbox];
+pub(super) const STEPS: &[Step] =
+    &[create_version_1, add_sessions, add_identities, add_vault, add_mail, add_deposits];
 
 /// The version that this build reads and writes.
 #[expect(clippy::cast_possible_truncation, reason = "there will never be so many versions")]
@@ -25,7 +26,7 @@ pub(super) const VERSION: u32 = STEPS.len() as u32;
 const FULL_CHECK_MAX_LEN: i64 = 32 << 20;
 
 /// The tables that the check of a large file covers.
-const SMALL_TABLES: [&str; 13] = [
+const SMALL_TABLES: [&str; 16] = [
     "keys",
     "meta",
     "conversations",
@@ -35,8 +36,11 @@ const SMALL_TABLES: [&str; 13] = [
     "routing",
     "device",
     "prekeys",
+    "seals",
+    "incoming",
     "sessions",
     "envelopes",
+    "vault",
     "mail",
     "mail_released",
 ];
@@ -114,8 +118,29 @@ fn add_sessions(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     )
 }
 
-/// Version 3: mail is kept for others. The envelopes are apart from what is said of them, which is read at every start.
-fn add_mailbox(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+/// Version 3: what is known about the person behind a name.
+fn add_identities(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE conversations ADD COLUMN is_verified INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE conversations ADD COLUMN rival BLOB;",
+    )
+}
+
+/// Version 4: how the secrets are opened if there is a passphrase.
+fn add_vault(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE vault (
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            salt BLOB NOT NULL,
+            memory_kib INTEGER NOT NULL,
+            passes INTEGER NOT NULL,
+            wrapped BLOB NOT NULL
+        ) STRICT;",
+    )
+}
+
+/// Version 5: mail is kept for others. The envelopes are apart from what is said of them, which is read at every start.
+fn add_mail(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "CREATE TABLE mail (
             position INTEGER PRIMARY KEY CHECK (position > 0),
@@ -134,6 +159,18 @@ fn add_mailbox(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
             expires INTEGER NOT NULL,
             PRIMARY KEY (mailbox, device, tag)
         ) STRICT, WITHOUT ROWID;",
+    )
+}
+
+/// Version 6: messages wait with other nodes for whoever is away.
+fn add_deposits(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE messages ADD COLUMN held_by INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE streams ADD COLUMN owes_receipt INTEGER NOT NULL DEFAULT 0;
+        DROP INDEX messages_queued;
+        CREATE INDEX messages_owed ON messages (state) WHERE state IN (1, 2);
+        CREATE TABLE seals (rank INTEGER PRIMARY KEY, secret BLOB NOT NULL, made INTEGER NOT NULL) STRICT;
+        CREATE TABLE incoming (id BLOB PRIMARY KEY NOT NULL, bytes BLOB NOT NULL) STRICT;",
     )
 }
 

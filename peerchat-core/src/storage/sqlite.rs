@@ -14,8 +14,10 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::failure::Failure;
 use super::lock::ProfileLock;
 use super::schema::{self, STEPS, Step};
+use super::vault::Vault;
 use super::writer::{Done, Job, Writer};
 use super::{apply, files, rows};
+use crate::config::Passphrase;
 use crate::error::Error;
 use crate::identity::UserName;
 use crate::save::{ProfileKeys, Saved, WriteBatch};
@@ -26,6 +28,7 @@ const STATEMENT_COUNT: usize = 32;
 /// A profile on disk. Its fields are dropped in order, and so it closes rightly without [`Profile::close`] too.
 pub(super) struct Profile {
     path: PathBuf,
+    vault: Vault,
     is_closed: AtomicBool,
     reader: Mutex<Reader>,
     /// Used by the writer thread only.
@@ -52,6 +55,7 @@ struct Writing {
 pub(super) fn open(
     data_dir: &Path,
     user: Option<&UserName>,
+    passphrase: Option<&Passphrase>,
     make_keys: impl FnOnce() -> Result<ProfileKeys, Error>,
 ) -> Result<(Arc<Profile>, Saved), Error> {
     let refused = |error: io::Error| Failure::of_file("make the data directory", &error).into_error(data_dir);
@@ -62,13 +66,13 @@ pub(super) fn open(
     let lock = ProfileLock::take(&path)?;
     let failed = |failure: Failure| failure.into_error(&path);
     if is_missing(&path).map_err(failed)? {
-        create(&path, user, &make_keys()?).map_err(failed)?;
+        create(&path, user, passphrase, &make_keys()?).map_err(failed)?;
     }
-    let (connection, saved) = load(&path, user, STEPS).map_err(failed)?;
+    let Loaded { connection, saved, vault } = load(&path, user, passphrase, STEPS).map_err(failed)?;
     let writer = Writer::shared().map_err(failed)?;
     let writing = Mutex::new(Writing { open: Some((connection, lock)), failure: None });
     let reader = Mutex::new(Reader::Unopened);
-    Ok((Arc::new(Profile { path, is_closed: AtomicBool::new(false), reader, writing, writer }), saved))
+    Ok((Arc::new(Profile { path, vault, is_closed: AtomicBool::new(false), reader, writing, writer }), saved))
 }
 
 /// Tells whether there is no profile yet.
@@ -86,7 +90,12 @@ fn is_missing(path: &Path) -> Result<bool, Failure> {
 }
 
 /// Makes the file under another name and renames it, so that there is no half-made profile.
-fn create(path: &Path, user: Option<&UserName>, keys: &ProfileKeys) -> Result<(), Failure> {
+fn create(
+    path: &Path,
+    user: Option<&UserName>,
+    passphrase: Option<&Passphrase>,
+    keys: &ProfileKeys,
+) -> Result<(), Failure> {
     let refused = |error: io::Error| Failure::of_file("make the profile", &error);
     let unfinished = files::beside(path, ".new");
     // What a crash left of an earlier attempt must not be taken for a part of this one.
@@ -99,7 +108,8 @@ fn create(path: &Path, user: Option<&UserName>, keys: &ProfileKeys) -> Result<()
     connection.pragma_update(None, "synchronous", "off")?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     schema::create(&mut connection)?;
-    apply::insert_keys(&connection, user, keys)?;
+    let vault = Vault::replace(&connection, passphrase)?;
+    apply::insert_keys(&connection, user, keys, &vault)?;
     connection.close().map_err(|(_, error)| error)?;
     file.sync_all().map_err(refused)?;
     fs::rename(&unfinished, path).map_err(refused)?;
@@ -107,26 +117,66 @@ fn create(path: &Path, user: Option<&UserName>, keys: &ProfileKeys) -> Result<()
     Ok(())
 }
 
+/// A profile that was read.
+pub(super) struct Loaded {
+    pub(super) connection: Connection,
+    pub(super) saved: Saved,
+    vault: Vault,
+}
+
+/// Sets, changes or removes the passphrase of a profile that nobody has open. All of it happens or nothing.
+pub(super) fn change_passphrase(
+    data_dir: &Path,
+    user: Option<&UserName>,
+    old: Option<&Passphrase>,
+    new: Option<&Passphrase>,
+) -> Result<(), Error> {
+    let path = files::path_of(data_dir, user);
+    let failed = |failure: Failure| failure.into_error(&path);
+    if !path.exists() {
+        return Err(Error::Storage { detail: format!("{}: there is no profile yet", path.display()) });
+    }
+    let _lock = ProfileLock::take(&path)?;
+    let loaded = load(&path, user, old, STEPS).map_err(failed)?;
+    seal_profile(loaded, new).map_err(failed)
+}
+
+fn seal_profile(loaded: Loaded, new: Option<&Passphrase>) -> Result<(), Failure> {
+    let Loaded { mut connection, vault, .. } = loaded;
+    // What was open must not be found in pages that are free now.
+    connection.pragma_update(None, "secure_delete", true)?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let renewed = Vault::replace(&transaction, new)?;
+    apply::seal_anew(&transaction, &vault, &renewed)?;
+    transaction.commit()?;
+    connection.execute_batch("VACUUM")?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    connection.close().map_err(|(_, error)| error)?;
+    Ok(())
+}
+
 /// Opens a profile that exists, checks it, upgrades it, and reads what the engine needs.
 pub(super) fn load(
     path: &Path,
     user: Option<&UserName>,
+    passphrase: Option<&Passphrase>,
     steps: &[Step],
-) -> Result<(Connection, Saved), Failure> {
+) -> Result<Loaded, Failure> {
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     // Until the file has proven to be ours and sound, nothing is moved into it from its log.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     schema::check(&connection, steps)?;
-    let keys = rows::keys(&connection, user)?;
+    let vault = Vault::open(&connection, passphrase)?;
+    let keys = rows::keys(&connection, user, &vault)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
     // On macOS a plain sync leaves the data in the cache of the disk.
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     schema::upgrade(&mut connection, steps)?;
-    let saved = rows::load(&connection, keys)?;
+    let saved = rows::load(&connection, keys, &vault)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    Ok((connection, saved))
+    Ok(Loaded { connection, saved, vault })
 }
 
 fn connect(path: &Path, access: OpenFlags) -> Result<Connection, Failure> {
@@ -171,7 +221,7 @@ impl Profile {
         if failure.is_some() {
             return (0, failure.clone());
         }
-        let (written, broken) = commit(connection, batches);
+        let (written, broken) = commit(connection, &self.vault, batches);
         failure.clone_from(&broken);
         (written, broken)
     }
@@ -211,11 +261,11 @@ impl Reader {
 }
 
 /// Writes batches as [`Profile::commit`] says.
-fn commit(connection: &mut Connection, batches: &[WriteBatch]) -> (usize, Option<Failure>) {
-    match try_commit(connection, batches) {
+fn commit(connection: &mut Connection, vault: &Vault, batches: &[WriteBatch]) -> (usize, Option<Failure>) {
+    match try_commit(connection, vault, batches) {
         Ok(()) => (batches.len(), None),
         // Nothing is written. Those before the broken batch are not to blame: they get a transaction without it.
-        Err((sound, failure)) => match try_commit(connection, &batches[..sound]) {
+        Err((sound, failure)) => match try_commit(connection, vault, &batches[..sound]) {
             Ok(()) => (sound, Some(failure)),
             Err(_) => (0, Some(failure)),
         },
@@ -223,12 +273,18 @@ fn commit(connection: &mut Connection, batches: &[WriteBatch]) -> (usize, Option
 }
 
 /// Writes all batches in one transaction, or nothing: then it tells how many come before the broken one.
-fn try_commit(connection: &mut Connection, batches: &[WriteBatch]) -> Result<(), (usize, Failure)> {
+fn try_commit(
+    connection: &mut Connection,
+    vault: &Vault,
+    batches: &[WriteBatch],
+) -> Result<(), (usize, Failure)> {
     let failed = |error: rusqlite::Error| (0, error.into());
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     for (sound, batch) in batches.iter().enumerate() {
         let mut writes = batch.writes.iter();
-        writes.try_for_each(|write| apply::apply(&transaction, write)).map_err(|failure| (sound, failure))?;
+        writes
+            .try_for_each(|write| apply::apply(&transaction, vault, write))
+            .map_err(|failure| (sound, failure))?;
     }
     transaction.commit().map_err(failed)
 }

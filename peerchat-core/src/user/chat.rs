@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::Envelope;
 use crate::identity::UserId;
+use crate::kademlia::NodeId;
 use crate::time::Timestamp;
 
 /// What the body of a message is. A kind that is not known here is kept and acknowledged, never lost.
@@ -13,6 +14,34 @@ pub struct ContentKind(pub u16);
 impl ContentKind {
     /// UTF-8 text.
     pub const TEXT: Self = Self(1);
+
+    /// A [`Receipt`]. It has a number like any other and no place in history, and none is sent for it.
+    pub const RECEIPT: Self = Self(2);
+}
+
+/// What a device says of the mail it got from another one. A later receipt makes an earlier one superfluous.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Receipt {
+    /// The node of the device whose messages this is about: the one that it is sent to.
+    pub device: NodeId,
+    /// What became of them.
+    pub verdict: ReceiptVerdict,
+    /// The number that is waited for: every lower one has arrived or was given up.
+    pub next: u64,
+    /// The tag of the message before that one, so that a sender whose profile is an old copy takes nothing for
+    /// delivered that another copy has sent; `None` if it is not known any more.
+    pub last_tag: Option<u64>,
+}
+
+/// What became of mail.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum ReceiptVerdict {
+    /// It is on the disk of this device.
+    Delivered,
+    /// Another message has had its number: what is owed needs numbers from `next` on.
+    OutOfStep,
+    /// It does not open: what is owed needs a new session.
+    Unopened,
 }
 
 /// What an envelope opens to: what a person wrote, with what belongs to it wherever it goes.

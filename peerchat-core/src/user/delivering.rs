@@ -23,6 +23,7 @@ impl User {
                 let delivered = sender.acknowledge(number, next);
                 if !delivered.is_empty() {
                     self.sessions.handle_acknowledged((conversation, contact.id()));
+                    self.people.get_mut(conversation).into_iter().for_each(|found| found.knows_us = true);
                 }
                 self.finish(conversation, delivered, MessageState::Delivered, None);
             }
@@ -48,7 +49,10 @@ impl User {
 
     /// Takes that one of our calls got no answer.
     pub fn handle_call_failed(&mut self, tag: CallTag, now: Now) {
-        let Some((conversation, contact)) = self.calls.remove(&tag) else { return };
+        let Some((conversation, contact)) = self.calls.remove(&tag) else {
+            self.handle_mail_call_failed(tag, now);
+            return;
+        };
         let Some(sender) = self.senders.get_mut(&conversation) else { return };
         if sender.handle_answered(tag).is_some() || sender.step == Step::Introducing(tag) {
             self.give_up_contact(conversation, &contact, now);

@@ -154,11 +154,15 @@ pub(crate) fn conversation_of(a: &UserId, b: &UserId) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::{IdentityKey, Prekey};
+    use crate::crypto::{IdentityKey, Prekey, SealKey};
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
-    const KEYS: DeviceKeys = DeviceKeys { identity: IdentityKey([0xee; 32]), prekey: Prekey([0xff; 32]) };
+    const KEYS: DeviceKeys = DeviceKeys {
+        identity: IdentityKey([0xee; 32]),
+        prekey: Prekey([0xff; 32]),
+        seal: SealKey([0xdd; 32]),
+    };
 
     fn claim(seed: u8) -> Record {
         let name = UserName::parse("alice").unwrap();

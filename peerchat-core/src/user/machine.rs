@@ -4,24 +4,26 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use rand::RngExt;
+use rand::{Rng, RngExt};
 use rand_chacha::ChaCha20Rng;
 
 use super::chat::{ChatRequest, ChatResponse, ContentKind};
 use super::directory::Device;
 use super::people::People;
+use super::post::Post;
 use super::receiving::Introduction;
 use super::registration::{RENEWAL, Registration, Standing};
 use super::searching::Purpose;
-use super::sender::{Owed, Sealed, Sender, Step, in_time};
+use super::sender::{Deposit, Owed, Sealed, Sender, Step, in_time};
 use super::sessions::Sessions;
 use super::timers::Timer;
-use crate::crypto::DeviceCipher;
+use crate::crypto::{DeviceCipher, DeviceKeys};
 use crate::deadlines::Deadlines;
 use crate::error::ErrorCode;
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
 use crate::kademlia::{AddressFamily, Contact, NodeId, NodeKey, Record, RecordKey};
+use crate::mail::{EnvelopeId, MailRequest};
 use crate::save::{ConversationId, Saved, Write};
 use crate::time::Now;
 
@@ -132,8 +134,18 @@ pub enum Effect {
         /// With what they were sealed.
         seal: SealId,
     },
+    /// Mail is on disk; [`User::handle_collected`] takes it, and releases the mail.
+    Collected {
+        /// The envelopes that it came in.
+        ids: Vec<EnvelopeId>,
+    },
     /// A record of our own is published; [`User::handle_published`] takes how it went.
     Publish(Record),
+    /// What the application decided is on disk.
+    Decided {
+        /// The command.
+        command: CommandId,
+    },
     /// A lookup has ended.
     Found {
         /// The command that asked for it.
@@ -154,6 +166,31 @@ pub enum UserAction {
         key: RecordKey,
         /// How many records are enough.
         wanted: usize,
+    },
+    /// Look up the nodes closest to a place; [`User::handle_nodes`] takes what is found.
+    FindNodes {
+        /// Names the search.
+        id: SearchId,
+        /// The place.
+        place: NodeId,
+    },
+    /// Call a node that keeps mail; [`User::handle_mail_response`] or [`User::handle_call_failed`] follows.
+    Mail {
+        /// Names the call.
+        tag: CallTag,
+        /// The node.
+        to: Contact,
+        /// The request.
+        request: MailRequest,
+    },
+    /// Ask a node to keep a record; [`User::handle_stored`] or [`User::handle_call_failed`] follows.
+    Store {
+        /// Names the call.
+        tag: CallTag,
+        /// The node.
+        to: Contact,
+        /// The record.
+        record: Record,
     },
     /// Call another person's node; [`User::handle_response`] or [`User::handle_call_failed`] follows.
     Call {
@@ -184,7 +221,7 @@ pub struct User {
     pub(super) key: SecretKey,
     pub(super) id: UserId,
     pub(super) node: NodeKey,
-    node_id: NodeId,
+    pub(super) node_id: NodeId,
     /// From which the tags of messages are derived.
     pub(super) tag_key: zeroize::Zeroizing<[u8; 32]>,
     pub(super) people: People,
@@ -195,6 +232,8 @@ pub struct User {
     pub(super) searches: BTreeMap<SearchId, Purpose>,
     pub(super) introductions: BTreeMap<UserId, Introduction>,
     pub(super) registration: Registration,
+    /// What is kept for others who are away, and by others for us.
+    pub(super) post: Post,
     addresses: Vec<SocketAddr>,
     is_online: bool,
     has_published: bool,
@@ -254,6 +293,7 @@ impl User {
             searches: BTreeMap::new(),
             introductions: BTreeMap::new(),
             registration: Registration::restore(&saved.own_records),
+            post: Post::restore(saved, &tag_key),
             addresses: Vec::new(),
             is_online: false,
             has_published: false,
@@ -282,8 +322,9 @@ impl User {
             user.owe(conversation, Owed::restore(message, sealed, now));
         }
         // The keys of a new device are on disk before anybody hears of them.
-        user.sessions.rotate(now.wall);
+        user.rotate_keys(now);
         user.save_sessions();
+        user.tell_rivals();
         user
     }
 
@@ -318,6 +359,7 @@ impl User {
                 Timer::Retry(conversation) => self.handle_retry(conversation, now),
                 Timer::Expiry(conversation) => self.handle_expiry(conversation, now),
                 Timer::Publish => self.publish(now),
+                Timer::Collect => self.collect(now),
             }
         }
     }
@@ -332,19 +374,7 @@ impl User {
             return Err(PushError::Full);
         }
         let id = self.people.addressed(to).unwrap_or_else(|| self.people.add(to, None));
-        self.last_position += 1;
-        let expires = now.wall.saturating_add(self.config.message_lifetime);
-        let owed = Owed {
-            position: self.last_position,
-            number: self.next_number(id),
-            kind: ContentKind::TEXT.0,
-            body: text.as_bytes().to_vec(),
-            sent: now.wall,
-            expires,
-            expires_at: in_time(now.instant, self.config.message_lifetime),
-            sealed: None,
-            is_taken: false,
-        };
+        let owed = self.new_owed(id, ContentKind::TEXT, text.as_bytes().to_vec(), now);
         let message = MessageId::new(&self.node_id, owed.position);
         let mut writes = Vec::new();
         writes
@@ -352,14 +382,48 @@ impl User {
         writes.push(Write::Message(owed.to_saved(id)));
         self.save(writes, vec![Effect::Saved { id: message }]);
         self.owe(id, owed);
+        if to.fingerprint().is_none() {
+            self.check_name(id, now);
+        }
         self.advance(id, now);
+        self.deposit_if_away(id, now);
         Ok(message)
+    }
+
+    /// Makes something to be sent to a conversation.
+    pub(super) fn new_owed(
+        &mut self,
+        id: ConversationId,
+        kind: ContentKind,
+        body: Vec<u8>,
+        now: Now,
+    ) -> Owed {
+        Owed {
+            position: self.next_position(),
+            number: self.next_number(id),
+            kind: kind.0,
+            body,
+            sent: now.wall,
+            expires: now.wall.saturating_add(self.config.message_lifetime),
+            expires_at: in_time(now.instant, self.config.message_lifetime),
+            sealed: None,
+            is_taken: false,
+            deposit: Deposit::default(),
+        }
+    }
+
+    /// Replaces keys of the device that are due, and returns the public ones that it now has.
+    fn rotate_keys(&mut self, now: Now) -> DeviceKeys {
+        let mut material = zeroize::Zeroizing::new([0; 32]);
+        self.rng.fill_bytes(&mut *material);
+        self.sessions.rotate(&material, now.wall)
     }
 
     /// Takes that what was sealed for a conversation is on disk.
     pub fn handle_sealed(&mut self, conversation: ConversationId, seal: SealId, now: Now) {
         self.saved_seal = self.saved_seal.max(seal);
         self.advance(conversation, now);
+        self.deposit(conversation, now);
     }
 
     /// Takes the addresses under which other nodes see this one, best first.
@@ -381,6 +445,7 @@ impl User {
             }
             self.advance(conversation, now);
         }
+        self.collect(now);
     }
 
     /// Takes that no other node answers any more.
@@ -405,6 +470,8 @@ impl User {
         }
         self.failed_publications = 0;
         if !is_claim {
+            // Those who keep the record keep the mail too.
+            self.collect(now);
             return;
         }
         let name = self.config.name.clone();
@@ -438,7 +505,7 @@ impl User {
         if !self.is_online || self.addresses.is_empty() {
             return;
         }
-        let keys = self.sessions.rotate(now.wall);
+        let keys = self.rotate_keys(now);
         let device = Device { node: self.node, addresses: self.addresses.clone(), keys };
         let renewed = self.registration.renew(&self.key, &self.config.name, &device, now.wall);
         let mut writes = self.sessions.take_writes();
@@ -457,7 +524,7 @@ impl User {
     }
 
     /// Adds a message to what is owed to a conversation.
-    fn owe(&mut self, conversation: ConversationId, owed: Owed) {
+    pub(super) fn owe(&mut self, conversation: ConversationId, owed: Owed) {
         self.outbox_count += 1;
         self.senders.entry(conversation).or_insert_with(Sender::new).push(owed);
         self.watch_expiry(conversation);
@@ -475,6 +542,7 @@ impl User {
     pub(super) fn remove_sender(&mut self, conversation: ConversationId) -> Option<Sender> {
         self.timers.remove(Timer::Retry(conversation));
         self.timers.remove(Timer::Expiry(conversation));
+        self.end_deposits(conversation);
         self.senders.remove(&conversation)
     }
 
@@ -519,11 +587,16 @@ impl User {
         let mut writes = Vec::with_capacity(finished.len());
         let mut then = Vec::with_capacity(finished.len());
         for owed in finished {
+            if owed.is_receipt() {
+                writes.push(Write::MessageGone { position: owed.position });
+                continue;
+            }
             writes.push(Write::MessageState { position: owed.position, state });
             then.push(Effect::Tell(Event::MessageState {
                 id: MessageId::new(&self.node_id, owed.position),
                 to: to.clone(),
                 state,
+                held_by: 0,
                 code: reason.map(|(code, _)| code),
                 detail: reason.map(|(_, detail)| detail.to_owned()).unwrap_or_default(),
             }));
@@ -579,14 +652,30 @@ impl User {
         self.actions.push_back(UserAction::Search { id, key, wanted });
     }
 
+    pub(super) fn start_node_search(&mut self, purpose: Purpose, place: NodeId) -> SearchId {
+        self.last_search += 1;
+        let id = SearchId(self.last_search);
+        self.searches.insert(id, purpose);
+        self.actions.push_back(UserAction::FindNodes { id, place });
+        id
+    }
+
+    pub(super) fn next_call(&mut self) -> CallTag {
+        self.last_call += 1;
+        CallTag(self.last_call)
+    }
+
+    pub(super) fn act(&mut self, action: UserAction) {
+        self.actions.push_back(action);
+    }
+
     pub(super) fn start_call(
         &mut self,
         conversation: ConversationId,
         to: Contact,
         request: ChatRequest,
     ) -> CallTag {
-        self.last_call += 1;
-        let tag = CallTag(self.last_call);
+        let tag = self.next_call();
         self.calls.insert(tag, (conversation, to));
         self.actions.push_back(UserAction::Call { tag, to, request });
         tag

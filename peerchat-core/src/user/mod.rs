@@ -4,10 +4,16 @@
 //! searches, publications and calls between the two.
 
 mod chat;
+mod collecting;
 mod delivering;
+mod depositing;
 mod directory;
+mod letters;
 mod machine;
+mod naming;
 mod people;
+mod post;
+mod receipts;
 mod receiving;
 mod registration;
 mod sealing;
@@ -19,16 +25,22 @@ mod streams;
 mod tests;
 mod timers;
 
-pub use chat::{ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery};
+pub use chat::{
+    ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, Receipt, ReceiptVerdict,
+};
+pub use collecting::{COLLECT_INTERVAL, MAX_FETCHES, MAX_LISTED_IN_ALL};
+pub use depositing::{MAX_HOLDERS, MAX_OPEN_DEPOSITS};
 pub(crate) use directory::devices;
 pub use directory::{Device, MAX_DEVICES, Verdict};
+pub use letters::{MAX_WAITING_LETTERS, MAX_WAITING_LETTERS_LEN};
 pub use machine::{
     CallTag, Effect, FoundUser, LookupError, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, MAX_OUTBOX, PushError,
     RequestTag, SealId, SearchId, SearchOutcome, User, UserAction, UserConfig,
 };
+pub use naming::{Decision, DecisionError, NAME_CHECK_EVERY};
 #[cfg(feature = "runtime")]
 pub(crate) use receiving::received_event;
 pub use sealing::REPAIR_INTERVAL;
-pub use sender::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_LEN};
+pub use sender::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_LEN, REDEPOSIT_INTERVAL, RESTORED_INTERVAL};
 pub use sessions::{MAX_NEW_SESSIONS, MAX_SESSIONS, MAX_SESSIONS_IN_ALL};
 pub use streams::{KEPT_TAGS, MAX_HELD, MAX_HELD_LEN};

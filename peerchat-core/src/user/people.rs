@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::streams::Stream;
 use crate::crypto::DeviceKeys;
 use crate::identity::{Recipient, UserId};
-use crate::kademlia::{Contact, NodeId};
+use crate::kademlia::{Contact, NodeId, Record};
 use crate::save::{ConversationId, SavedConversation, SavedStream, StreamId};
 
 /// A conversation with one person.
@@ -17,6 +17,12 @@ pub(crate) struct Conversation {
     pub(crate) route: VecDeque<Contact>,
     /// The keys of their devices as last heard; not saved.
     pub(crate) keys: BTreeMap<NodeId, DeviceKeys>,
+    /// When their name was last looked up; not saved.
+    pub(crate) name_checked_at: Option<Instant>,
+    /// Their user record as last heard; not saved.
+    pub(crate) record: Option<Record>,
+    /// Whether one of their devices has said, since the profile was opened, that it has what this one sent.
+    pub(crate) knows_us: bool,
     /// When what is owed to them was last sealed anew.
     pub(crate) repaired_at: Option<Instant>,
     /// When what is owed to them last got new numbers.
@@ -58,6 +64,9 @@ impl People {
             saved,
             route: VecDeque::new(),
             keys: BTreeMap::new(),
+            name_checked_at: None,
+            record: None,
+            knows_us: false,
             repaired_at: None,
             renumbered_at: None,
         };
@@ -68,11 +77,34 @@ impl People {
     pub(crate) fn add(&mut self, peer: &Recipient, user: Option<UserId>) -> ConversationId {
         self.last_conversation += 1;
         let id = ConversationId(self.last_conversation);
-        self.insert(SavedConversation { id, peer: peer.to_string(), user, next_number: 1 });
+        self.insert(SavedConversation::fresh(id, peer.to_string(), user));
         id
     }
 
-    /// Settles who the person of a conversation is. From then on it never changes.
+    /// Lets a conversation go by another name, which must be free.
+    pub(crate) fn rename(&mut self, id: ConversationId, peer: &Recipient) {
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let former = std::mem::replace(&mut conversation.saved.peer, peer.to_string());
+        if self.by_peer.get(&former) == Some(&id) {
+            self.by_peer.remove(&former);
+        }
+        self.by_peer.insert(peer.to_string(), id);
+    }
+
+    /// Drops a conversation whose person was never known.
+    pub(crate) fn remove(&mut self, id: ConversationId) {
+        if let Some(conversation) = self.conversations.remove(&id) {
+            self.by_peer.remove(&conversation.saved.peer);
+        }
+    }
+
+    /// Returns every conversation, the oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Conversation> {
+        self.conversations.values()
+    }
+
+    /// Settles who the person of a conversation is. From then on it never changes: only the name may go to another
+    /// conversation.
     pub(crate) fn bind(&mut self, id: ConversationId, user: UserId) {
         if let Some(conversation) = self.conversations.get_mut(&id) {
             conversation.saved.user = Some(user);
@@ -101,6 +133,20 @@ impl People {
     pub(crate) fn stream_count(&self, conversation: ConversationId) -> usize {
         let [first, last] = [[0; 32], [0xff; 32]].map(NodeId::from_bytes);
         self.streams.range((conversation, first)..=(conversation, last)).count()
+    }
+
+    /// Takes the user record of a person, unless a later one is known.
+    pub(crate) fn hear(&mut self, id: ConversationId, record: Record) {
+        let Some(conversation) = self.conversations.get_mut(&id) else { return };
+        let sequence = |record: &Record| record.header().sequence;
+        if conversation.record.as_ref().is_none_or(|known| sequence(known) <= sequence(&record)) {
+            conversation.record = Some(record);
+        }
+    }
+
+    /// Returns the devices that have to be told what has come of their mail.
+    pub(crate) fn owing_receipts(&self) -> Vec<(ConversationId, NodeId)> {
+        self.streams.iter().filter(|(_, stream)| stream.owes_receipt()).map(|(device, _)| *device).collect()
     }
 
     pub(crate) fn get(&self, id: ConversationId) -> Option<&Conversation> {

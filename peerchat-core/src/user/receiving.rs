@@ -8,7 +8,7 @@ use super::streams::{Arrival, Held};
 use crate::crypto::{DeviceKeys, IdentityKey, MAX_ENVELOPE_LEN};
 use crate::event::{Event, ReceivedMessage};
 use crate::identity::{Recipient, UserId, UserName};
-use crate::kademlia::{Contact, Record};
+use crate::kademlia::{Contact, NodeId, NodeKey, Record};
 use crate::save::{ConversationId, SavedMessage, StreamId, Write};
 use crate::time::Now;
 
@@ -36,10 +36,14 @@ pub(super) struct Introduction {
 }
 
 /// A device that has introduced itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Introduced {
-    contact: Contact,
-    keys: DeviceKeys,
+    pub(super) node: NodeId,
+    /// Where it is; `None` if the introduction came by mail.
+    pub(super) contact: Option<Contact>,
+    pub(super) keys: DeviceKeys,
+    /// The record that lists it.
+    pub(super) record: Record,
 }
 
 impl User {
@@ -52,11 +56,11 @@ impl User {
     }
 
     fn handle_introduce(&mut self, tag: RequestTag, from: Contact, claim: &[u8], user: &[u8], now: Now) {
-        let Some((stranger, name, keys)) = self.check_introduction(from, claim, user) else {
+        let Some((stranger, name, device)) = self.check_introduction(from.key(), claim, user) else {
             self.refuse(tag, DeliverRefusal::BadIntroduction);
             return;
         };
-        let device = Introduced { contact: from, keys };
+        let device = Introduced { contact: Some(from), ..device };
         if let Some(conversation) = self.people.with_user(&stranger) {
             self.admit(conversation, device, vec![tag], now);
         } else if let Some(introduction) = self.introductions.get_mut(&stranger) {
@@ -65,26 +69,44 @@ impl User {
             } else {
                 self.refuse(tag, DeliverRefusal::Busy);
             }
-        } else if self.introductions.len() >= MAX_INTRODUCTIONS || self.people.count() >= MAX_CONVERSATIONS {
+        } else if !self.look_into(stranger, name, device, vec![tag]) {
             self.refuse(tag, DeliverRefusal::Busy);
-        } else {
-            self.vouch(stranger, &name);
-            self.introductions.insert(stranger, Introduction { name, device, waiting: vec![tag] });
         }
     }
 
-    /// Checks that both records are of one owner who lists the node `from` as a device, and returns its keys.
-    fn check_introduction(
+    /// Looks up whether the name that a stranger gives is theirs. Returns `false` if there is no room for that.
+    pub(super) fn look_into(
+        &mut self,
+        stranger: UserId,
+        name: UserName,
+        device: Introduced,
+        waiting: Vec<RequestTag>,
+    ) -> bool {
+        if self.introductions.contains_key(&stranger) {
+            return true;
+        }
+        let has_room =
+            self.introductions.len() < MAX_INTRODUCTIONS && self.people.count() < MAX_CONVERSATIONS;
+        if has_room {
+            self.vouch(stranger, &name);
+            self.introductions.insert(stranger, Introduction { name, device, waiting });
+        }
+        has_room
+    }
+
+    /// Checks that both records are of one owner who lists the node `from` as a device, and returns it.
+    pub(super) fn check_introduction(
         &self,
-        from: Contact,
+        from: NodeKey,
         claim: &[u8],
         user: &[u8],
-    ) -> Option<(UserId, UserName, DeviceKeys)> {
-        let (claim, user) = (Record::parse(claim).ok()?, Record::parse(user).ok()?);
-        let stranger = UserId::of(&user.header().owner);
-        let device = devices(&user)?.into_iter().find(|device| device.node == from.key())?;
-        let is_one_owner = claim.header().owner == user.header().owner;
-        (is_one_owner && stranger != self.id).then_some((stranger, claimed_name(&claim)?, device.keys))
+    ) -> Option<(UserId, UserName, Introduced)> {
+        let (claim, record) = (Record::parse(claim).ok()?, Record::parse(user).ok()?);
+        let stranger = UserId::of(&record.header().owner);
+        let device = devices(&record)?.into_iter().find(|device| device.node == from)?;
+        let is_one_owner = claim.header().owner == record.header().owner;
+        let introduced = Introduced { node: from.node_id(), contact: None, keys: device.keys, record };
+        (is_one_owner && stranger != self.id).then_some((stranger, claimed_name(&claim)?, introduced))
     }
 
     /// Takes who holds the name that a stranger gave. If it is not them, they are shown with their fingerprint.
@@ -99,6 +121,9 @@ impl User {
         }
         let verdict = judge(&outcome.records, |_| true);
         let is_holder = matches!(verdict, Verdict::Held(key) if UserId::of(&key) == stranger);
+        if is_holder {
+            self.notice_holder(&name, stranger);
+        }
         let exact = Recipient::exactly(name.clone(), &stranger);
         let is_free = |peer: &Recipient| {
             let known = self.people.named(&peer.to_string()).and_then(|id| self.people.get(id));
@@ -109,36 +134,48 @@ impl User {
         if !is_free(&peer) {
             // Two people of one name whose fingerprints agree: 40 bits were forged. The first one met stays.
             waiting.into_iter().for_each(|tag| self.refuse(tag, DeliverRefusal::BadIntroduction));
+            self.drop_letters((stranger, device.node));
             return;
         }
         let conversation = match self.people.named(&peer.to_string()) {
             Some(unsettled) => unsettled,
             None => self.people.add(&peer, Some(stranger)),
         };
+        self.note_checked(conversation, now);
         self.settle(conversation, stranger, now);
         self.admit(conversation, device, waiting, now);
     }
 
     /// Lets a device of a known person deliver, and uses it to pay what is owed to them.
-    fn admit(&mut self, conversation: ConversationId, device: Introduced, tags: Vec<RequestTag>, now: Now) {
-        let Introduced { contact, keys } = device;
-        let is_known = self.people.known_stream(conversation, contact.id()).is_some();
+    pub(super) fn admit(
+        &mut self,
+        conversation: ConversationId,
+        device: Introduced,
+        tags: Vec<RequestTag>,
+        now: Now,
+    ) {
+        let Introduced { node, contact, keys, record } = device;
+        let is_known = self.people.known_stream(conversation, node).is_some();
         if !is_known && self.people.stream_count(conversation) >= MAX_DEVICES_MET {
             tags.into_iter().for_each(|tag| self.refuse(tag, DeliverRefusal::Busy));
             return;
         }
         let mut writes = Vec::new();
-        let stream = self.people.stream(conversation, contact.id());
+        let stream = self.people.stream(conversation, node);
         if !is_known || stream.identity != Some(keys.identity) {
             stream.identity = Some(keys.identity);
             writes.push(Write::Stream(stream.to_saved()));
         }
         if let Some(found) = self.people.get_mut(conversation) {
-            found.keys.insert(contact.id(), keys);
+            found.keys.insert(node, keys);
         }
+        self.people.hear(conversation, record);
         let reply = |to| Effect::Reply { to, response: ChatResponse::Introduced };
         self.save(writes, tags.into_iter().map(reply).collect());
-        self.handle_shown_up(conversation, contact, now);
+        if let Some(contact) = contact {
+            self.handle_shown_up(conversation, contact, now);
+        }
+        self.open_letters((conversation, node), now);
     }
 
     /// Takes that a device of a person is reachable at this contact.
@@ -162,6 +199,9 @@ impl User {
             return;
         }
         let conversation = self.people.with_user(&writer);
+        if let Some(id) = conversation {
+            self.note_oldest(writer, (id, from.id()), oldest, now);
+        }
         let can_hold = self.held_count < MAX_HELD_IN_ALL && self.held_len < MAX_HELD_LEN_IN_ALL;
         let stream = conversation.and_then(|id| self.people.known_stream(id, from.id()));
         let known = stream.and_then(|stream| stream.identity.map(|identity| (stream, identity)));
@@ -179,18 +219,25 @@ impl User {
             Arrival::Known => self.answer_delivery(tag, ChatResponse::Delivered { next }),
             Arrival::OutOfStep => self.answer_delivery(tag, ChatResponse::OutOfStep { next }),
             Arrival::New => {
-                let (count_before, len_before) = (stream.held_count(), stream.held_len());
+                let before = (stream.held_count(), stream.held_len());
                 stream.hold(number, oldest, Held { tag: message, envelope }, can_hold);
                 let answer =
                     self.open_due((conversation, from.id()), identity, writer, (number, oldest), now);
                 self.answer_delivery(tag, answer);
-                let stream = self.people.known_stream(conversation, from.id());
-                let (count, len) = stream.map_or((0, 0), |stream| (stream.held_count(), stream.held_len()));
-                self.held_count = (self.held_count + count).saturating_sub(count_before);
-                self.held_len = (self.held_len + len).saturating_sub(len_before);
+                self.recount_held((conversation, from.id()), before);
+                // They may have waited for this one.
+                self.open_letters((conversation, from.id()), now);
             }
         }
         self.handle_shown_up(conversation, from, now);
+    }
+
+    /// Counts anew what a stream holds, of which so many messages and bytes were counted before.
+    pub(super) fn recount_held(&mut self, peer: Peer, (count_before, len_before): (usize, usize)) {
+        let stream = self.people.known_stream(peer.0, peer.1);
+        let (count, len) = stream.map_or((0, 0), |stream| (stream.held_count(), stream.held_len()));
+        self.held_count = (self.held_count + count).saturating_sub(count_before);
+        self.held_len = (self.held_len + len).saturating_sub(len_before);
     }
 
     /// Opens what is due of a stream now that a message has come, in the order of the numbers, and saves it together
@@ -204,6 +251,7 @@ impl User {
         now: Now,
     ) -> ChatResponse {
         let (mut writes, mut then, mut refusal, mut taken) = (Vec::new(), Vec::new(), None, None);
+        let mut receipts = Vec::new();
         while let Some(stream) = self.people.known_stream(peer.0, peer.1) {
             let id = stream.id;
             let Some((due, held)) = stream.due(number, oldest).map(|(due, held)| (due, held.clone())) else {
@@ -222,10 +270,14 @@ impl User {
                     }
                 }
             };
-            if let Some(content) = opened {
-                let (message, event) = self.take_in(peer.0, id, writer, due, content, now);
-                writes.push(Write::Message(message));
-                then.extend(event.map(Effect::Tell));
+            match opened {
+                Some(content) if content.kind == ContentKind::RECEIPT.0 => receipts.push(content.body),
+                Some(content) => {
+                    let (message, event) = self.take_in(peer.0, id, writer, due, content, now);
+                    writes.push(Write::Message(message));
+                    then.extend(event.map(Effect::Tell));
+                }
+                None => {}
             }
             let Some(stream) = self.people.known_stream(peer.0, peer.1) else { break };
             stream.take(due);
@@ -234,6 +286,7 @@ impl User {
         writes.extend(taken.map(Write::Stream));
         writes.extend(self.sessions.take_writes());
         self.save(writes, then);
+        receipts.iter().for_each(|receipt| self.handle_receipt(peer, receipt, now));
         let next = self.people.known_stream(peer.0, peer.1).map_or(1, |stream| stream.next());
         refusal.map_or(ChatResponse::Delivered { next }, ChatResponse::NotDelivered)
     }
@@ -250,7 +303,7 @@ impl User {
     }
 
     /// Gives a message its place in history. Of a kind that is not known here it is kept, and nobody is told.
-    fn take_in(
+    pub(super) fn take_in(
         &mut self,
         conversation: ConversationId,
         stream: StreamId,
@@ -271,6 +324,7 @@ impl User {
             sent: content.sent,
             received: now.wall,
             state: None,
+            held_by: 0,
             expires: now.wall,
         };
         let event = received_event(self.message_id(position), from, writer, &message);

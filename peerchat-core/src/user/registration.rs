@@ -94,7 +94,7 @@ impl Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::{DeviceKeys, IdentityKey, Prekey};
+    use crate::crypto::{DeviceKeys, IdentityKey, Prekey, SealKey};
     use crate::kademlia::NodeKey;
 
     const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
@@ -103,7 +103,8 @@ mod tests {
     fn records_signed_under_a_wrong_clock_are_replaced_once_it_is_right() {
         let key = SecretKey::from_bytes(&[1; 32]);
         let node = NodeKey::from(SecretKey::from_bytes(&[2; 32]).public());
-        let keys = DeviceKeys { identity: IdentityKey([3; 32]), prekey: Prekey([4; 32]) };
+        let keys =
+            DeviceKeys { identity: IdentityKey([3; 32]), prekey: Prekey([4; 32]), seal: SealKey([5; 32]) };
         let device = Device { node, addresses: vec!["1.2.3.4:5".parse().unwrap()], keys };
         let name = UserName::parse("alice").unwrap();
         let mut registration = Registration::restore(&[]);

@@ -1,11 +1,12 @@
 //! How [`User`] seals what it owes and opens what arrives, and what it does when the two sides' keys do not fit.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::chat::{Content, ContentKind, DeliverRefusal};
 use super::directory::conversation_of;
 use super::machine::{Effect, SealId, User};
-use super::sender::{Sealed, Step};
+use super::sender::{Sealed, Sender, Step};
 use super::sessions::OpenError;
 use crate::codec;
 use crate::crypto::{Envelope, IdentityKey};
@@ -21,18 +22,31 @@ pub const REPAIR_INTERVAL: Duration = Duration::from_secs(3600);
 const MAX_AHEAD: u64 = 1 << 32;
 
 impl User {
-    /// Seals what may be sent to a device soon and was not sealed for it, and saves it together with the state of the
-    /// session. Returns `false` if there is no session and no key to start one with.
+    /// Seals what may be sent to a device soon and was not sealed for it. Returns `false` if there is no session and no
+    /// key to start one with.
     pub(super) fn seal_window(&mut self, id: ConversationId, user: &UserId, device: NodeId) -> bool {
+        let window = self.senders.get(&id).map(Sender::window).unwrap_or_default();
+        self.seal_range(id, user, device, window)
+    }
+
+    /// Seals some of what is owed for a device, as far as it was not sealed for it, and saves it together with the state
+    /// of the session. Returns `false` if there is no session and no key to start one with.
+    pub(super) fn seal_range(
+        &mut self,
+        id: ConversationId,
+        user: &UserId,
+        device: NodeId,
+        range: Range<usize>,
+    ) -> bool {
         let Some(sender) = self.senders.get_mut(&id) else { return true };
-        if sender.unsealed(device).next().is_none() {
+        if sender.unsealed(range.clone(), device).next().is_none() {
             return true;
         }
         let (conversation, peer) = (conversation_of(&self.id, user), (id, device));
         let seal = SealId(self.last_seal.0 + 1);
         let mut writes = Vec::new();
         let mut is_sealed = true;
-        for owed in sender.unsealed(device) {
+        for owed in sender.unsealed(range, device) {
             if !self.sessions.can_seal(peer) {
                 let keys = self.people.get(id).and_then(|found| found.keys.get(&device));
                 is_sealed = keys.is_some_and(|keys| self.sessions.start(peer, keys).is_ok());
@@ -82,6 +96,7 @@ impl User {
         // The prekey may be what does not fit.
         found.keys.remove(&device);
         self.sessions.retire((id, device));
+        self.end_deposits(id);
         if let Some(sender) = self.senders.get_mut(&id) {
             sender.forget_sealed();
             sender.set_back();
@@ -103,6 +118,7 @@ impl User {
         tracing::debug!("what is owed is numbered anew");
         found.renumbered_at = Some(now.instant);
         found.saved.next_number = own.max(next);
+        self.end_deposits(id);
         if let Some(sender) = self.senders.get_mut(&id) {
             sender.forget_numbers();
             sender.set_back();

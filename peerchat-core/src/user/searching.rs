@@ -5,7 +5,7 @@ use super::machine::{FoundUser, LookupError, SearchId, SearchOutcome, User};
 use super::sender::Step;
 use super::timers::Timer;
 use crate::error::ErrorCode;
-use crate::event::{CommandId, MessageState};
+use crate::event::{CommandId, Event, MessageState};
 use crate::identity::{Recipient, UserId, UserName};
 use crate::kademlia::{AddressFamily, Contact, RecordKey, Scope};
 use crate::save::{ConversationId, Write};
@@ -21,8 +21,14 @@ pub(super) enum Purpose {
     Resolve(ConversationId),
     /// Where are the devices of the person of this conversation?
     Locate(ConversationId),
+    /// Does the name of this conversation still belong to its person?
+    Check(ConversationId),
     /// Does the name that this stranger gives belong to them?
     Vouch(UserId),
+    /// Who keeps mail for the person of this conversation?
+    Holders(ConversationId),
+    /// Who keeps mail for us?
+    OwnHolders,
     /// A lookup asked for by the application: who holds the name?
     FindHolder { command: CommandId, of: Recipient },
     /// The same lookup: where are that person's devices?
@@ -47,12 +53,13 @@ impl User {
         match self.searches.remove(&id) {
             Some(Purpose::Resolve(conversation)) => self.handle_resolved(conversation, &outcome, now),
             Some(Purpose::Locate(conversation)) => self.handle_located(conversation, outcome, now),
+            Some(Purpose::Check(conversation)) => self.handle_checked(conversation, &outcome),
             Some(Purpose::Vouch(stranger)) => self.handle_vouched(stranger, &outcome, now),
             Some(Purpose::FindHolder { command, of }) => self.handle_holder(command, of, &outcome),
             Some(Purpose::FindDevices { command, name, user }) => {
                 self.handle_devices(command, name, user, outcome)
             }
-            None => {}
+            Some(Purpose::Holders(_) | Purpose::OwnHolders) | None => {}
         }
     }
 
@@ -80,11 +87,14 @@ impl User {
         match judge(&outcome.records, |user| peer.admits(user)) {
             Verdict::Held(key) => {
                 sender.unknown_count = 0;
+                self.note_checked(conversation, now);
                 self.settle(conversation, UserId::of(&key), now);
             }
             Verdict::Unknown if outcome.answer_count == 0 => self.pause(conversation, now),
             Verdict::Unknown => self.handle_unknown(conversation, now),
             Verdict::Contested(holders) => {
+                let name = peer.name().clone();
+                self.tell(Event::NameContested { name, holders: holders.clone() });
                 let names: Vec<String> = holders
                     .iter()
                     .map(|user| Recipient::exactly(peer.name().clone(), user).to_string())
@@ -123,6 +133,7 @@ impl User {
             let until = sender.pause(now.instant, jitter);
             self.set_timer(until, Timer::Retry(conversation));
         }
+        self.start_depositing(conversation, now);
     }
 
     /// Settles who the person of a conversation is, and numbers what is owed to them. If there is a conversation
@@ -137,7 +148,35 @@ impl User {
             self.watch_expiry(target);
         }
         self.number_owed(target);
+        if target != conversation {
+            self.merge(conversation, target);
+        }
         self.advance(target, now);
+    }
+
+    /// Lets one person have one conversation. It goes by the plain name if either did.
+    fn merge(&mut self, from: ConversationId, into: ConversationId) {
+        let peer = |id| Recipient::parse(&self.people.get(id)?.saved.peer).ok();
+        let Some((gone, stays)) = peer(from).zip(peer(into)) else { return };
+        let is_plainer = gone.fingerprint().is_none() && stays.fingerprint().is_some();
+        let checked_at = self.people.get(from).and_then(|found| found.name_checked_at);
+        self.people.remove(from);
+        let mut writes = vec![Write::Merged { from, into }];
+        if is_plainer && gone.name() == stays.name() {
+            self.people.rename(into, &gone);
+            if let Some(found) = self.people.get_mut(into) {
+                found.name_checked_at = checked_at;
+                writes.push(Write::Conversation(found.saved.clone()));
+            }
+        }
+        self.save(writes, Vec::new());
+    }
+
+    /// Notes that the name of a conversation has just been looked up.
+    pub(super) fn note_checked(&mut self, id: ConversationId, now: Now) {
+        if let Some(found) = self.people.get_mut(id) {
+            found.name_checked_at = Some(now.instant);
+        }
     }
 
     /// Numbers what is owed to a conversation and has no number, because its person has just become known or because
@@ -163,7 +202,11 @@ impl User {
         }
         sender.step = Step::Ready;
         sender.has_located = true;
-        let listed = newest(outcome.records).and_then(|record| devices(&record)).unwrap_or_default();
+        let record = newest(outcome.records);
+        let listed = record.as_ref().and_then(devices).unwrap_or_default();
+        if let Some(record) = record {
+            self.people.hear(conversation, record);
+        }
         let Some(found) = self.people.get_mut(conversation) else { return };
         found.keys = listed.iter().map(|device| (device.node.node_id(), device.keys)).collect();
         // Where a device has just been heard of, it is sooner met than where it was announced.
@@ -175,6 +218,8 @@ impl User {
             }
         }
         if found.route.is_empty() {
+            // Whoever is nowhere to be found may have a new key.
+            self.check_name(conversation, now);
             self.pause(conversation, now);
         }
         self.advance(conversation, now);
@@ -184,6 +229,9 @@ impl User {
         let error = match judge(&outcome.records, |user| of.admits(user)) {
             Verdict::Held(key) => {
                 let user = UserId::of(&key);
+                if of.fingerprint().is_none() {
+                    self.notice_holder(of.name(), user);
+                }
                 let purpose = Purpose::FindDevices { command, name: of.name().clone(), user };
                 self.start_search(purpose, RecordKey::of_user(user.as_bytes()), USER_WITNESSES);
                 return;

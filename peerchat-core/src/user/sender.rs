@@ -1,10 +1,12 @@
 //! [`Sender`]: what is owed to one conversation, and how far the paying has come.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use super::chat::{ContentKind, Receipt};
 use super::machine::{CallTag, SealId};
-use crate::crypto::Envelope;
+use crate::crypto::{Envelope, SealKey};
 use crate::event::MessageState;
 use crate::kademlia::NodeId;
 use crate::save::{ConversationId, SavedMessage, StreamId};
@@ -22,6 +24,12 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// After this time what is owed to someone who is still away is deposited again: those who kept it may be gone.
+pub const REDEPOSIT_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
+/// The same for what was deposited before the profile was opened, nobody knows for which key and how long ago.
+pub const RESTORED_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Longest time until a message expires: a hundred years.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -42,6 +50,21 @@ pub(crate) struct Owed {
     pub(crate) sealed: Option<Sealed>,
     /// Whether the recipient has answered that it has the message, or that it waits for an earlier one.
     pub(crate) is_taken: bool,
+    /// How far it has come with the nodes that keep mail for its recipient.
+    pub(crate) deposit: Deposit,
+}
+
+/// How far a message has come by mail.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Deposit {
+    /// For which device and key it was deposited last, and when; `None` if it was not since the profile was opened.
+    pub(crate) done: Option<(NodeId, SealKey, Instant)>,
+    /// When the profile was opened in which it was kept by others already.
+    pub(crate) restored_at: Option<Instant>,
+    /// How many nodes have said that they keep it.
+    pub(crate) held_by: u32,
+    /// How often it was found to have been released: the next deposit is another envelope, or nobody would take it.
+    pub(crate) attempt: u32,
 }
 
 /// A message as one device can open it.
@@ -66,6 +89,21 @@ impl Owed {
         u64::from_be_bytes(tag)
     }
 
+    /// Tells whether this is a receipt, and not what a person wrote.
+    pub(crate) fn is_receipt(&self) -> bool {
+        self.kind == ContentKind::RECEIPT.0
+    }
+
+    /// Tells whether it is to be deposited for a device: because it never was, long ago, or for another device or key.
+    pub(crate) fn needs_deposit(&self, to: (NodeId, SealKey), now: Instant) -> bool {
+        let is_within = |at: Instant, time| now.saturating_duration_since(at) < time;
+        match (self.deposit.done, self.deposit.restored_at) {
+            (Some((device, key, at)), _) => (device, key) != to || !is_within(at, REDEPOSIT_INTERVAL),
+            (None, Some(at)) => !is_within(at, RESTORED_INTERVAL),
+            (None, None) => true,
+        }
+    }
+
     fn is_sealed_for(&self, device: NodeId) -> bool {
         self.sealed.as_ref().is_some_and(|sealed| sealed.device == device)
     }
@@ -82,6 +120,11 @@ impl Owed {
             expires_at: in_time(now.instant, saved.expires.saturating_since(now.wall)),
             sealed,
             is_taken: false,
+            deposit: Deposit {
+                held_by: saved.held_by,
+                restored_at: (saved.held_by > 0).then_some(now.instant),
+                ..Deposit::default()
+            },
         }
     }
 
@@ -97,6 +140,7 @@ impl Owed {
             sent: self.sent,
             received: self.sent,
             state: Some(MessageState::Queued),
+            held_by: 0,
             expires: self.expires,
         }
     }
@@ -211,10 +255,67 @@ impl Sender {
         self.queue.iter_mut().for_each(|owed| owed.sealed = None);
     }
 
-    /// Returns the messages that may be sent soon and are not sealed for this device.
-    pub(crate) fn unsealed(&mut self, device: NodeId) -> impl Iterator<Item = &mut Owed> {
-        let window = self.queue.iter_mut().take(MAX_IN_FLIGHT).skip(self.sent_count);
-        window.take_while(|owed| owed.number.is_some()).filter(move |owed| !owed.is_sealed_for(device))
+    /// Returns where in the queue the messages stand that may be sent soon.
+    pub(crate) fn window(&self) -> Range<usize> {
+        self.sent_count..MAX_IN_FLIGHT.max(self.sent_count)
+    }
+
+    /// Returns where in the queue the messages stand that may be deposited soon, from this number on.
+    pub(crate) fn window_from(&self, number: u64) -> Range<usize> {
+        let start = self.index_of(number);
+        start..start + MAX_IN_FLIGHT
+    }
+
+    fn index_of(&self, number: u64) -> usize {
+        self.queue.partition_point(|owed| owed.number.is_some_and(|other| other < number))
+    }
+
+    /// Returns those of some messages that have a number and are not sealed for this device.
+    pub(crate) fn unsealed(
+        &mut self,
+        range: Range<usize>,
+        device: NodeId,
+    ) -> impl Iterator<Item = &mut Owed> {
+        let end = range.end.min(self.queue.len());
+        let some = self.queue.range_mut(range.start.min(end)..end);
+        some.take_while(|owed| owed.number.is_some()).filter(move |owed| !owed.is_sealed_for(device))
+    }
+
+    /// Tells whether anything is to be deposited for a device; what was written last is looked at first.
+    pub(crate) fn has_to_deposit(&self, to: (NodeId, SealKey), now: Instant) -> bool {
+        self.queue.iter().rev().any(|owed| owed.number.is_some() && owed.needs_deposit(to, now))
+    }
+
+    /// Returns the messages from this number on.
+    pub(crate) fn owed_from(&self, number: u64) -> impl Iterator<Item = &Owed> {
+        self.queue.range(self.index_of(number)..).take_while(|owed| owed.number.is_some())
+    }
+
+    /// Returns the message with this number.
+    pub(crate) fn numbered(&mut self, number: u64) -> Option<&mut Owed> {
+        let index = self.index_of(number);
+        self.queue.get_mut(index).filter(|owed| owed.number == Some(number))
+    }
+
+    /// Takes the message with this number off the queue.
+    pub(crate) fn remove(&mut self, number: u64) -> Option<Owed> {
+        let index = self.index_of(number);
+        self.queue.get(index).filter(|owed| owed.number == Some(number))?;
+        if index < self.sent_count {
+            self.sent_count -= 1;
+        }
+        self.queue.remove(index)
+    }
+
+    /// Forgets that anything was deposited.
+    pub(crate) fn forget_deposits(&mut self) {
+        let deposits = self.queue.iter_mut().map(|owed| &mut owed.deposit);
+        deposits.for_each(|deposit| (deposit.done, deposit.restored_at) = (None, None));
+    }
+
+    /// Returns the receipt in the queue that was not sealed yet: it may still say something else.
+    pub(crate) fn open_receipt(&mut self) -> Option<&mut Owed> {
+        self.queue.iter_mut().rev().find(|owed| owed.is_receipt() && owed.sealed.is_none())
     }
 
     /// Returns the next message to deliver to a device if the window has room and the message is on disk as it will be
@@ -259,6 +360,29 @@ impl Sender {
             self.failed_attempts = 0;
         }
         self.queue.drain(..done_count).collect()
+    }
+
+    /// Takes off the queue what a receipt of a device says has arrived: what was sealed for it and has a number below
+    /// the one that it waits for, if the last of these is the message that it has.
+    pub(crate) fn acknowledge_by(
+        &mut self,
+        receipt: &Receipt,
+        device: NodeId,
+        tag_key: &[u8; 32],
+    ) -> Vec<Owed> {
+        let is_last = |owed: &Owed| {
+            owed.number.is_some_and(|number| number + 1 == receipt.next)
+                && Some(owed.tag(tag_key)) == receipt.last_tag
+        };
+        let is_sealed = |owed: &&Owed| owed.is_sealed_for(device);
+        let end = self.index_of(receipt.next);
+        if !end.checked_sub(1).and_then(|last| self.queue.get(last)).is_some_and(is_last) {
+            return Vec::new();
+        }
+        let count = self.queue.iter().take(end).take_while(is_sealed).count();
+        self.sent_count = self.sent_count.saturating_sub(count);
+        self.has_progressed |= count > 0;
+        self.queue.drain(..count).collect()
     }
 
     /// Starts again at the front of the queue once everything in flight has ended. Returns whether there is a
@@ -338,6 +462,7 @@ mod tests {
             expires_at: Instant::now() + Duration::from_secs(position),
             sealed: None,
             is_taken: false,
+            deposit: Deposit::default(),
         }
     }
 
@@ -350,7 +475,8 @@ mod tests {
 
     fn seal(sender: &mut Sender, device: NodeId, seal: SealId) -> usize {
         let envelope = || Envelope { kind: EnvelopeKind::Later, bytes: Vec::new() };
-        let unsealed = sender.unsealed(device);
+        let window = sender.window();
+        let unsealed = sender.unsealed(window, device);
         unsealed.map(|owed| owed.sealed = Some(Sealed { device, envelope: envelope(), seal })).count()
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::crypto::{
-    CipherError, DeviceCipher, DeviceKeys, Envelope, IdentityKey, Prekey, Prekeys, Secret, SessionCipher,
-    SessionId, SessionStart,
+    CipherError, DeviceCipher, DeviceKeys, Envelope, IdentityKey, Prekey, Prekeys, SealError, SealKey,
+    SealKeys, Secret, SessionCipher, SessionId, SessionStart,
 };
 use crate::kademlia::NodeId;
 use crate::save::{ConversationId, Saved, SavedDevice, SavedSession, Write};
@@ -48,6 +48,7 @@ pub(crate) enum OpenError {
 pub(crate) struct Sessions {
     cipher: Box<dyn DeviceCipher>,
     prekeys: Prekeys,
+    seals: SealKeys,
     live: BTreeMap<Peer, Vec<Session>>,
     live_count: usize,
     /// Sessions that others started and that have ended, while their prekey lives.
@@ -84,9 +85,12 @@ impl fmt::Debug for Sessions {
 impl Sessions {
     /// Takes up what was saved of the device with these keys.
     pub(crate) fn restore(cipher: Box<dyn DeviceCipher>, saved: &mut Saved) -> Self {
+        let keys = saved.device.take().map(|device| (device.prekeys, device.seals));
+        let (prekeys, seals) = keys.unwrap_or_default();
         let mut sessions = Self {
             cipher,
-            prekeys: saved.device.take().map(|device| device.prekeys).unwrap_or_default(),
+            prekeys,
+            seals,
             live: BTreeMap::new(),
             live_count: 0,
             ended: BTreeMap::new(),
@@ -112,16 +116,28 @@ impl Sessions {
         sessions
     }
 
-    /// Replaces the prekey if it is due, and returns the public keys that the device now has.
-    pub(crate) fn rotate(&mut self, now: Timestamp) -> DeviceKeys {
-        if let Some(dropped) = self.prekeys.rotate(&mut *self.cipher, now) {
-            let device = SavedDevice { state: self.cipher.state(), prekeys: self.prekeys.clone() };
-            self.writes.push(Write::Device(device));
-            self.forget_ended(&dropped);
+    /// Replaces the prekey and the seal key if they are due, and returns the public keys that the device now has.
+    /// `material` is what a new seal key is made of: 32 secret random bytes.
+    pub(crate) fn rotate(&mut self, material: &[u8; 32], now: Timestamp) -> DeviceKeys {
+        let dropped = self.prekeys.rotate(&mut *self.cipher, now);
+        if self.seals.rotate(material, now) || dropped.is_some() {
+            let (prekeys, seals) = (self.prekeys.clone(), self.seals.clone());
+            self.writes.push(Write::Device(SavedDevice { state: self.cipher.state(), prekeys, seals }));
+            self.forget_ended(&dropped.unwrap_or_default());
         }
-        // After a rotation there is one.
+        // After a rotation there are both.
         let prekey = self.prekeys.current().unwrap_or(Prekey([0; 32]));
-        DeviceKeys { identity: self.cipher.identity(), prekey }
+        let seal = self.seals.current().unwrap_or(SealKey([0; 32]));
+        DeviceKeys { identity: self.cipher.identity(), prekey, seal }
+    }
+
+    /// Opens mail that was sealed to this device; see [`SealKeys::open`].
+    ///
+    /// # Errors
+    ///
+    /// No key fits, or a byte was changed.
+    pub(crate) fn unseal(&self, bound: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.seals.open(bound, sealed)
     }
 
     /// Forgets the ended sessions of prekeys that start nothing any more.

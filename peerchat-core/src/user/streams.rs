@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::chat::{Receipt, ReceiptVerdict};
 use crate::crypto::{Envelope, IdentityKey};
 use crate::kademlia::NodeId;
 use crate::save::{ConversationId, SavedStream, StreamId};
@@ -30,6 +31,8 @@ pub(crate) struct Stream {
     /// Arrived ahead of `next`; not acknowledged, so that a crash loses nothing.
     held: BTreeMap<u64, Held>,
     held_len: usize,
+    /// What the device has to be told of its mail, until a receipt that says it is on disk.
+    owes_receipt: Option<ReceiptVerdict>,
 }
 
 /// A message that has arrived and was not opened yet.
@@ -54,14 +57,16 @@ impl Stream {
     /// Starts a stream at its first number.
     pub(crate) fn new(id: StreamId, conversation: ConversationId, device: NodeId) -> Self {
         let (tags, held) = (VecDeque::new(), BTreeMap::new());
-        Self { id, conversation, device, identity: None, next: 1, tags, held, held_len: 0 }
+        let (identity, owes_receipt) = (None, None);
+        Self { id, conversation, device, identity, next: 1, tags, held, held_len: 0, owes_receipt }
     }
 
     /// Takes a stream up again.
     pub(crate) fn restore(saved: &SavedStream) -> Self {
-        let SavedStream { id, conversation, device, next_number, identity, ref tags } = *saved;
+        let SavedStream { id, conversation, device, next_number, identity, ref tags, owes_receipt } = *saved;
         let (tags, held) = (tags.iter().copied().collect(), BTreeMap::new());
-        Self { id, conversation, device, identity, next: next_number, tags, held, held_len: 0 }
+        let owes_receipt = owes_receipt.then_some(ReceiptVerdict::Delivered);
+        Self { id, conversation, device, identity, next: next_number, tags, held, held_len: 0, owes_receipt }
     }
 
     /// Returns what is to be saved of the stream.
@@ -73,6 +78,7 @@ impl Stream {
             next_number: self.next,
             identity: self.identity,
             tags: self.tags.iter().copied().collect(),
+            owes_receipt: self.owes_receipt.is_some(),
         }
     }
 
@@ -133,9 +139,41 @@ impl Stream {
     /// Takes that the message with this number has been handed out.
     pub(crate) fn take(&mut self, number: u64) {
         let Some(held) = self.drop_held(number) else { return };
-        self.tags.push_back((number, held.tag));
+        self.pass(number, held.tag);
+    }
+
+    /// Takes that a message that has come by mail has been handed out.
+    pub(crate) fn pass(&mut self, number: u64, tag: u64) {
+        self.tags.push_back((number, tag));
         self.tags.drain(..self.tags.len().saturating_sub(KEPT_TAGS));
         self.next = number.saturating_add(1);
+        // The same may have come both ways.
+        while let Some(passed) = self.held.keys().next().copied().filter(|held| *held < self.next) {
+            self.drop_held(passed);
+        }
+    }
+
+    /// Notes what the device has to be told; what is worse than what was noted before counts.
+    pub(crate) fn owe_receipt(&mut self, verdict: ReceiptVerdict) {
+        self.owes_receipt = self.owes_receipt.max(Some(verdict));
+    }
+
+    /// Tells whether the device has to be told of its mail.
+    pub(crate) fn owes_receipt(&self) -> bool {
+        self.owes_receipt.is_some()
+    }
+
+    /// Returns the receipt that the device has to get, which is then no longer owed.
+    pub(crate) fn take_receipt(&mut self) -> Option<Receipt> {
+        let verdict = self.owes_receipt.take()?;
+        let last = self.tags.back().filter(|(number, _)| number.saturating_add(1) == self.next);
+        let last_tag = last.map(|(_, tag)| *tag);
+        Some(Receipt { device: self.device, verdict, next: self.next, last_tag })
+    }
+
+    /// Tells whether a message that has come by mail is due: nothing before it is waited for.
+    pub(crate) fn is_due(&self, number: u64, oldest: u64) -> bool {
+        number <= self.expected(number, oldest)
     }
 
     /// Forgets a message that does not open, so that its sender can send it in another form.

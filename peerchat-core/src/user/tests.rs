@@ -13,15 +13,18 @@ use super::directory::{Device, conversation_of, sign_claim, sign_user};
 use super::machine::{Effect, RequestTag, SearchId, SearchOutcome, User, UserAction, UserConfig};
 use super::receiving::MAX_DEVICES_MET;
 use crate::codec;
-use crate::crypto::{DeviceCipher, DeviceKeys, Envelope, SessionCipher, StandIn};
-use crate::event::{Event, MessageState};
+use crate::crypto::{DeviceCipher, DeviceKeys, Envelope, SealKeys, SessionCipher, StandIn};
+use crate::event::{CommandId, Event, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
-use crate::kademlia::{AddressFamily, Contact, NodeKey, Record, RecordKey};
+use crate::kademlia::{AddressFamily, Contact, NodeId, NodeKey, Record, RecordKey};
+use crate::mail::MailRequest;
 use crate::save::{
     ConversationId, ProfileKeys, Saved, SavedConversation, SavedMessage, SavedStream, StreamId, Write,
 };
 use crate::time::{Now, Timestamp};
 
+mod mail;
+mod naming;
 mod sealing;
 
 /// A hostile peer need not stop before the numbers end.
@@ -66,9 +69,12 @@ fn what_moved_between_conversations_is_sent_in_the_order_of_its_numbers_after_a_
         received: NOW,
         state: Some(MessageState::Queued),
         expires: NOW.saturating_add(Duration::from_secs(60)),
+        held_by: 0,
     };
-    let known =
-        SavedConversation { id: ConversationId(1), peer: "bob".into(), user: Some(bob.id()), next_number: 4 };
+    let known = SavedConversation {
+        next_number: 4,
+        ..SavedConversation::fresh(ConversationId(1), "bob".into(), Some(bob.id()))
+    };
     let mut bench = Bench::with(|saved| {
         saved.conversations = vec![known];
         saved.outbox = vec![owed(3, 3), owed(5, 1), owed(6, 2)];
@@ -234,11 +240,15 @@ impl Peer {
         let node = NodeKey::from(SecretKey::from_bytes(&secret).public());
         let address = SocketAddr::from(([1, 2, 3, 4], 5));
         let mut cipher = StandIn::new(seed);
-        let keys = DeviceKeys { identity: cipher.identity(), prekey: cipher.add_prekey() };
+        let mut seals = SealKeys::default();
+        seals.rotate(&secret, NOW);
+        let (prekey, seal) = (cipher.add_prekey(), seals.current().unwrap());
+        let keys = DeviceKeys { identity: cipher.identity(), prekey, seal };
         let record =
             sign_user(&key, vec![Device { node, addresses: vec![address], keys }], None, NOW).unwrap();
         let (cipher, session) = (RefCell::new(cipher), RefCell::new(None));
-        Self { key, contact: Contact::new(node, address), claim, record, cipher, session }
+        let contact = Contact::new(node, address);
+        Self { key, contact, claim, record, cipher, session }
     }
 
     /// Seals a message for a device, in the session with it or in a new one.
@@ -283,9 +293,13 @@ struct Bench {
     searches: Vec<SearchId>,
     calls: Vec<(CallTag, ChatRequest)>,
     call_targets: Vec<(CallTag, Contact)>,
+    node_searches: Vec<(SearchId, NodeId)>,
+    mail_calls: Vec<(CallTag, Contact, MailRequest)>,
+    stores: Vec<(CallTag, Contact, Record)>,
     call_count: usize,
     answers: Vec<(RequestTag, ChatResponse)>,
     events: Vec<Event>,
+    decided: Vec<CommandId>,
 }
 
 impl Bench {
@@ -325,9 +339,13 @@ impl Bench {
             searches: Vec::new(),
             calls: Vec::new(),
             call_targets: Vec::new(),
+            node_searches: Vec::new(),
+            mail_calls: Vec::new(),
+            stores: Vec::new(),
             call_count: 0,
             answers: Vec::new(),
             events: Vec::new(),
+            decided: Vec::new(),
         };
         bench.drain();
         bench
@@ -337,6 +355,9 @@ impl Bench {
         while let Some(action) = self.user.poll_action() {
             match action {
                 UserAction::Search { id, .. } => self.searches.push(id),
+                UserAction::FindNodes { id, place } => self.node_searches.push((id, place)),
+                UserAction::Mail { tag, to, request } => self.mail_calls.push((tag, to, request)),
+                UserAction::Store { tag, to, record } => self.stores.push((tag, to, record)),
                 UserAction::Call { tag, to, request } => {
                     self.call_count += 1;
                     self.call_targets.push((tag, to));
@@ -368,7 +389,9 @@ impl Bench {
             Effect::Tell(event) => self.events.push(event),
             Effect::Reply { to, response } => self.answers.push((to, response)),
             Effect::Sealed { conversation, seal } => self.user.handle_sealed(conversation, seal, self.now),
+            Effect::Collected { ids } => self.user.handle_collected(ids, self.now),
             Effect::Publish(record) => self.published.push(record),
+            Effect::Decided { command } => self.decided.push(command),
             Effect::Saved { .. } | Effect::Found { .. } => {}
         }
     }
@@ -415,7 +438,7 @@ impl Bench {
 
     /// Returns the public keys of Alice's device.
     fn keys(&mut self) -> DeviceKeys {
-        self.user.sessions.rotate(NOW)
+        self.user.sessions.rotate(&[6; 32], NOW)
     }
 
     fn answer_search(&mut self, id: SearchId, records: Vec<Record>) {

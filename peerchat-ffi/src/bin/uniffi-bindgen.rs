@@ -1,4 +1,4 @@
-//! Writes the bindings: `bindings/python/generate` says how it is called.
+//! Writes the bindings: `bindings/generate` says how it is called.
 
 fn main() {
     uniffi::uniffi_bindgen_main();

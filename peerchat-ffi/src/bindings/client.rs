@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use peerchat_core::{Config, ConfigBuilder, Error, MessageId, UserName};
+use peerchat_core::{Config, ConfigBuilder, Error, MessageId, Passphrase, UserId, UserName};
 
 use super::error::{ErrorCode, PeerchatError};
 use super::event::{Event, MessageState};
 
 /// What a client is opened with. Everything that is left out keeps its default.
-#[derive(Clone, Debug, Default, uniffi::Record)]
+#[derive(Clone, Default, uniffi::Record)]
 pub struct ClientOptions {
     /// The directory of the profile, which is made if it is missing. None keeps the profile in memory: it is gone
     /// when the client closes.
@@ -36,6 +36,20 @@ pub struct ClientOptions {
     /// How long an undelivered message is retried, in milliseconds. Default: 30 days.
     #[uniffi(default = None)]
     pub message_lifetime_ms: Option<u64>,
+    /// The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
+    #[uniffi(default = None)]
+    pub passphrase: Option<String>,
+}
+
+impl std::fmt::Debug for ClientOptions {
+    /// Without the passphrase.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("data_dir", &self.data_dir)
+            .field("user", &self.user)
+            .field("network", &self.network)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ClientOptions {
@@ -59,6 +73,7 @@ impl ClientOptions {
             })?;
             builder = builder.bind(address);
         }
+        builder = set(builder, passphrase(self.passphrase.as_deref())?, ConfigBuilder::passphrase);
         builder = set(builder, self.network.as_deref(), ConfigBuilder::network);
         builder = set(builder, self.port, ConfigBuilder::port);
         builder = set(builder, self.k, |builder, k| builder.k(k as usize));
@@ -108,6 +123,33 @@ impl From<peerchat_core::FoundUser> for FoundUser {
     }
 }
 
+/// Who the person behind a name is, as far as this profile goes.
+#[derive(Clone, Debug, Eq, PartialEq, uniffi::Record)]
+pub struct Identity {
+    /// How they are shown and addressed: `alice` or `alice#7kq2m4xd`.
+    pub name: String,
+    /// Who they are.
+    pub user_id: String,
+    /// The first 8 characters of the person's id.
+    pub fingerprint: String,
+    /// Whether they are marked as verified.
+    pub is_verified: bool,
+    /// Who else was seen to hold the name.
+    pub rival_user_id: Option<String>,
+}
+
+impl From<peerchat_core::Identity> for Identity {
+    fn from(identity: peerchat_core::Identity) -> Self {
+        Self {
+            name: identity.name,
+            user_id: identity.user.to_string(),
+            fingerprint: identity.user.fingerprint(),
+            is_verified: identity.is_verified,
+            rival_user_id: identity.rival.map(|rival| rival.to_string()),
+        }
+    }
+}
+
 /// One message of the history.
 #[derive(Clone, Debug, Eq, PartialEq, uniffi::Record)]
 pub struct HistoryEntry {
@@ -127,6 +169,8 @@ pub struct HistoryEntry {
     pub received_unix_ms: u64,
     /// How far it has come; None for a received message.
     pub state: Option<MessageState>,
+    /// How many nodes keep it for the recipient, if its state is Stored; else 0.
+    pub held_by: u32,
 }
 
 impl From<peerchat_core::HistoryEntry> for HistoryEntry {
@@ -140,6 +184,7 @@ impl From<peerchat_core::HistoryEntry> for HistoryEntry {
             sent_unix_ms: entry.sent.unix_ms(),
             received_unix_ms: entry.received.unix_ms(),
             state: entry.state.map(MessageState::from),
+            held_by: entry.held_by,
         }
     }
 }
@@ -155,6 +200,8 @@ pub struct Statistics {
     pub outbox_count: u64,
     /// Encrypted links that are up now.
     pub link_count: u64,
+    /// Records that others wanted kept here and that were refused, for whatever reason.
+    pub refused_records: u64,
     /// Datagrams sent.
     pub datagrams_sent: u64,
     /// Datagrams received, dropped ones included.
@@ -174,6 +221,7 @@ impl From<peerchat_core::Statistics> for Statistics {
             record_count: statistics.record_count as u64,
             outbox_count: statistics.outbox_count as u64,
             link_count: statistics.link_count as u64,
+            refused_records: statistics.refused_records.total(),
             datagrams_sent: statistics.datagrams_sent,
             datagrams_received: statistics.datagrams_received,
             bytes_sent: statistics.bytes_sent,
@@ -299,6 +347,15 @@ impl Client {
         Ok(self.inner.message_state(message_id(id)?)?.into())
     }
 
+    /// Returns how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is Stored.
+    ///
+    /// # Errors
+    ///
+    /// As for message_state.
+    pub fn message_holders(&self, id: &str) -> Result<u32, PeerchatError> {
+        Ok(self.inner.message_holders(message_id(id)?)?)
+    }
+
     /// Returns up to `limit` messages of the conversation with `peer`, the latest first, before history position
     /// `before` (None: from the end). Reads the disk on the calling thread.
     ///
@@ -334,6 +391,46 @@ impl Client {
         Ok(self.inner.lookup_wait(name)?.into())
     }
 
+    /// Returns who the person is whom messages to this name go to.
+    ///
+    /// # Errors
+    ///
+    /// Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is
+    /// closed.
+    pub fn identity(&self, name: &str) -> Result<Identity, PeerchatError> {
+        Ok(self.inner.identity(name)?.into())
+    }
+
+    /// Returns the safety number of this user and the person of this name: 60 digits in groups of five, the same on both
+    /// sides.
+    ///
+    /// # Errors
+    ///
+    /// Those of `identity`.
+    pub fn safety_number(&self, name: &str) -> Result<String, PeerchatError> {
+        Ok(self.inner.safety_number(name)?)
+    }
+
+    /// Marks the person of this name as verified, or no longer, on a thread that may block until it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of `identity`.
+    pub fn set_verified(&self, name: &str, is_verified: bool) -> Result<(), PeerchatError> {
+        Ok(self.inner.set_verified_blocking(name, is_verified)?)
+    }
+
+    /// Lets a name mean the person who holds it now, after IdentityChanged has named them, on a thread that may block until
+    /// it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// The name was not seen to be that person's, or those of `identity`.
+    pub fn accept_identity(&self, name: &str, user_id: &str) -> Result<(), PeerchatError> {
+        let user: UserId = user_id.parse().map_err(Error::from)?;
+        Ok(self.inner.accept_identity_blocking(name, user)?)
+    }
+
     /// Returns counts and gauges.
     ///
     /// # Errors
@@ -364,6 +461,28 @@ impl Client {
 pub fn profile_exists(data_dir: &str, user: &str) -> Result<bool, PeerchatError> {
     let user = UserName::parse(user).map_err(Error::from)?;
     Ok(peerchat_core::Client::profile_exists(Path::new(data_dir), &user))
+}
+
+/// Sets, changes or removes the passphrase of a profile that no client has open; `user` None is the node without a user.
+///
+/// # Errors
+///
+/// `old` is not its passphrase, the profile is open or damaged, or the disk refused. Nothing was changed then.
+#[uniffi::export]
+pub fn change_passphrase(
+    data_dir: &str,
+    user: Option<String>,
+    old: Option<String>,
+    new: Option<String>,
+) -> Result<(), PeerchatError> {
+    let user = user.map(|user| UserName::parse(&user)).transpose().map_err(Error::from)?;
+    let (old, new) = (passphrase(old.as_deref())?, passphrase(new.as_deref())?);
+    let data_dir = Path::new(data_dir);
+    Ok(peerchat_core::Client::change_passphrase(data_dir, user.as_ref(), old.as_ref(), new.as_ref())?)
+}
+
+fn passphrase(text: Option<&str>) -> Result<Option<Passphrase>, PeerchatError> {
+    Ok(text.map(Passphrase::new).transpose()?)
 }
 
 /// Returns the version of the library.
@@ -397,6 +516,15 @@ mod tests {
             let refused = message_id(text).unwrap_err();
             assert!(matches!(refused, PeerchatError::InvalidArgument { .. }), "{text}: {refused:?}");
         }
+    }
+
+    #[test]
+    fn the_passphrase_is_not_printed() {
+        let options = ClientOptions { passphrase: Some("open sesame".into()), ..Default::default() };
+        assert_eq!(format!("{options:?}"), "ClientOptions { data_dir: None, user: None, network: None, .. }");
+        assert!(options.config().unwrap().passphrase().is_some());
+        let empty = ClientOptions { passphrase: Some(String::new()), ..Default::default() };
+        assert!(matches!(empty.config().unwrap_err(), PeerchatError::InvalidArgument { .. }));
     }
 
     #[test]

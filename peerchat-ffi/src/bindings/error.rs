@@ -22,6 +22,7 @@ macro_rules! kinds {
 
         /// What a call can fail with: one kind for each [`ErrorCode`], the reason in words with each.
         #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, uniffi::Error)]
+        #[uniffi::export(Display)]
         pub enum PeerchatError {
             $(
                 $(#[$doc])*
@@ -31,6 +32,8 @@ macro_rules! kinds {
                     code: ErrorCode,
                     /// The reason in words, with what to do about it.
                     detail: String,
+                    /// Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+                    fingerprints: Vec<String>,
                 },
             )*
         }
@@ -38,9 +41,18 @@ macro_rules! kinds {
         impl PeerchatError {
             /// Makes the error of this kind.
             pub(super) fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
-                let detail = detail.into();
+                Self::naming(code, detail.into(), Vec::new())
+            }
+
+            fn naming(code: ErrorCode, detail: String, fingerprints: Vec<String>) -> Self {
                 match code {
-                    $(ErrorCode::$kind => Self::$kind { code, detail },)*
+                    $(ErrorCode::$kind => Self::$kind { code, detail, fingerprints },)*
+                }
+            }
+
+            fn kind(&self) -> ErrorCode {
+                match self {
+                    $(Self::$kind { code, .. } => *code,)*
                 }
             }
         }
@@ -64,6 +76,10 @@ kinds! {
     NotFound = -16,
     /// The client has no user: it was opened as a node only.
     NoUser = -17,
+    /// Nobody of this name was met: nothing was exchanged with them yet.
+    NotMet = -18,
+    /// The name was not seen to belong to this person.
+    IdentityNotSeen = -19,
     /// The client was closed.
     Closed = -30,
     /// A wait ran out of time.
@@ -76,6 +92,8 @@ kinds! {
     ProfileTooNew = -42,
     /// The disk refused.
     Storage = -43,
+    /// The profile has another passphrase, or has one and none was given, or the reverse.
+    WrongPassphrase = -44,
     /// Another program uses the UDP port.
     AddressInUse = -50,
     /// The UDP socket could not be opened.
@@ -96,6 +114,16 @@ kinds! {
     Internal = -90,
 }
 
+/// For the languages whose generated errors have no common members.
+#[uniffi::export]
+impl PeerchatError {
+    /// Returns the stable number of the kind, whichever kind it is.
+    #[must_use]
+    pub fn error_code(&self) -> ErrorCode {
+        self.kind()
+    }
+}
+
 impl From<peerchat_core::ErrorCode> for ErrorCode {
     /// Finds the code by its number, which is the same in both; a test walks all codes.
     fn from(code: peerchat_core::ErrorCode) -> Self {
@@ -106,7 +134,11 @@ impl From<peerchat_core::ErrorCode> for ErrorCode {
 impl<E: Into<peerchat_core::Error>> From<E> for PeerchatError {
     fn from(error: E) -> Self {
         let error = error.into();
-        Self::new(error.code().into(), error.to_string())
+        let (code, detail) = (error.code().into(), error.to_string());
+        match error {
+            peerchat_core::Error::NameContested { fingerprints } => Self::naming(code, detail, fingerprints),
+            _ => Self::new(code, detail),
+        }
     }
 }
 
@@ -132,7 +164,17 @@ mod tests {
         let error = PeerchatError::from(peerchat_core::Error::Closed);
         assert_eq!(
             error,
-            PeerchatError::Closed { code: ErrorCode::Closed, detail: "the client is closed".into() }
+            PeerchatError::Closed {
+                code: ErrorCode::Closed,
+                detail: "the client is closed".into(),
+                fingerprints: vec![]
+            }
+        );
+        let named = vec!["aeaqcaib".to_owned(), "7kq2m4xd".to_owned()];
+        let error = PeerchatError::from(peerchat_core::Error::NameContested { fingerprints: named.clone() });
+        assert!(
+            matches!(&error, PeerchatError::NameContested { fingerprints, .. } if *fingerprints == named),
+            "{error:?}"
         );
     }
 }

@@ -1,6 +1,6 @@
 //! [`Event`]: what the application is told, with ids and addresses as text.
 
-use peerchat_core::Event as CoreEvent;
+use peerchat_core::{Event as CoreEvent, Recipient};
 
 use super::error::ErrorCode;
 
@@ -12,6 +12,9 @@ pub enum MessageState {
     Other = 0,
     /// On this disk; not yet with the recipient. It is retried until it expires.
     Queued = 1,
+    /// On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+    /// still retried until it expires.
+    Stored = 2,
     /// On the disk of a device of the recipient, which said so.
     Delivered = 3,
     /// Given up: it was not delivered within its lifetime.
@@ -24,6 +27,7 @@ impl From<peerchat_core::MessageState> for MessageState {
     fn from(state: peerchat_core::MessageState) -> Self {
         match state {
             peerchat_core::MessageState::Queued => Self::Queued,
+            peerchat_core::MessageState::Stored => Self::Stored,
             peerchat_core::MessageState::Delivered => Self::Delivered,
             peerchat_core::MessageState::Expired => Self::Expired,
             peerchat_core::MessageState::Failed => Self::Failed,
@@ -111,6 +115,8 @@ pub enum Event {
         recipient: String,
         /// How far it came.
         state: MessageState,
+        /// How many nodes keep it for the recipient, if it is Stored; else 0.
+        held_by: u32,
         /// Why it was given up.
         code: Option<ErrorCode>,
         /// The same in words; empty unless it was given up.
@@ -122,6 +128,27 @@ pub enum Event {
         code: ErrorCode,
         /// The same in words.
         detail: String,
+    },
+    /// A name by which somebody is known here belongs to another key now. Nothing is sent to it until
+    /// `accept_identity`.
+    IdentityChanged {
+        /// The name.
+        name: String,
+        /// The person who was met under it, and to whom messages to the name still go.
+        old_user_id: String,
+        /// The first 8 characters of that person's id.
+        old_fingerprint: String,
+        /// The person who holds the name now.
+        user_id: String,
+        /// The first 8 characters of that person's id.
+        fingerprint: String,
+    },
+    /// The network does not agree on who holds a name that something was sent to; what was sent fails.
+    NameContested {
+        /// The name.
+        name: String,
+        /// Everyone who was named, most often named first, as to address them: `alice#7kq2m4xd`.
+        claimants: Vec<String>,
     },
     /// Something that this version of the bindings has no words for; ignore it.
     Other,
@@ -162,14 +189,29 @@ impl From<CoreEvent> for Event {
                 sent_unix_ms: message.sent.unix_ms(),
                 received_unix_ms: message.received.unix_ms(),
             },
-            CoreEvent::MessageState { id, to, state, code, detail } => Self::MessageState {
+            CoreEvent::MessageState { id, to, state, held_by, code, detail } => Self::MessageState {
                 id: id.to_string(),
                 recipient: to,
                 state: state.into(),
+                held_by,
                 code: code.map(ErrorCode::from),
                 detail,
             },
             CoreEvent::Closed { code, detail } => Self::Closed { code: code.into(), detail },
+            CoreEvent::IdentityChanged { name, old, new } => Self::IdentityChanged {
+                name: name.to_string(),
+                old_user_id: old.to_string(),
+                old_fingerprint: old.fingerprint(),
+                user_id: new.to_string(),
+                fingerprint: new.fingerprint(),
+            },
+            CoreEvent::NameContested { name, holders } => Self::NameContested {
+                claimants: holders
+                    .iter()
+                    .map(|holder| Recipient::exactly(name.clone(), holder).to_string())
+                    .collect(),
+                name: name.to_string(),
+            },
             // The enum may grow; a test beside the C events counts what the core has now.
             _ => Self::Other,
         }

@@ -7,6 +7,9 @@ mod client;
 mod error;
 mod event;
 
-pub use client::{Client, ClientOptions, FoundUser, HistoryEntry, Statistics, profile_exists, version};
+pub use client::{
+    Client, ClientOptions, FoundUser, HistoryEntry, Identity, Statistics, change_passphrase, profile_exists,
+    version,
+};
 pub use error::{ErrorCode, PeerchatError};
 pub use event::{Event, MessageState};

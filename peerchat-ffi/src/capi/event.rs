@@ -12,7 +12,7 @@ use super::client::peerchat_t;
 use super::guard::{guard, or_else, required};
 use super::message::{PEERCHAT_MESSAGE_ID_LEN, peerchat_message_id_t, peerchat_message_state_t};
 use super::status::{Failure, peerchat_status_t};
-use super::string::{CEventStr, owned};
+use super::string::{CEventStr, exactly, lines, owned};
 
 /// A timeout that never ends.
 pub const PEERCHAT_WAIT_FOREVER: u32 = u32::MAX;
@@ -50,6 +50,14 @@ pub enum peerchat_event_kind_t {
     PEERCHAT_EVENT_MESSAGE_STATE = 8,
     /// The client stopped by itself: nothing follows. Destroy it and create it again to go on. Has `code`, `detail`.
     PEERCHAT_EVENT_CLOSED = 9,
+    /// A name by which somebody is known here belongs to another key now. Messages to the name still go to the person
+    /// who was met; nothing goes to the other until peerchat_accept_identity says so. Told again whenever the profile is
+    /// opened, until then or until the name is the person's again. Has `name`, `user_id` and `fingerprint` of who holds
+    /// the name now, `old_user_id` and `old_fingerprint` of who was met.
+    PEERCHAT_EVENT_IDENTITY_CHANGED = 10,
+    /// The network does not agree on who holds a name that something was sent to; what was sent fails with
+    /// PEERCHAT_ERR_NAME_CONTESTED. Has `name`, `claimants`.
+    PEERCHAT_EVENT_NAME_CONTESTED = 11,
 }
 
 /// Something the application is told. Read-only; it owns its strings until peerchat_event_free.
@@ -97,6 +105,15 @@ pub struct peerchat_event_t {
     pub detail: CEventStr,
     /// How many other nodes this one knows.
     pub contact_count: u64,
+    /// Who a person was before, whatever they are called: 52 characters.
+    pub old_user_id: CEventStr,
+    /// The first 8 characters of `old_user_id`.
+    pub old_fingerprint: CEventStr,
+    /// Everyone who was named as the holder of `name`, most often named first, one a line and as to address them:
+    /// "alice#7kq2m4xd".
+    pub claimants: CEventStr,
+    /// How many nodes keep the message for its recipient, if its state is PEERCHAT_MESSAGE_STORED.
+    pub held_by: u32,
 }
 
 // SAFETY: `text` is owned by the event alone, as the other strings are, and nothing changes behind it.
@@ -124,6 +141,10 @@ impl peerchat_event_t {
             address: owned(""),
             detail: owned(""),
             contact_count: 0,
+            old_user_id: owned(""),
+            old_fingerprint: owned(""),
+            claimants: owned(""),
+            held_by: 0,
         }
     }
 
@@ -212,11 +233,12 @@ impl From<Event> for peerchat_event_t {
                 event
             }
             Event::Message(message) => Self::of_message(&message),
-            Event::MessageState { id, to, state, code, detail } => {
+            Event::MessageState { id, to, state, held_by, code, detail } => {
                 let mut event = Self::new(kind::PEERCHAT_EVENT_MESSAGE_STATE);
                 event.message_id = id.into();
                 event.name = owned(&to);
                 event.state = state.into();
+                event.held_by = held_by;
                 if let Some(code) = code {
                     event.set_failure(code, &detail);
                 }
@@ -225,6 +247,20 @@ impl From<Event> for peerchat_event_t {
             Event::Closed { code, detail } => {
                 let mut event = Self::new(kind::PEERCHAT_EVENT_CLOSED);
                 event.set_failure(code, &detail);
+                event
+            }
+            Event::IdentityChanged { name, old, new } => {
+                let mut event = Self::new(kind::PEERCHAT_EVENT_IDENTITY_CHANGED);
+                event.name = owned(name.as_str());
+                event.set_user(&new);
+                event.old_user_id = owned(&old.to_string());
+                event.old_fingerprint = owned(&old.fingerprint());
+                event
+            }
+            Event::NameContested { name, holders } => {
+                let mut event = Self::new(kind::PEERCHAT_EVENT_NAME_CONTESTED);
+                event.claimants = owned(&lines(&holders, |holder| exactly(&name, holder)));
+                event.name = owned(name.as_str());
                 event
             }
             // The enum may grow; the test below walks what the core has now.
@@ -352,11 +388,34 @@ mod tests {
                 id: MessageId::from_bytes([8; 16]),
                 to: "bob".into(),
                 state: MessageState::Failed,
+                held_by: 0,
                 code: Some(code),
                 detail: detail.clone(),
             },
             Event::Closed { code, detail },
+            Event::IdentityChanged {
+                name: UserName::parse("bob").unwrap(),
+                old: user,
+                new: UserId::from_bytes([1; 32]),
+            },
+            Event::NameContested {
+                name: UserName::parse("bob").unwrap(),
+                holders: vec![user, UserId::from_bytes([1; 32])],
+            },
         ]
+    }
+
+    #[test]
+    fn a_changed_identity_names_both_and_a_contested_name_everyone() {
+        let [.., changed, contested] = &every_event()[..] else { panic!("events") };
+        let changed = peerchat_event_t::from(changed.clone());
+        assert_eq!((changed.name.to_str(), changed.fingerprint.to_str()), ("bob", "aeaqcaib"));
+        assert_eq!((changed.old_fingerprint.to_str(), changed.old_user_id.to_str().len()), ("aibaeaqc", 52));
+        let contested = peerchat_event_t::from(contested.clone());
+        assert_eq!(
+            (contested.name.to_str(), contested.claimants.to_str()),
+            ("bob", "bob#aibaeaqc\nbob#aeaqcaib")
+        );
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl From<MessageId> for peerchat_message_id_t {
 }
 
 /// How far a sent message has come. States only move forward, and each is true when it is told. A later version
-/// may add some (2 and 4 are reserved): treat an unknown one as "on its way".
+/// may add some (4 is reserved): treat an unknown one as "on its way".
 #[derive_ReprC]
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -44,6 +44,9 @@ pub enum peerchat_message_state_t {
     PEERCHAT_MESSAGE_NONE = 0,
     /// On this disk; not yet with the recipient. It is retried until it expires.
     PEERCHAT_MESSAGE_QUEUED = 1,
+    /// On this disk, and sealed on the disks of nodes that keep it for the recipient, who is away; they said so. It is
+    /// still retried until it expires.
+    PEERCHAT_MESSAGE_STORED = 2,
     /// On the disk of a device of the recipient, which said so.
     PEERCHAT_MESSAGE_DELIVERED = 3,
     /// Given up: it was not delivered within its lifetime.
@@ -56,6 +59,7 @@ impl From<MessageState> for peerchat_message_state_t {
     fn from(state: MessageState) -> Self {
         match state {
             MessageState::Queued => Self::PEERCHAT_MESSAGE_QUEUED,
+            MessageState::Stored => Self::PEERCHAT_MESSAGE_STORED,
             MessageState::Delivered => Self::PEERCHAT_MESSAGE_DELIVERED,
             MessageState::Expired => Self::PEERCHAT_MESSAGE_EXPIRED,
             MessageState::Failed => Self::PEERCHAT_MESSAGE_FAILED,
@@ -118,14 +122,42 @@ pub extern "C" fn peerchat_message_state(
     })
 }
 
+/// Tells how many nodes keep a message of our own for its recipient, who is away: 0 unless its state is
+/// PEERCHAT_MESSAGE_STORED.
+///
+/// Waits for the disk at most. Thread-safe.
+/// @param client     The client.
+/// @param id         The id that peerchat_send gave, in this or an earlier run of the profile; copied.
+/// @param out_count  Receives the number of nodes.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_STORAGE,
+///         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_message_holders(
+    client: Option<&peerchat_t>,
+    id: Option<&peerchat_message_id_t>,
+    out_count: Option<&mut MaybeUninit<u32>>,
+) -> peerchat_status_t {
+    guard(|| {
+        let (client, id) = (required(client, "client")?, required(id, "id")?);
+        let out_count = required(out_count, "out_count")?;
+        out_count.write(client.inner().message_holders(MessageId::from_bytes(id.bytes))?);
+        Ok(())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn states_keep_the_numbers_of_the_core() {
-        let states =
-            [MessageState::Queued, MessageState::Delivered, MessageState::Expired, MessageState::Failed];
+        let states = [
+            MessageState::Queued,
+            MessageState::Stored,
+            MessageState::Delivered,
+            MessageState::Expired,
+            MessageState::Failed,
+        ];
         for state in states {
             assert_eq!(peerchat_message_state_t::from(state) as i32, state as i32);
         }

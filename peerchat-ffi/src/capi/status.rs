@@ -39,6 +39,10 @@ pub enum peerchat_status_t {
     PEERCHAT_ERR_NOT_FOUND = -16,
     /// The client has no user: it was created as a node only.
     PEERCHAT_ERR_NO_USER = -17,
+    /// Nobody of this name was met: nothing was exchanged with them yet.
+    PEERCHAT_ERR_NOT_MET = -18,
+    /// The name was not seen to belong to this person.
+    PEERCHAT_ERR_IDENTITY_NOT_SEEN = -19,
 
     /// The client was closed.
     PEERCHAT_ERR_CLOSED = -30,
@@ -53,6 +57,8 @@ pub enum peerchat_status_t {
     PEERCHAT_ERR_PROFILE_TOO_NEW = -42,
     /// The disk refused: full, read-only, gone.
     PEERCHAT_ERR_STORAGE = -43,
+    /// The profile has another passphrase, or has one and none was given, or the reverse. Nothing was changed.
+    PEERCHAT_ERR_WRONG_PASSPHRASE = -44,
 
     /// Another program uses the UDP port.
     PEERCHAT_ERR_ADDRESS_IN_USE = -50,
@@ -63,11 +69,11 @@ pub enum peerchat_status_t {
     /// The node at the bootstrap address has another key than the one that was asked for. Only in events.
     PEERCHAT_ERR_WRONG_KEY = -53,
 
-    /// Nobody in the network goes by the recipient's name. Only in events.
+    /// Nobody in the network goes by the name. In events, and from peerchat_lookup_wait.
     PEERCHAT_ERR_UNKNOWN_RECIPIENT = -60,
     /// Somebody else holds the name. Only in events.
     PEERCHAT_ERR_NAME_TAKEN = -61,
-    /// The network does not agree on who holds the name. Only in events.
+    /// The network does not agree on who holds the name. In events, and from peerchat_lookup_wait.
     PEERCHAT_ERR_NAME_CONTESTED = -62,
     /// The message was not delivered before it expired. Only in events.
     PEERCHAT_ERR_EXPIRED = -63,
@@ -98,8 +104,8 @@ statuses! {
     PEERCHAT_OK PEERCHAT_NO_EVENT PEERCHAT_ERR_NULL_POINTER PEERCHAT_ERR_INVALID_UTF8
     PEERCHAT_ERR_INVALID_ARGUMENT PEERCHAT_ERR_INVALID_NAME PEERCHAT_ERR_INVALID_ADDRESS PEERCHAT_ERR_EMPTY_TEXT
     PEERCHAT_ERR_TEXT_TOO_LONG PEERCHAT_ERR_OUTBOX_FULL PEERCHAT_ERR_NOT_FOUND PEERCHAT_ERR_NO_USER
-    PEERCHAT_ERR_CLOSED PEERCHAT_ERR_TIMED_OUT PEERCHAT_ERR_PROFILE_IN_USE PEERCHAT_ERR_PROFILE_DAMAGED
-    PEERCHAT_ERR_PROFILE_TOO_NEW PEERCHAT_ERR_STORAGE PEERCHAT_ERR_ADDRESS_IN_USE PEERCHAT_ERR_NETWORK
+    PEERCHAT_ERR_NOT_MET PEERCHAT_ERR_IDENTITY_NOT_SEEN PEERCHAT_ERR_CLOSED PEERCHAT_ERR_TIMED_OUT PEERCHAT_ERR_PROFILE_IN_USE PEERCHAT_ERR_PROFILE_DAMAGED
+    PEERCHAT_ERR_PROFILE_TOO_NEW PEERCHAT_ERR_STORAGE PEERCHAT_ERR_WRONG_PASSPHRASE PEERCHAT_ERR_ADDRESS_IN_USE PEERCHAT_ERR_NETWORK
     PEERCHAT_ERR_UNREACHABLE PEERCHAT_ERR_WRONG_KEY PEERCHAT_ERR_UNKNOWN_RECIPIENT PEERCHAT_ERR_NAME_TAKEN
     PEERCHAT_ERR_NAME_CONTESTED PEERCHAT_ERR_EXPIRED PEERCHAT_ERR_INTERNAL
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char};
 
-use peerchat_core::{Error, MAX_TEXT_LEN};
+use peerchat_core::{Error, MAX_TEXT_LEN, Recipient, UserId, UserName};
 use safer_ffi::prelude::char_p;
 
 use super::guard::{or_else, required};
@@ -45,6 +45,16 @@ pub(super) fn c_string(text: &str) -> CString {
 /// Makes a string that safer-ffi hands over.
 pub(super) fn owned(text: &str) -> char_p::Box {
     c_string(text).into()
+}
+
+/// Returns a list as one line for each.
+pub(super) fn lines<T>(list: &[T], text: impl Fn(&T) -> String) -> String {
+    list.iter().map(text).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns how to address exactly one person of a name.
+pub(super) fn exactly(name: &UserName, user: &UserId) -> String {
+    Recipient::exactly(name.clone(), user).to_string()
 }
 
 fn not_utf8(name: &str) -> Failure {

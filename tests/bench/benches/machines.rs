@@ -9,8 +9,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use peerchat_bench::pair::Pair;
 use peerchat_core::identity::{SecretKey, UserId};
 use peerchat_core::kademlia::{
-    ALPHA, Contact, K, LOOKUP_PATHS, Lookup, LookupConfig, NodeId, NodeKey, Record, RecordHeader, RecordKey,
-    RecordKind, RoutingTable, Rpc, RpcReply,
+    ALPHA, Contact, FIRST_CONTACTS, K, LOOKUP_PATHS, Lookup, LookupConfig, NodeId, NodeKey, Record,
+    RecordHeader, RecordKey, RecordKind, RoutingTable, Rpc, RpcReply,
 };
 use peerchat_core::time::{Now, Timestamp};
 use peerchat_core::wire::{Request, Response};
@@ -104,7 +104,8 @@ fn link(criterion: &mut Criterion) {
 fn lookup(criterion: &mut Criterion) {
     let contacts = contacts(2000);
     let target = NodeId::from_bytes([0x55; 32]);
-    let config = LookupConfig { k: K, alpha: ALPHA, wanted: Some(8), paths: LOOKUP_PATHS };
+    let config =
+        LookupConfig { k: K, alpha: ALPHA, wanted: Some(8), paths: LOOKUP_PATHS, first: FIRST_CONTACTS };
     let mut asked = Lookup::new(target, config);
     asked.add(contacts[..3 * K].iter().copied());
     let answers: Vec<&[Contact]> = contacts[3 * K..].chunks_exact(K).take(20).collect();

@@ -48,13 +48,20 @@ impl Disk {
     /// Returns what a restarted engine is given.
     #[must_use]
     pub fn saved(&self) -> Saved {
-        let is_queued = |message: &&SavedMessage| message.state == Some(MessageState::Queued);
+        let is_owed = |message: &&SavedMessage| {
+            matches!(message.state, Some(MessageState::Queued | MessageState::Stored))
+        };
         Saved {
             records: self.records.iter().map(|(_, bytes)| bytes.clone()).collect(),
-            outbox: self.messages.iter().filter(is_queued).cloned().collect(),
+            outbox: self.messages.iter().filter(is_owed).cloned().collect(),
             last_position: self.messages.last().map_or(0, |message| message.position),
             ..self.saved.clone()
         }
+    }
+
+    /// Returns the envelopes that are kept for others.
+    pub fn mail_bodies(&self) -> impl Iterator<Item = &[u8]> {
+        self.bodies.values().map(|bytes| &**bytes)
     }
 
     /// Reads something that was saved.
@@ -96,6 +103,14 @@ impl Disk {
                 self.saved.conversations.retain(|other| other.id != conversation.id);
                 self.saved.conversations.push(conversation);
             }
+            Write::Merged { from, into } => {
+                self.saved.conversations.retain(|other| other.id != from);
+                let moved = self.messages.iter_mut().filter(|message| message.conversation == from);
+                moved.for_each(|message| {
+                    assert!(message.number.is_none(), "a settled conversation goes");
+                    message.conversation = into;
+                });
+            }
             Write::Stream(stream) => {
                 self.saved.streams.retain(|other| other.id != stream.id);
                 self.saved.streams.push(stream);
@@ -105,6 +120,20 @@ impl Disk {
                 self.message(position).state = Some(state);
                 self.saved.envelopes.retain(|other| other.position != position);
             }
+            Write::MessageStored { position, held_by } => {
+                let message = self.message(position);
+                (message.state, message.held_by) = (Some(MessageState::Stored), held_by);
+            }
+            Write::MessageGone { position } => {
+                self.message(position);
+                self.messages.retain(|other| other.position != position);
+                self.saved.envelopes.retain(|other| other.position != position);
+            }
+            Write::Incoming(incoming) => {
+                self.saved.incoming.retain(|other| other.id != incoming.id);
+                self.saved.incoming.push(incoming);
+            }
+            Write::IncomingGone { id } => self.saved.incoming.retain(|other| other.id != id),
             Write::Envelope(envelope) => {
                 self.message(envelope.position);
                 self.saved.envelopes.retain(|other| other.position != envelope.position);

@@ -13,7 +13,7 @@ use peerchat_core::kademlia::{AddressFamily, LOOKUP_PATHS, NodeKey, Serve};
 use peerchat_core::mail::DEFAULT_MAIL_QUOTA;
 use peerchat_core::save::{ProfileKeys, Saved};
 use peerchat_core::time::{Now, Timestamp};
-use peerchat_core::user::{FoundUser, LookupError};
+use peerchat_core::user::{Decision, DecisionError, FoundUser, LookupError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
@@ -273,6 +273,25 @@ impl Network {
         self.machines[host.0].found.remove(&command).expect("it was just there")
     }
 
+    /// Does what the application of a host decided about a person, and waits until it is on disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Engine::decide`].
+    ///
+    /// # Panics
+    ///
+    /// The machine is off.
+    pub fn decide(&mut self, host: Host, decision: Decision) -> Result<(), DecisionError> {
+        self.last_command += 1;
+        let (command, now) = (CommandId(self.last_command), self.clock(host));
+        let engine = self.machines[host.0].engine.as_mut().expect("the machine is on");
+        engine.decide(command, decision, now)?;
+        self.drain(host);
+        self.run_until(Duration::from_secs(1), |network| network.machines[host.0].decided.contains(&command));
+        Ok(())
+    }
+
     /// Adds a host that behaves badly, known to `victims`: it has said hello to each.
     pub fn add_adversary(&mut self, behaviour: Behaviour, victims: &[Host]) -> Host {
         let host = self.add(None);
@@ -360,6 +379,12 @@ impl Network {
     #[must_use]
     pub fn is_up(&self, host: Host) -> bool {
         self.machines[host.0].is_up()
+    }
+
+    /// Returns the key of a machine's node.
+    #[must_use]
+    pub fn key(&self, host: Host) -> NodeKey {
+        self.machines[host.0].key
     }
 
     /// Returns the address of a machine.

@@ -101,6 +101,19 @@ fn a_record_whose_holders_all_leave_one_by_one_survives() {
 }
 
 #[test]
+fn records_do_not_spread_over_a_network_whose_hosts_come_and_go() {
+    let mut swarm = swarm(11, 120, Link::wide_area(0.05));
+    let owners: Vec<_> = (0..20).map(|user| (user, swarm.random_host())).collect();
+    let keys: Vec<_> = owners.into_iter().map(|(user, host)| swarm.publish(host, user, false)).collect();
+    swarm.churn(Churn::with_median(60 * MINUTE), 120);
+    swarm.run_for(5 * 60 * MINUTE);
+    assert_eq!(found_count(&find_all(&mut swarm, &keys)), keys.len());
+    let holders: Vec<_> = keys.iter().map(|key| swarm.holder_count(key)).collect();
+    assert!(holders.iter().sum::<usize>() <= 2 * K * keys.len(), "{holders:?}");
+    assert!(holders.iter().min() >= Some(&(K / 2)), "{holders:?}");
+}
+
+#[test]
 fn two_halves_that_heal_are_one_network_again() {
     let mut swarm = swarm(3, 200, Link::wide_area(0.0));
     let keys = publish(&mut swarm, 40);

@@ -62,6 +62,11 @@ impl Candidate {
         self.leads.iter().any(|lead| lead.path == path)
     }
 
+    /// Tells whether we knew it ourselves.
+    pub(super) const fn is_first(&self) -> bool {
+        self.hops == 1
+    }
+
     /// Tells whether it waits for an answer to a request of `path`.
     pub(super) fn is_waiting_for(&self, path: usize) -> bool {
         self.state == State::Waiting && self.asked_by == path

@@ -8,7 +8,7 @@ use crate::identity::SecretKey;
 use crate::kademlia::{NodeKey, RecordHeader, RecordKey, RecordKind};
 use crate::time::Timestamp;
 
-const CONFIG: LookupConfig = LookupConfig { k: 5, alpha: 3, wanted: None, paths: 1 };
+const CONFIG: LookupConfig = LookupConfig { k: 5, alpha: 3, wanted: None, paths: 1, first: 0 };
 
 fn contact(number: u16) -> Contact {
     let mut key = [0; 32];
@@ -47,9 +47,10 @@ proptest! {
         order: u64,
         paths in 1..5_usize,
         wanted in proptest::option::of(0..9_usize),
+        first in 0..7_usize,
     ) {
         let values: Vec<_> = [(1, 1), (1, 2), (1, 3), (2, 1)].map(|(user, sequence)| value_of(user, sequence)).into();
-        let mut lookup = Lookup::new(NodeId::from_bytes(target), LookupConfig { paths, wanted, ..CONFIG });
+        let mut lookup = Lookup::new(NodeId::from_bytes(target), LookupConfig { paths, wanted, first, ..CONFIG });
         lookup.add([contact(0), contact(1), contact(2)]);
         let (mut in_flight, mut silent) = (Vec::new(), VecDeque::new());
         let mut asked = 0_usize;
@@ -404,4 +405,27 @@ fn three_paths_cost_an_honest_network_less_than_two_lookups() {
     };
     let (one, three) = (asked_by(1), asked_by(LOOKUP_PATHS));
     assert!(three <= 2 * one, "{three} requests instead of {one}");
+}
+
+/// However many there are who name one another near the target.
+#[test]
+fn those_whom_we_know_ourselves_are_asked_before_a_lookup_ends() {
+    let target = contact(0).id();
+    let all = sorted((1..60).map(contact).collect(), target);
+    let (sybils, honest) = all.split_at(20);
+    let asked_by = |first| {
+        let mut lookup = Lookup::new(target, LookupConfig { first, ..CONFIG });
+        lookup.add(sybils.iter().rev().take(3).chain(&honest[..4]).copied());
+        let mut asked = Vec::new();
+        while !lookup.is_done() {
+            let Some(contact) = lookup.poll_request() else { break };
+            asked.push(contact);
+            lookup.handle_nodes(&contact, if sybils.contains(&contact) { &sybils[..5] } else { &[] });
+        }
+        assert!(lookup.is_done());
+        honest.iter().filter(|contact| asked.contains(contact)).count()
+    };
+    assert_eq!(asked_by(0), 0);
+    assert_eq!(asked_by(5), 2, "three Sybils were among the first five");
+    assert_eq!(asked_by(100), 4, "that is all we know");
 }

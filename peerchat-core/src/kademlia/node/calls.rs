@@ -31,6 +31,10 @@ pub(super) enum Why {
     Publish(PublishId),
     /// STORE of a record kept for others.
     Replicate(RecordKey),
+    /// STORE of a record that we drop if it is kept there.
+    GiveUp(RecordKey),
+    /// FIND_VALUE, to hear whose claim another holder keeps.
+    Question(RecordKey),
     /// DIAL_BACK, RELAY or DIAL.
     Reach,
 }
@@ -89,8 +93,8 @@ impl Calls {
         let stage = if matches!(why, Why::Lookup(_)) { Stage::Fresh } else { Stage::Overdue };
         match why {
             Why::Check | Why::Rejoin => _ = self.pinged.insert(to.id()),
-            Why::Publish(_) | Why::Replicate(_) => self.stores += 1,
-            Why::Lookup(_) | Why::Reach => {}
+            Why::Publish(_) | Why::Replicate(_) | Why::GiveUp(_) => self.stores += 1,
+            Why::Lookup(_) | Why::Question(_) | Why::Reach => {}
         }
         self.pending.insert(id, Call { to, why, stage, sent: now, soft_timeout, deadline });
         self.deadlines.insert((deadline, id));
@@ -103,8 +107,10 @@ impl Calls {
         self.deadlines.remove(&(call.deadline, id));
         match call.why {
             Why::Check | Why::Rejoin => _ = self.pinged.remove(&call.to.id()),
-            Why::Publish(_) | Why::Replicate(_) => self.stores = self.stores.saturating_sub(1),
-            Why::Lookup(_) | Why::Reach => {}
+            Why::Publish(_) | Why::Replicate(_) | Why::GiveUp(_) => {
+                self.stores = self.stores.saturating_sub(1)
+            }
+            Why::Lookup(_) | Why::Question(_) | Why::Reach => {}
         }
         Some(call)
     }

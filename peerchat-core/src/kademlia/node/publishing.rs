@@ -185,8 +185,10 @@ impl Node {
         while self.calls.store_count() < MAX_STORES_IN_FLIGHT {
             let queued = idle::pop(&mut self.publishing.queue);
             let Some((to, why)) = queued.or_else(|| self.next_handover(&mut budget, now)) else { return };
-            if let Some(record) = self.bytes_to_store(why, now) {
-                self.call(to, Rpc::Store { record }, why, now);
+            match (self.bytes_to_store(why, now), why) {
+                (Some(record), _) => self.call(to, Rpc::Store { record }, why, now),
+                (None, Why::GiveUp(key)) => self.handle_witness(key, None, now),
+                (None, _) => {}
             }
         }
     }
@@ -236,8 +238,8 @@ impl Node {
         let time = self.wall_time(now);
         let record = match why {
             Why::Publish(id) => Some(&self.publishing.running.get(&id)?.record),
-            Why::Replicate(key) => self.store.get(&key, time),
-            Why::Check | Why::Rejoin | Why::Lookup(_) | Why::Reach => None,
+            Why::Replicate(key) | Why::GiveUp(key) => self.store.get(&key, time),
+            Why::Check | Why::Rejoin | Why::Lookup(_) | Why::Question(_) | Why::Reach => None,
         };
         record.map(|record| record.as_bytes().to_vec())
     }

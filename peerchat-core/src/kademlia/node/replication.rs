@@ -1,11 +1,13 @@
-//! Records kept for others: handed to newcomers, and stored again when nobody has for an hour.
+//! Records kept for others: handed to newcomers, stored again when nobody has for an hour, and dropped by those who are
+//! too far from them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::super::contact::Contact;
 use super::super::id::{Distance, NodeId};
 use super::super::record::RecordKey;
+use super::super::rpc::{RpcReply, StoreRefusal};
 use super::calls::Why;
 use super::publishing::REPUBLISH_EVERY;
 use super::searches::Purpose;
@@ -34,6 +36,12 @@ pub(super) const HANDOVER_STEP: usize = 512;
 /// How many of the nodes nearest to a newcomer hand it a record: one may be as new itself.
 const HANDOVER_GIVERS: usize = 2;
 
+/// How soon, on average, a record is given up that came to a node which is too far from it.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
+
+/// How many of the nodes nearest to a record must keep it before one that is too far from it drops it.
+const SURPLUS_WITNESSES: usize = 3;
+
 /// How often expired records are dropped. Nobody is ever answered with one.
 const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 
@@ -44,13 +52,24 @@ struct Handover {
     considered: Option<Distance>,
 }
 
-/// What is to be handed over, replicated and expired.
+/// A record that we are too far from, and what the nodes nearest to it said of theirs so far.
+#[derive(Clone, Copy, Debug)]
+struct Surplus {
+    /// If ours has another by the time they have answered, somebody wants it kept here.
+    sequence: u64,
+    unfinished: usize,
+    is_kept: bool,
+}
+
+/// What is to be handed over, replicated, given up and expired.
 #[derive(Debug, Default)]
 pub(super) struct Replication {
     handovers: VecDeque<Handover>,
     /// When handing over goes on, if it stopped to give other work its turn.
     resume_at: Option<Instant>,
     expire_at: Option<Instant>,
+    /// At most one for each STORE on its way.
+    surplus: BTreeMap<RecordKey, Surplus>,
     /// Replication waits until then.
     paused_until: Option<Instant>,
 }
@@ -72,7 +91,13 @@ impl Node {
     }
 
     /// Returns the next STORE of a hand-over, considering at most `budget` records.
+    ///
+    /// None while the own id is being looked up: with half a routing table we would take every newcomer, and ourselves, for one
+    /// of the closest to every record.
     pub(super) fn next_handover(&mut self, budget: &mut usize, now: Now) -> Option<(Contact, Why)> {
+        if self.searches.is_finding_itself() {
+            return None;
+        }
         while let Some(handover) = self.replication.handovers.front_mut() {
             let Some((place, record)) = self.store.next_after(handover.considered) else {
                 self.replication.handovers.pop_front();
@@ -142,9 +167,26 @@ impl Node {
         self.pump_stores(now);
     }
 
-    /// Draws when a record is to be replicated that was stored just now.
-    pub(super) fn replication_turn(&mut self, now: Now) -> Instant {
-        now.instant + REPUBLISH_EVERY + self.jittered(REPLICATION_SPREAD)
+    /// Draws when a record is to be replicated that was stored just now, or given up if we are too far from it.
+    pub(super) fn replication_turn(&mut self, key: &RecordKey, now: Now) -> Instant {
+        if self.is_among_closest(&key.place()) {
+            now.instant + REPUBLISH_EVERY + self.jittered(REPLICATION_SPREAD)
+        } else {
+            now.instant + self.jittered(GIVE_UP_AFTER)
+        }
+    }
+
+    /// Gives the records up before long that others are nearer to, now that we know our neighbours.
+    pub(super) fn review_records(&mut self, now: Now) {
+        let mut considered = None;
+        while let Some((place, record)) = self.store.next_after(considered) {
+            considered = Some(place);
+            let key = record.header().key;
+            if !self.is_among_closest(&key.place()) {
+                let at = now.instant + self.jittered(GIVE_UP_AFTER);
+                self.store.hasten_replication(&key, at);
+            }
+        }
     }
 
     /// Sees to it that the records which a lost contact kept are soon kept by as many nodes again. Only the holder
@@ -162,10 +204,56 @@ impl Node {
     }
 
     fn replicate_next(&mut self, now: Now) {
-        let next_at = self.replication_turn(now);
-        let Some(key) = self.store.take_replication(now.instant, next_at) else { return };
-        if self.is_online() && self.is_among_closest(&key.place()) {
+        let later = now.instant + REPUBLISH_EVERY + self.jittered(REPLICATION_SPREAD);
+        let Some(key) = self.store.take_replication(now.instant, later) else { return };
+        if !self.is_online() {
+            return;
+        }
+        if self.is_among_closest(&key.place()) {
             self.search(key.place(), Purpose::Replicate(key), now);
+        } else {
+            self.begin_giving_up(key, now);
+        }
+    }
+
+    /// Stores a record at those nearest to it, to drop it here if they keep it. Otherwise each node that has ever been among
+    /// the closest would keep it until it expires, and answer with it when it is outdated.
+    fn begin_giving_up(&mut self, key: RecordKey, now: Now) {
+        let time = self.wall_time(now);
+        let Some(sequence) = self.store.get(&key, time).map(|record| record.header().sequence) else {
+            return;
+        };
+        let witnesses = self.table.closest(&key.place(), SURPLUS_WITNESSES);
+        let surplus = Surplus { sequence, unfinished: witnesses.len(), is_kept: true };
+        self.replication.surplus.insert(key, surplus);
+        for contact in witnesses {
+            self.publishing.enqueue(contact, Why::GiveUp(key));
+        }
+        self.pump_stores(now);
+    }
+
+    /// Takes what one of the nodes nearest to a record said of it, `None` if nothing, and drops ours if all of them
+    /// keep it, a newer one, or the one of whoever holds the name.
+    pub(super) fn handle_witness(&mut self, key: RecordKey, reply: Option<&RpcReply>, now: Now) {
+        let Some(surplus) = self.replication.surplus.get_mut(&key) else { return };
+        surplus.unfinished = surplus.unfinished.saturating_sub(1);
+        surplus.is_kept &= match reply {
+            Some(RpcReply::Stored) => true,
+            Some(RpcReply::Refused { reason, .. }) => {
+                matches!(reason, StoreRefusal::Older | StoreRefusal::Owned)
+            }
+            _ => false,
+        };
+        let Surplus { sequence, unfinished, is_kept } = *surplus;
+        if unfinished > 0 {
+            return;
+        }
+        self.replication.surplus.remove(&key);
+        let time = self.wall_time(now);
+        let is_unchanged = self.store.get(&key, time).is_some_and(|own| own.header().sequence == sequence);
+        if is_kept && is_unchanged && !self.is_among_closest(&key.place()) {
+            self.store.remove(&key);
+            self.writes.push_back(NodeWrite::RecordGone { key });
         }
     }
 

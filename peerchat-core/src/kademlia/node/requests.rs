@@ -5,7 +5,7 @@ use super::super::contact::{AddressFamily, Contact};
 use super::super::id::NodeId;
 use super::super::record::Record;
 use super::super::rpc::{Rpc, RpcReply, StoreRefusal};
-use super::super::store::Put;
+use super::super::store::{self, Put};
 use super::{Node, NodeWrite, is_in_scope};
 use crate::time::Now;
 
@@ -44,12 +44,14 @@ impl Node {
     /// Keeps a record in our own store and asks for it to be saved.
     pub(super) fn keep(&mut self, record: &Record, now: Now) -> Put {
         let time = self.wall_time(now);
-        let replicate_at = self.replication_turn(now);
+        let replicate_at = self.replication_turn(&record.header().key, now);
         let put = self.store.put(record.clone(), time, replicate_at);
         if let Put::Kept { dropped } = put {
             self.writes.extend(dropped.map(|key| NodeWrite::RecordGone { key }));
             let bytes = record.as_bytes().to_vec();
             self.writes.push_back(NodeWrite::Record { key: record.header().key, bytes });
+        } else if let Put::Refused { reason: StoreRefusal::Owned, .. } = put {
+            self.question_claim(record.header().key, now);
         }
         put
     }
@@ -57,8 +59,10 @@ impl Node {
     /// Keeps a record that was saved, and asks for it to be forgotten if it may not be kept any more.
     pub(super) fn restore_record(&mut self, bytes: &[u8], now: Now) {
         let time = self.wall_time(now);
-        let replicate_at = self.replication_turn(now);
-        let put = Record::parse(bytes).map(|record| self.store.restore(record, time, replicate_at));
+        let put = Record::parse(bytes).map(|record| {
+            let replicate_at = self.replication_turn(&record.header().key, now);
+            self.store.restore(record, time, replicate_at)
+        });
         let gone = match put {
             Ok(Put::Kept { dropped }) => dropped,
             Ok(Put::Unchanged) => None,
@@ -69,17 +73,23 @@ impl Node {
 
     fn store_for_others(&mut self, bytes: &[u8], now: Now) -> RpcReply {
         let time = self.wall_time(now);
-        let replicate_at = self.replication_turn(now);
         // Most STOREs repeat what is kept: the signature was checked when it came first.
-        if self.store.confirm(bytes, time, replicate_at) {
-            return RpcReply::Stored;
+        if let Some(key) = Record::key_of(bytes) {
+            let replicate_at = self.replication_turn(&key, now);
+            if self.store.confirm(bytes, time, replicate_at) {
+                return RpcReply::Stored;
+            }
         }
-        let put = match Record::parse(bytes) {
-            Ok(record) => self.keep(&record, now),
-            Err(_) => Put::Refused { reason: StoreRefusal::Invalid, incumbent: None },
+        let record = match Record::parse(bytes) {
+            Ok(record) => record,
+            Err(error) => {
+                self.stats.refused_records.count_unparsed(error);
+                return RpcReply::Refused { reason: StoreRefusal::Invalid, incumbent: None };
+            }
         };
+        let put = self.keep(&record, now);
         let Put::Refused { reason, incumbent } = put else { return RpcReply::Stored };
-        self.stats.refused_records += 1;
+        self.stats.refused_records.count_parsed(reason, !store::is_alive(&record, time));
         RpcReply::Refused { reason, incumbent: incumbent.map(|record| record.as_bytes().to_vec()) }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::contact::Contact;
 use super::super::id::NodeId;
-use super::super::lookup::{Lookup, LookupConfig};
+use super::super::lookup::{FIRST_CONTACTS, Lookup, LookupConfig};
 use super::super::record::{Record, RecordKey};
 use super::super::rpc::{Rpc, RpcReply};
 use super::super::store;
@@ -36,6 +36,8 @@ pub(super) enum Purpose {
     Publish(PublishId),
     /// The nodes to store a record at that we keep for others.
     Replicate(RecordKey),
+    /// The nodes to ask whose claim they keep.
+    Question(RecordKey),
 }
 
 impl Purpose {
@@ -81,7 +83,7 @@ impl Searches {
         let counter = match purpose {
             Purpose::Join | Purpose::Own => &mut self.own_lookups,
             Purpose::Replicate(_) => &mut self.replications,
-            Purpose::Command | Purpose::Refresh | Purpose::Publish(_) => return,
+            Purpose::Command | Purpose::Refresh | Purpose::Publish(_) | Purpose::Question(_) => return,
         };
         *counter = counter.saturating_add_signed(by);
     }
@@ -106,7 +108,11 @@ impl Node {
     ///
     /// Our own store answers too, if we are among the k closest nodes we know.
     pub fn find_value(&mut self, key: RecordKey, wanted: usize, now: Now) -> LookupId {
-        let config = LookupConfig { wanted: Some(wanted), paths: self.config.paths, ..self.lookup_config() };
+        let config = LookupConfig {
+            wanted: Some(wanted),
+            paths: self.config.paths,
+            ..self.lookup_config(Purpose::Command)
+        };
         let mut lookup = Lookup::new(key.place(), config);
         let time = self.wall_time(now);
         if self.is_among_closest(&key.place())
@@ -186,7 +192,7 @@ impl Node {
     }
 
     fn begin(&mut self, target: NodeId, purpose: Purpose, seed: Option<Contact>, now: Now) -> LookupId {
-        let lookup = Lookup::new(target, self.lookup_config());
+        let lookup = Lookup::new(target, self.lookup_config(purpose));
         self.begin_lookup(Search { lookup, purpose, key: None }, seed, now)
     }
 
@@ -202,8 +208,13 @@ impl Node {
         id
     }
 
-    fn lookup_config(&self) -> LookupConfig {
-        LookupConfig { k: self.config.k, alpha: self.config.alpha, wanted: None, paths: 1 }
+    /// Returns how a FIND_NODE for a purpose is done. Nobody's records depend on those of the own id and of refreshes.
+    fn lookup_config(&self, purpose: Purpose) -> LookupConfig {
+        let first = match purpose {
+            Purpose::Command | Purpose::Publish(_) | Purpose::Replicate(_) => FIRST_CONTACTS,
+            Purpose::Join | Purpose::Own | Purpose::Refresh | Purpose::Question(_) => 0,
+        };
+        LookupConfig { k: self.config.k, alpha: self.config.alpha, wanted: None, paths: 1, first }
     }
 
     /// Returns the closest live contacts, and stale ones where those are fewer than alpha (Kademlia paper, 4.1).
@@ -287,6 +298,7 @@ impl Node {
             Purpose::Own => self.found_itself(has_answers, now),
             Purpose::Publish(publish) => self.publish_to(publish, outcome.closest, now),
             Purpose::Replicate(key) => self.replicate_to(key, outcome.closest, now),
+            Purpose::Question(key) => self.question_jurors(key, outcome.closest, now),
             Purpose::Command => self.events.push_back(NodeEvent::LookupDone { id, outcome }),
             Purpose::Join => {
                 self.events.push_back(NodeEvent::LookupDone { id, outcome });

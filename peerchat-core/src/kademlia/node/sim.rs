@@ -204,12 +204,21 @@ impl Network {
         self.record(user, RecordKind::Claim, RecordKey::of_name("alice"))
     }
 
+    /// Returns a user's claim on a name, issued now.
+    pub(super) fn claim_on(&self, user: u16, name: &str) -> Record {
+        self.sign(user, RecordKind::Claim, RecordKey::of_name(name), name.as_bytes())
+    }
+
     fn record(&self, user: u16, kind: RecordKind, key: RecordKey) -> Record {
+        self.sign(user, kind, key, b"alice")
+    }
+
+    fn sign(&self, user: u16, kind: RecordKind, key: RecordKey, body: &[u8]) -> Record {
         let secret = secret(user);
         let (owner, issued) = (secret.public(), self.now.wall);
         let expires = issued.saturating_add(48 * HOUR);
         let header = RecordHeader { kind, key, owner, sequence: issued.unix_ms(), issued, expires };
-        Record::sign(&secret, header, b"alice").unwrap()
+        Record::sign(&secret, header, body).unwrap()
     }
 
     fn next_at(&self) -> Option<Instant> {

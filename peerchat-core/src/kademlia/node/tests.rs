@@ -7,6 +7,8 @@ use super::sim::{HOUR, Network, node, start};
 use super::*;
 use crate::kademlia::MAX_RECORD_LEN;
 
+mod refusals;
+
 /// Makes a network of `size` hosts that join one after another, each publishing a record of its own at once.
 fn grown(mut net: Network, size: u16) -> (Network, Vec<Record>) {
     let mut records = Vec::new();
@@ -76,6 +78,100 @@ fn a_node_alone_keeps_its_record_until_somebody_comes() {
     assert_eq!(net.find_value(alone, record.header().key, 8).values.len(), 1);
     let other = net.join(alone);
     assert_eq!(net.holders(&record.header().key), [alone, other]);
+}
+
+/// Returns whose claim on the name a host keeps.
+fn named_by(net: &Network, host: usize) -> Option<crate::identity::PublicKey> {
+    net.hosts[host].node.store.owner(&net.claim(0).header().key)
+}
+
+/// Stores a record at a host as a stranger would.
+fn store_at(net: &mut Network, host: usize, record: &Record) -> RpcReply {
+    let from = Contact::new(NodeKey::from_bytes([0xaa; 32]), "10.9.9.9:9".parse().unwrap());
+    let rpc = Rpc::Store { record: record.as_bytes().to_vec() };
+    net.act(host, |node, now| node.handle_request(from, true, rpc, now))
+}
+
+fn overruled(net: &Network) -> u64 {
+    net.hosts.iter().map(|host| host.node.stats().overruled_claims).sum()
+}
+
+/// Whoever gets at a newcomer first could else give it the name, and so take it over holder by holder.
+#[test]
+fn a_newcomer_that_a_usurper_reached_first_keeps_what_the_other_holders_keep() {
+    let (mut net, _) = grown(Network::with_seed(31).k(8), 40);
+    let (claim, usurper) = (net.claim(1), net.claim(2));
+    net.publish(1, &claim);
+    net.run_for(3 * HOUR);
+    let key = claim.header().key;
+    for _ in 0..40 {
+        let newcomer = net.add();
+        if net.closest(&key.place(), 8).contains(&newcomer) {
+            assert_eq!(store_at(&mut net, newcomer, &usurper), RpcReply::Stored);
+        }
+        let seed = net.hosts[5].contact;
+        net.act(newcomer, |node, now| node.join(seed, now));
+        net.run_for(Duration::from_secs(120));
+    }
+    let closest = net.closest(&key.place(), 8);
+    assert!(closest.iter().filter(|&&host| host >= 40).count() >= 2, "newcomers are among the closest");
+    for host in closest {
+        assert_eq!(named_by(&net, host), Some(claim.header().owner), "host {host}");
+    }
+    assert!(overruled(&net) >= 2);
+    let found = net.find_value(7, key, 8);
+    assert!(found.values.iter().all(|value| value.record.header().owner == claim.header().owner));
+}
+
+#[test]
+fn a_claim_that_is_new_everywhere_stays_with_whom_most_holders_keep_it_for() {
+    let (mut net, _) = grown(Network::with_seed(32).k(8), 30);
+    let (claim, usurper) = (net.claim(1), net.claim(2));
+    net.publish(1, &claim);
+    for host in 0..30 {
+        store_at(&mut net, host, &usurper);
+    }
+    net.run_for(Duration::from_secs(30));
+    for host in net.closest(&claim.header().key.place(), 8) {
+        assert_eq!(named_by(&net, host), Some(claim.header().owner), "host {host}");
+    }
+}
+
+#[test]
+fn a_claim_that_was_kept_for_two_hours_is_asked_about_no_more_and_a_new_one_once() {
+    let (mut net, _) = grown(Network::with_seed(33), 12);
+    let (claim, usurper) = (net.claim(1), net.claim(2));
+    net.publish(1, &claim);
+    net.settle();
+    let asked = |net: &mut Network| {
+        let before = net.sent[2];
+        assert!(matches!(store_at(net, 3, &usurper), RpcReply::Refused { reason: StoreRefusal::Owned, .. }));
+        net.run_for(Duration::from_secs(30));
+        net.sent[2] - before
+    };
+    assert_eq!(asked(&mut net), 8);
+    assert_eq!(asked(&mut net), 0, "the others have agreed");
+    let (mut net, _) = grown(Network::with_seed(33), 12);
+    net.publish(1, &claim);
+    // A little longer: the wall clock here counts whole milliseconds at each step.
+    net.run_for(3 * HOUR);
+    assert_eq!(asked(&mut net), 0);
+}
+
+/// Nobody can make a node ask more than it has asked: names and pauses are bounded.
+#[test]
+fn contradictions_make_a_node_ask_about_few_names_at_a_time() {
+    let (mut net, _) = grown(Network::with_seed(34), 12);
+    for name in 0..40 {
+        for user in [1, 2] {
+            let record = net.claim_on(user, &format!("name{name}"));
+            store_at(&mut net, 3, &record);
+        }
+    }
+    net.run_for(Duration::from_secs(30));
+    assert_eq!(net.sent[2], 16 * 8);
+    // Nobody else keeps these names: the first claim stays, and nothing is remembered.
+    assert_eq!(overruled(&net), 0);
 }
 
 #[test]
@@ -252,6 +348,73 @@ fn a_newcomer_is_handed_a_long_list_of_records() {
     assert_eq!(net.hosts[second].node.record_count(), 1200);
     // A few may arrive before the newcomer knows that their sender serves, and are handed back.
     assert!((1200..1210).contains(&net.sent[3]), "{} STOREs", net.sent[3]);
+}
+
+#[test]
+fn whoever_is_too_far_from_a_record_drops_it() {
+    let (mut net, records) = grown(Network::with_seed(17).k(6), 100);
+    let key = records[17].header().key;
+    for host in 0..100 {
+        let rpc = Rpc::Store { record: records[17].as_bytes().to_vec() };
+        net.act(host, |node, now| node.handle_request(contact(1, "10.9.9.9:1"), false, rpc, now));
+    }
+    assert_eq!(net.holders(&key).len(), 100);
+    net.run_for(4 * HOUR);
+    assert_eq!(kept_by_closest(&mut net, &records[17]), 6);
+    assert!(net.holders(&key).len() <= 12, "{:?} keep it", net.holders(&key));
+    let saved = net.hosts.iter().filter(|host| host.saved.contains_key(&key)).count();
+    assert_eq!(saved, net.holders(&key).len());
+}
+
+/// Makes a node that keeps a record which it is too far from, until it offers that to the nearest.
+fn offering() -> (Node, Record, Vec<Outgoing>, Now) {
+    let (mut node, mut now) = (node(AddressFamily::Any), start());
+    for number in 0..=255 {
+        hear(&mut node, contact(number, &format!("10.0.0.{number}:1")), now);
+    }
+    let records = (1..).map(|user| Network::with_seed(18).user_record(user));
+    let is_far = |record: &Record| !node.is_among_closest(&record.header().key.place());
+    let record = records.into_iter().find(is_far).unwrap();
+    let place = record.header().key.place();
+    let rpc = Rpc::Store { record: record.as_bytes().to_vec() };
+    node.handle_request(contact(1, "10.9.9.9:1"), false, rpc, now);
+    while node.poll_rpc(now).is_some() {}
+    // Somebody must be heard from, or the contacts are stale by then.
+    for _ in 0..150 {
+        let contacts = node.closest(&place, 256);
+        contacts.into_iter().for_each(|other| hear(&mut node, other, now));
+        now = now.after(Duration::from_secs(60));
+        node.handle_timeout(now);
+        let nearest = node.closest(&place, 3);
+        let is_offer =
+            |outgoing: &Outgoing| matches!(outgoing.rpc, Rpc::Store { .. }) && nearest.contains(&outgoing.to);
+        let stores: Vec<_> = std::iter::from_fn(|| node.poll_rpc(now)).filter(is_offer).collect();
+        if !stores.is_empty() {
+            return (node, record, stores, now);
+        }
+    }
+    panic!("nothing was offered");
+}
+
+#[test]
+fn a_record_is_kept_unless_all_of_the_nearest_keep_it() {
+    let answers = |last: Option<RpcReply>| {
+        let (mut node, record, stores, now) = offering();
+        assert_eq!(stores.len(), 3);
+        for (number, offer) in stores.into_iter().enumerate() {
+            match last.clone().filter(|_| number == 2).or((number < 2).then_some(RpcReply::Stored)) {
+                Some(reply) => node.handle_reply(offer.id, offer.to, reply, Duration::from_millis(9), now),
+                None => node.handle_failure(offer.id, now),
+            }
+        }
+        let time = node.wall_time(now);
+        node.store.get(&record.header().key, time).is_some()
+    };
+    let refused = |reason| Some(RpcReply::Refused { reason, incumbent: None });
+    assert!(!answers(Some(RpcReply::Stored)));
+    assert!(!answers(refused(StoreRefusal::Older)));
+    assert!(answers(refused(StoreRefusal::Full)));
+    assert!(answers(None), "one of the nearest is gone");
 }
 
 fn contact(number: u8, address: &str) -> Contact {

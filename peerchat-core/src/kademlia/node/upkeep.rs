@@ -178,7 +178,9 @@ impl Node {
     pub(super) fn found_itself(&mut self, has_answers: bool, now: Now) {
         self.note_joined(now);
         self.publish_all(has_answers, now);
+        self.pump_stores(now);
         if has_answers {
+            self.review_records(now);
             self.upkeep.join_refreshes = MAX_JOIN_REFRESHES;
         } else if !self.upkeep.is_online && self.upkeep.rejoin.is_none() {
             self.pause_rejoining(now);

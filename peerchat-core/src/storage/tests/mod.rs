@@ -2,18 +2,19 @@
 
 mod crash;
 mod disk;
+mod passphrase;
 
 use std::sync::mpsc::channel;
 
 use super::*;
-use crate::crypto::{Envelope, EnvelopeKind, Prekey, Prekeys, Secret, SessionId};
+use crate::crypto::{Envelope, EnvelopeKind, Prekey, Prekeys, SealKeys, Secret, SessionId};
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId};
 use crate::kademlia::{
     Contact, MAX_RECORD_LIFETIME, NodeId, NodeKey, Record, RecordHeader, RecordKey, RecordKind,
 };
 use crate::mail::{Depositor, EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
-use crate::save::{SavedDevice, SavedEnvelope, SavedSession, SavedStream, StreamId, Write};
+use crate::save::{SavedDevice, SavedEnvelope, SavedIncoming, SavedSession, SavedStream, StreamId, Write};
 use crate::time::Timestamp;
 
 const ALICE: ConversationId = ConversationId(1);
@@ -55,7 +56,7 @@ fn write(store: &Store, writes: Vec<Write>) -> Result<(), Error> {
 
 fn conversation(id: ConversationId, peer: &str) -> SavedConversation {
     let user = Some(UserId::from_bytes([9; 32]));
-    SavedConversation { id, peer: peer.to_owned(), user, next_number: 1 }
+    SavedConversation::fresh(id, peer.to_owned(), user)
 }
 
 fn two_conversations() -> Vec<Write> {
@@ -75,6 +76,7 @@ fn own(position: u64, conversation: ConversationId) -> SavedMessage {
         received: Timestamp::from_unix_ms(2_000 + position),
         state: Some(MessageState::Queued),
         expires: Timestamp::from_unix_ms(3_000 + position),
+        held_by: 0,
     }
 }
 
@@ -84,12 +86,29 @@ fn received(position: u64, conversation: ConversationId, number: u64) -> SavedMe
 
 fn stream(next_number: u64) -> SavedStream {
     let device = NodeId::from_bytes([4; 32]);
-    SavedStream { id: ALICES, conversation: ALICE, device, next_number, identity: None, tags: Vec::new() }
+    SavedStream {
+        id: ALICES,
+        conversation: ALICE,
+        device,
+        next_number,
+        identity: None,
+        tags: Vec::new(),
+        owes_receipt: next_number > 4,
+    }
 }
 
 fn device(number: u8) -> SavedDevice {
     let prekeys = (0..number).map(|key| (Prekey([key; 32]), Timestamp::from_unix_ms(key.into())));
-    SavedDevice { state: Secret::copy_of(&[number]), prekeys: Prekeys::restore(prekeys) }
+    let seals = (0..number).map(|key| (Secret::copy_of(&[key + 1; 32]), Timestamp::from_unix_ms(key.into())));
+    SavedDevice {
+        state: Secret::copy_of(&[number]),
+        prekeys: Prekeys::restore(prekeys),
+        seals: SealKeys::restore(seals),
+    }
+}
+
+fn incoming(number: u8) -> SavedIncoming {
+    SavedIncoming { id: EnvelopeId::from_bytes([number; 32]), bytes: vec![number; 600] }
 }
 
 fn session(number: u8) -> SavedSession {
@@ -266,6 +285,28 @@ fn a_conversation_is_found_by_its_peer_and_can_change() {
 }
 
 #[test]
+fn a_conversation_that_becomes_part_of_another_takes_its_messages_along() {
+    for_both(|store| {
+        let verified = SavedConversation {
+            is_verified: true,
+            rival: Some(UserId::from_bytes([3; 32])),
+            ..conversation(ALICE, "alice")
+        };
+        let mut writes = two_conversations();
+        writes.extend([own(1, BOB), own(2, ALICE), own(3, BOB)].map(Write::Message));
+        writes.push(Write::MessageState { position: 1, state: MessageState::Failed });
+        writes.extend([Write::Merged { from: BOB, into: ALICE }, Write::Conversation(verified.clone())]);
+        write(store, writes).unwrap();
+        assert_eq!(positions(&store.history(ALICE, None, 9).unwrap()), [3, 2, 1]);
+        assert_eq!(store.conversations().unwrap(), [verified]);
+        assert_eq!(store.conversation_named("bob").unwrap(), None);
+        // Its name and its id are free again.
+        write(store, vec![Write::Conversation(conversation(BOB, "bob"))]).unwrap();
+        assert_eq!(store.history(BOB, None, 9).unwrap(), []);
+    });
+}
+
+#[test]
 fn a_broken_batch_leaves_nothing_and_ends_the_store() {
     let numbered = SavedMessage { number: Some(1), ..own(1, ALICE) };
     for broken in broken_writes() {
@@ -307,6 +348,9 @@ fn broken_writes() -> Vec<Write> {
         Write::Envelope(envelope(9, EnvelopeKind::First)),
         Write::Session(SavedSession { conversation: elsewhere, ..session(1) }),
         Write::Conversation(conversation(ConversationId(3), "bob")),
+        Write::Merged { from: elsewhere, into: ALICE },
+        Write::Merged { from: BOB, into: elsewhere },
+        Write::Merged { from: ALICE, into: BOB },
         Write::Stream(stream),
     ]
 }
@@ -316,6 +360,9 @@ fn writes_that_cancel_out() -> Vec<Write> {
     vec![
         Write::Conversation(conversation(BOB, "robert")),
         Write::Conversation(conversation(ConversationId(4), "dave")),
+        Write::Conversation(conversation(ConversationId(5), "erin")),
+        Write::Message(own(5, ConversationId(5))),
+        Write::Merged { from: ConversationId(5), into: BOB },
         Write::MessageState { position: 1, state: MessageState::Expired },
         Write::MessageNumber { position: 1, conversation: BOB, number: 8 },
         Write::Message(own(4, BOB)),

@@ -18,7 +18,7 @@ fn fresh() -> Saved {
 fn pair() -> (Sessions, DeviceKeys, Sessions, DeviceKeys) {
     let mut alice = sessions(&mut fresh());
     let mut bob = Sessions::restore(Box::new(StandIn::new(2)), &mut fresh());
-    let keys = [&mut alice, &mut bob].map(|sessions| sessions.rotate(NOW));
+    let keys = [&mut alice, &mut bob].map(|sessions| sessions.rotate(&[1; 32], NOW));
     (alice, keys[0], bob, keys[1])
 }
 
@@ -65,11 +65,11 @@ fn a_replayed_first_message_starts_nothing() {
     assert_eq!(open(&mut bob), OpenError::Unopened);
     let mut saved = Saved { sessions: saved_sessions(bob.take_writes()), ..fresh() };
     let mut restored = Sessions::restore(Box::new(StandIn::new(2)), &mut saved);
-    restored.rotate(NOW);
+    restored.rotate(&[1; 32], NOW);
     assert_eq!(open(&mut restored), OpenError::Unopened);
     // Until its prekey starts nothing any more.
     for week in 1..=6 {
-        restored.rotate(day(7 * week));
+        restored.rotate(&[1; 32], day(7 * week));
     }
     assert!(restored.ended.is_empty());
     assert_eq!(open(&mut restored), OpenError::Unopened, "the prekey is gone");
@@ -101,7 +101,7 @@ fn a_session_survives_being_saved_and_a_damaged_one_is_dropped() {
 
     let damaged = SavedSession { state: Some(Secret::copy_of(b"nonsense")), ..kept[0].clone() };
     let mut restored = sessions(&mut Saved { sessions: vec![damaged], ..fresh() });
-    restored.rotate(NOW);
+    restored.rotate(&[1; 32], NOW);
     assert!(restored.open(PEER, &alice_keys.identity, &second, NOW).is_err());
     assert!(restored.seal(PEER, b"").is_err());
     assert_eq!(restored.live_count, 0);

@@ -274,12 +274,7 @@ fn ten_thousand_messages_shuffled_doubled_and_in_pieces_open_once_and_in_order()
 #[test]
 fn a_device_without_a_key_must_introduce_itself_first() {
     let peer = Peer::new(2, "bob");
-    let known = SavedConversation {
-        id: ConversationId(1),
-        peer: "bob".into(),
-        user: Some(peer.id()),
-        next_number: 1,
-    };
+    let known = SavedConversation::fresh(ConversationId(1), "bob".into(), Some(peer.id()));
     let stream = SavedStream {
         id: StreamId(1),
         conversation: ConversationId(1),
@@ -287,6 +282,7 @@ fn a_device_without_a_key_must_introduce_itself_first() {
         next_number: 4,
         identity: None,
         tags: Vec::new(),
+        owes_receipt: false,
     };
     let mut bench = Bench::with(|saved| (saved.conversations, saved.streams) = (vec![known], vec![stream]));
     let unknown = ChatResponse::NotDelivered(DeliverRefusal::UnknownSender);

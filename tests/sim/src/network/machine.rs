@@ -76,6 +76,7 @@ pub(super) struct Machine {
     pub(super) open_requests: BTreeMap<u64, (Host, u64, CallId, Instant)>,
     pub(super) events: Vec<Event>,
     pub(super) saved: BTreeSet<MessageId>,
+    pub(super) decided: BTreeSet<CommandId>,
     pub(super) found: BTreeMap<CommandId, Result<FoundUser, LookupError>>,
     /// Requests made for a test, and their answers.
     pub(super) asked: BTreeMap<CallId, Option<Response>>,
@@ -101,6 +102,7 @@ impl Machine {
             open_requests: BTreeMap::new(),
             events: Vec::new(),
             saved: BTreeSet::new(),
+            decided: BTreeSet::new(),
             found: BTreeMap::new(),
             asked: BTreeMap::new(),
             announced: 0,

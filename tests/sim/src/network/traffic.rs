@@ -168,6 +168,7 @@ impl Network {
             } else if let Some(outcome) = engine.poll_outcome() {
                 match outcome {
                     Outcome::Saved(id) => _ = machine.saved.insert(id),
+                    Outcome::Decided(command) => _ = machine.decided.insert(command),
                     Outcome::Found { command, result } => _ = machine.found.insert(command, result),
                 }
             } else {

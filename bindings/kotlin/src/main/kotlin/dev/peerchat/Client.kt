@@ -1,0 +1,178 @@
+package dev.peerchat
+
+import java.util.concurrent.atomic.AtomicBoolean
+import kotlin.time.Duration
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.NonCancellable
+import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.flow
+import kotlinx.coroutines.withContext
+
+/**
+ * A running node, with a user on top of it unless it was opened without one.
+ *
+ * The constructor blocks briefly, on the disk only; [open] does the same without blocking the thread. Close the client
+ * with `use`, [close] or [shutdown]. Everything may be called from any thread and any coroutine. A call that fails
+ * throws a kind of [PeerchatException]; after closing that is [PeerchatException.Closed].
+ *
+ * What the network decides (nobody at a bootstrap address, nobody of that name) is an [Event].
+ *
+ * @throws PeerchatException an option is out of its range; the profile is open elsewhere, damaged, too new or cannot be
+ *   written; the port is taken.
+ */
+public class Client(options: ClientOptions) : AutoCloseable {
+    private val native = NativeClient(options)
+    private val pump = EventPump { native.nextEvent() }
+    private val isClosed = AtomicBoolean(false)
+
+    /** The user's name in the form in which names are compared, null for a node without a user. */
+    public val userName: String? = native.userName()
+
+    /** The user's id, null for a node without a user. */
+    public val userId: String? = native.userId()
+
+    /** The first 8 characters of the user's id, null for a node without a user. */
+    public val userFingerprint: String? = native.userFingerprint()
+
+    /** The node's id. */
+    public val nodeId: String = native.nodeId()
+
+    /** The node's key, the part before @ in `key@host:port`. */
+    public val nodeKey: String = native.nodeKey()
+
+    /** The UDP address that the node is bound to, with the port that the system chose. */
+    public val localAddress: String = native.localAddress()
+
+    /**
+     * The events from now on, until the client is closed.
+     *
+     * There is one queue, in order: each event goes to one collector, and asking for the next event confirms the last.
+     * A collector that is cancelled, or that throws, loses none but the one it was given; another may go on. To hand
+     * every event to many, share the flow (`shareIn`).
+     */
+    public val events: Flow<Event> = flow {
+        while (true) {
+            emit(pump.nextOrNull() ?: break)
+        }
+    }
+
+    /**
+     * Waits for the next event. Cancelling the call loses none: the next call gets it.
+     *
+     * Use [poll] to wait for a limited time: `withTimeout` can give up when the event is already on its way to you.
+     *
+     * @throws PeerchatException.Closed the client is closed.
+     */
+    public suspend fun nextEvent(): Event = pump.nextOrNull() ?: throw closed()
+
+    /**
+     * Waits up to [timeout] for the next event; null if there was none.
+     *
+     * @throws PeerchatException.Closed the client is closed.
+     */
+    public suspend fun poll(timeout: Duration): Event? = when (val taken = pump.poll(timeout)) {
+        is EventPump.Taken -> taken.event
+        EventPump.Ended -> throw closed()
+        else -> null
+    }
+
+    /**
+     * Joins the network through the node at `host:port`, `[ipv6]:port` or `key@host:port`.
+     *
+     * Returns an id at once; [Event.Bootstrapped] or [Event.BootstrapFailed] follows with the same id.
+     *
+     * @throws PeerchatException the address does not parse, or the client is closed.
+     */
+    public fun bootstrap(address: String): ULong = whileOpen { native.bootstrap(address) }
+
+    /**
+     * Saves a text for sending and returns its id once it is on disk; [Event.MessageState] tells the rest.
+     *
+     * Cancelling the call does not take the message back.
+     *
+     * @param recipient `alice`, or `alice#7kq2m4xd` to name the person as well.
+     * @throws PeerchatException nothing was queued: the name or the text breaks the rules, the outbox is full, the disk
+     *   refused, there is no user, or the client is closed.
+     */
+    public suspend fun send(recipient: String, text: String): String = whileOpen { native.send(recipient, text) }
+
+    /**
+     * Tells how far a message of our own has come.
+     *
+     * @throws PeerchatException no message of ours has this id, the disk refused, or the client is closed.
+     */
+    public suspend fun messageState(id: String): MessageState = onDisk { native.messageState(id) }
+
+    /**
+     * Reads up to [limit] messages of the conversation with [peer], the latest first.
+     *
+     * @param before the `position` of an entry, to go on from there; null: from the end.
+     * @throws PeerchatException the name breaks the rules, the disk refused, there is no user, or the client is closed.
+     */
+    public suspend fun history(peer: String, before: ULong? = null, limit: UInt = 50u): List<HistoryEntry> =
+        onDisk { native.history(peer, before, limit) }
+
+    /**
+     * Looks a name up in the directory. Waits for the network, some seconds at most.
+     *
+     * @throws PeerchatException nobody goes by the name, the network does not agree on who does, no other node answers,
+     *   or the client is closed.
+     */
+    public suspend fun lookup(name: String): FoundUser = whileOpen { native.lookup(name) }
+
+    /**
+     * Returns counts and gauges.
+     *
+     * @throws PeerchatException.Closed the client is closed.
+     */
+    public fun statistics(): Statistics = whileOpen { native.statistics() }
+
+    /**
+     * Closes the client: waiting calls throw [PeerchatException.Closed], [events] ends, and so do later calls. Waits, up
+     * to 1.5 seconds, until its port and profile are free again.
+     */
+    override fun close() {
+        shutDown()
+    }
+
+    /** Does what [close] does without blocking the thread. Returns whether port and profile are free. */
+    public suspend fun shutdown(): Boolean = withContext(NonCancellable + Dispatchers.IO) { shutDown() }
+
+    private fun shutDown(): Boolean {
+        if (!isClosed.compareAndSet(false, true)) {
+            return true
+        }
+        val isDone = native.shutdown()
+        // Frees the object as soon as the last call on it has returned.
+        native.destroy()
+        return isDone
+    }
+
+    private suspend fun <T> onDisk(call: () -> T): T = withContext(Dispatchers.IO) { whileOpen(call) }
+
+    private inline fun <T> whileOpen(call: () -> T): T {
+        try {
+            return call()
+        } catch (error: IllegalStateException) {
+            // What the generated code throws once the object is gone; a cancellation is one of these, too.
+            throw if (isClosed.get() && error !is CancellationException) closed() else error
+        }
+    }
+
+    public companion object {
+        /** Opens a client without blocking the thread. If the call is cancelled, the client is closed again. */
+        public suspend fun open(options: ClientOptions): Client {
+            var opened: Client? = null
+            try {
+                return withContext(Dispatchers.IO) { Client(options).also { opened = it } }
+            } catch (error: CancellationException) {
+                withContext(NonCancellable) { opened?.shutdown() }
+                throw error
+            }
+        }
+
+        internal fun closed(): PeerchatException =
+            PeerchatException.Closed(ErrorCode.CLOSED, "the client is closed")
+    }
+}

@@ -1,0 +1,169 @@
+import Foundation
+
+/// A running node, with a user on top of it unless it was opened without one.
+///
+/// Opening blocks briefly, on the disk only. Everything may be called from any thread and any task. A call that fails
+/// throws a ``PeerchatError``; after closing that is `PeerchatError.Closed`. What the network decides (nobody at a
+/// bootstrap address, nobody of that name) is an ``Event``. Letting go of the last reference closes the client.
+public final class Client: Sendable {
+    private let native: NativeClient
+    private let pump: EventPump
+
+    /// The user's name in the form in which names are compared, nil for a node without a user.
+    public let userName: String?
+    /// The user's id, nil for a node without a user.
+    public let userId: String?
+    /// The first 8 characters of the user's id, nil for a node without a user.
+    public let userFingerprint: String?
+    /// The node's id.
+    public let nodeId: String
+    /// The node's key, the part before @ in `key@host:port`.
+    public let nodeKey: String
+    /// The UDP address that the node is bound to, with the port that the system chose.
+    public let localAddress: String
+
+    /// Opens the profile, binds the socket and starts the node.
+    ///
+    /// Throws if an option is out of its range; if the profile is open elsewhere, damaged, too new or cannot be written;
+    /// if the port is taken.
+    public init(_ options: ClientOptions = ClientOptions()) throws(PeerchatError) {
+        let native = try translated { try NativeClient(options: options) }
+        self.native = native
+        pump = EventPump { try await native.nextEvent() }
+        userName = native.userName()
+        userId = native.userId()
+        userFingerprint = native.userFingerprint()
+        nodeId = native.nodeId()
+        nodeKey = native.nodeKey()
+        localAddress = native.localAddress()
+    }
+
+    deinit {
+        native.close()
+    }
+
+    /// The events from now on, until the client is closed or the task that iterates is cancelled.
+    ///
+    /// There is one queue, in order: each event goes to one taker, and asking for the next event confirms the last. A
+    /// task that is cancelled loses none: another may go on.
+    public var events: Events {
+        Events(client: self)
+    }
+
+    /// Waits for the next event; nil if the task was cancelled. Then the event goes to whoever asks next.
+    ///
+    /// Throws `PeerchatError.Closed` once the client is closed.
+    public func nextEvent() async throws(PeerchatError) -> Event? {
+        try await pump.next()
+    }
+
+    /// Joins the network through the node at `host:port`, `[ipv6]:port` or `key@host:port`.
+    ///
+    /// Returns an id at once; a `bootstrapped` or `bootstrapFailed` event follows with the same id. Throws if the
+    /// address does not parse, or the client is closed.
+    @discardableResult
+    public func bootstrap(_ address: String) throws(PeerchatError) -> UInt64 {
+        try translated { try native.bootstrap(address: address) }
+    }
+
+    /// Saves a text for sending and returns its id once it is on disk; `messageState` events tell the rest.
+    ///
+    /// `recipient` is `alice`, or `alice#7kq2m4xd` to name the person as well. Nothing was queued if it throws: the name
+    /// or the text breaks the rules, the outbox is full, the disk refused, there is no user, or the client is closed.
+    /// Cancelling the task does not take the message back.
+    @discardableResult
+    public func send(to recipient: String, _ text: String) async throws(PeerchatError) -> String {
+        try await translated { try await native.send(recipient: recipient, text: text) }
+    }
+
+    /// Tells how far a message of our own has come. Throws if no message of ours has this id, if the disk refused, or if
+    /// the client is closed. Reads the disk on the calling thread.
+    public func messageState(_ id: String) throws(PeerchatError) -> MessageState {
+        try translated { try native.messageState(id: id) }
+    }
+
+    /// Reads up to `limit` messages of the conversation with `peer`, the latest first, on the calling thread.
+    ///
+    /// `before` is the `position` of an entry, to go on from there; nil: from the end. Throws if the name breaks the
+    /// rules, the disk refused, there is no user, or the client is closed.
+    public func history(
+        with peer: String, before: UInt64? = nil, limit: UInt32 = 50
+    ) throws(PeerchatError) -> [HistoryEntry] {
+        try translated { try native.history(peer: peer, before: before, limit: limit) }
+    }
+
+    /// Looks a name up in the directory. Waits for the network, some seconds at most, and so does a task that is
+    /// cancelled meanwhile.
+    ///
+    /// Throws if nobody goes by the name, the network does not agree on who does, no other node answers, or the client
+    /// is closed.
+    public func lookup(_ name: String) async throws(PeerchatError) -> FoundUser {
+        try await translated { try await native.lookup(name: name) }
+    }
+
+    /// Returns counts and gauges. Throws if the client is closed.
+    public func statistics() throws(PeerchatError) -> Statistics {
+        try translated { try native.statistics() }
+    }
+
+    /// Closes the client and returns at once: ``events`` ends, waiting calls throw `PeerchatError.Closed`, and so do
+    /// later ones.
+    public func close() {
+        native.close()
+    }
+
+    /// Closes the client and waits, up to 1.5 seconds, until its port and profile are free again. Returns whether they
+    /// are.
+    @discardableResult
+    public func shutdown() async -> Bool {
+        let native = native
+        native.close()
+        return await withCheckedContinuation { done in
+            // A thread that may block: those of tasks must not.
+            DispatchQueue.global().async { done.resume(returning: native.shutdown()) }
+        }
+    }
+}
+
+/// The events of a client, for `for await`.
+public struct Events: AsyncSequence, Sendable {
+    public typealias Element = Event
+
+    fileprivate let client: Client
+
+    public func makeAsyncIterator() -> Iterator {
+        Iterator(client: client)
+    }
+
+    public struct Iterator: AsyncIteratorProtocol {
+        fileprivate let client: Client
+
+        /// Waits for the next event; nil when the client is closed or the task is cancelled.
+        public func next() async -> Event? {
+            try? await client.nextEvent()
+        }
+    }
+}
+
+/// Turns whatever the generated code throws into the one error of this package: a panic in Rust is `Internal`.
+func translated<T>(_ call: () throws -> T) throws(PeerchatError) -> T {
+    do {
+        return try call()
+    } catch {
+        throw PeerchatError(any: error)
+    }
+}
+
+func translated<T: Sendable>(_ call: () async throws -> T) async throws(PeerchatError) -> T {
+    do {
+        return try await call()
+    } catch {
+        throw PeerchatError(any: error)
+    }
+}
+
+extension PeerchatError {
+    init(any error: any Error) {
+        self = error as? PeerchatError ?? .Internal(code: .internal, detail: "\(error)")
+    }
+}

@@ -1,0 +1,179 @@
+import Foundation
+import XCTest
+
+@testable import Peerchat
+
+final class ClientTests: XCTestCase {
+    func testTwoPeopleTalk() async throws {
+        try await waiting {
+            let (alice, bob) = (try open("alice"), try open("bob"))
+            let command = try bob.bootstrap(alice.localAddress)
+            let joined = try await bob.bootstrapped()
+            XCTAssertEqual(joined.commandId, command)
+            XCTAssertEqual([joined.nodeId, joined.address], [alice.nodeId, alice.localAddress])
+            let names = [try await bob.registered(), try await alice.registered()]
+            XCTAssertEqual(names, ["bob", "alice"])
+
+            let id = try await alice.send(to: "bob", "grüße 🙂")
+            let message = try await bob.message()
+            XCTAssertEqual([message.sender, message.text], ["alice", "grüße 🙂"])
+            let state = try await alice.finalState(of: id)
+            XCTAssertEqual(state, .delivered)
+            XCTAssertEqual(try alice.messageState(id), .delivered)
+
+            try await bob.send(to: "alice", "hello")
+            let answer = try await alice.message()
+            XCTAssertEqual(answer.text, "hello")
+            let found = try await alice.lookup("bob")
+            XCTAssertEqual(found.userId, bob.userId)
+            await assertFails(.unknownRecipient) { try await alice.lookup("nobody") }
+            XCTAssertGreaterThanOrEqual(try alice.statistics().contactCount, 1)
+
+            let history = try alice.history(with: "bob", limit: 2)
+            XCTAssertEqual(history.map(\.text), ["hello", "grüße 🙂"])
+            XCTAssertEqual(history.map(\.state), [nil, .delivered])
+            XCTAssertEqual(try alice.history(with: "bob", before: history[0].position), [history[1]])
+            XCTAssertGreaterThan(history[0].received, Date(timeIntervalSince1970: 1_700_000_000))
+            let closed = [await alice.shutdown(), await bob.shutdown()]
+            XCTAssertEqual(closed, [true, true])
+        }
+    }
+
+    func testClosingEndsTheEventsAndFailsWhatWaits() async throws {
+        try await waiting {
+            let client = try open("alice")
+            let collector = Task { for await _ in client.events {} }
+            let waiter = Task { try await client.finalState(of: "none") }
+            await client.shutdown()
+            await collector.value
+            await assertFails(.timedOut) { try await waiter.value }
+            await assertFails(.closed) { try await client.nextEvent() }
+            await assertFails(.closed) { try await client.send(to: "bob", "x") }
+            await assertFails(.closed) { try client.statistics() }
+            XCTAssertEqual(ErrorCode.closed.rawValue, -30)
+            XCTAssertEqual(client.userName, "alice")
+        }
+    }
+
+    func testACancelledWaitLosesNoEvent() async throws {
+        try await waiting {
+            let client = try open("alice")
+            let waiter = Task { try await client.bootstrapFailed() }
+            waiter.cancel()
+            await assertFails(.timedOut) { try await waiter.value }
+            let command = try client.bootstrap("127.0.0.1:1")
+            let failed = try await client.bootstrapFailed()
+            XCTAssertEqual(failed.commandId, command)
+            XCTAssertEqual(failed.code, .unreachable)
+        }
+    }
+
+    func testAnEventThatACancelledTaskAskedForGoesToTheNext() async throws {
+        try await waiting {
+            let (events, source) = AsyncStream.makeStream(of: Event.self)
+            let (asked, askedFor) = AsyncStream.makeStream(of: Void.self)
+            let pump = EventPump {
+                askedFor.yield()
+                for await event in events { return event }
+                throw PeerchatError.Closed(code: .closed, detail: "the end")
+            }
+            let waiter = Task { try await pump.next() }
+            for await _ in asked { break }
+            waiter.cancel()
+            let none = try await waiter.value
+            XCTAssertNil(none)
+            source.yield(.offline)
+            let event = try await pump.next()
+            XCTAssertEqual(event, .offline)
+        }
+    }
+
+    func testTheExampleTalks() async throws {
+        try await waiting {
+            let alice = try open("alice")
+            let profiles = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+            defer { try? FileManager.default.removeItem(at: profiles) }
+            let (chat, input) = (Process(), Pipe())
+            // Built beside the tests.
+            chat.executableURL = Bundle.main.bundleURL.appendingPathComponent("chat")
+            chat.arguments = [profiles.path, "bob", "alice", alice.localAddress]
+            chat.standardInput = input
+            chat.standardOutput = FileHandle.nullDevice
+            chat.standardError = FileHandle.nullDevice
+            try chat.run()
+            input.fileHandleForWriting.write(Data("one\n\ntwo\n".utf8))
+            input.fileHandleForWriting.closeFile()
+            let texts = [try await alice.message().text, try await alice.message().text]
+            XCTAssertEqual(texts, ["one", "two"])
+            chat.waitUntilExit()
+            XCTAssertEqual(chat.terminationStatus, 0)
+        }
+    }
+
+    func testEachEventGoesToOneTaker() async throws {
+        try await waiting {
+            let client = try open("alice")
+            let takers = (0..<4).map { _ in Task { try await client.bootstrapFailed().commandId } }
+            let commands = try takers.map { _ in try client.bootstrap("127.0.0.1:1") }
+            var taken: Set<UInt64> = []
+            for taker in takers {
+                taken.insert(try await taker.value)
+            }
+            XCTAssertEqual(taken, Set(commands))
+        }
+    }
+
+    func testATaskThatThrowsDoesNotStopTheClient() async throws {
+        try await waiting {
+            struct Bug: Error {}
+            let client = try open("alice")
+            try client.bootstrap("127.0.0.1:1")
+            let failing = Task { for await _ in client.events { throw Bug() } }
+            let result = await failing.result
+            XCTAssertThrowsError(try result.get())
+            let command = try client.bootstrap("127.0.0.1:1")
+            while try await client.bootstrapFailed().commandId != command {}
+        }
+    }
+
+    func testBadCallsThrowByKind() async throws {
+        try await waiting {
+            let client = try open("alice")
+            await assertFails(.invalidName) { try await client.send(to: "", "x") }
+            await assertFails(.emptyText) { try await client.send(to: "bob", "") }
+            await assertFails(.textTooLong) { try await client.send(to: "bob", String(repeating: "x", count: 16_385)) }
+            await assertFails(.notFound) { try client.messageState(String(repeating: "ee", count: 16)) }
+            await assertFails(.invalidArgument) { try client.messageState("no id") }
+            await assertFails(.addressInUse) { try open(bind: client.localAddress) }
+            do {
+                try client.bootstrap("no-port")
+                XCTFail("did not throw")
+            } catch PeerchatError.InvalidAddress(let code, let detail) {
+                XCTAssertEqual(code.rawValue, -12)
+                XCTAssertEqual(detail, PeerchatError.InvalidAddress(code: code, detail: detail).reason)
+            }
+            let node = try open()
+            XCTAssertNil(node.userName)
+            await assertFails(.noUser) { try await node.send(to: "bob", "x") }
+        }
+    }
+
+    func testClientsThatComeAndGoLeaveNoMemoryBehind() async throws {
+        func cycle() async throws {
+            let client = try open("alice")
+            await assertFails(.invalidAddress) { try client.bootstrap("no-port") }
+            await client.shutdown()
+        }
+        for _ in 0..<100 { try await cycle() }
+        let before = try residentKiB()
+        for _ in 0..<300 { try await cycle() }
+        XCTAssertLessThan(try residentKiB() - before, 16 * 1024)
+    }
+
+    /// What the process holds in memory; 0 where the system does not tell.
+    private func residentKiB() throws -> Int {
+        guard let status = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return 0 }
+        let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+        return Int((line ?? "").filter(\.isNumber)) ?? 0
+    }
+}

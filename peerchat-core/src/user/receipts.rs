@@ -1,0 +1,80 @@
+//! How [`User`] tells those whose messages came by mail what has become of them, and takes what others tell it.
+//!
+//! A message that is delivered directly is answered at once and needs no receipt. A receipt travels as a message does: it
+//! is owed, sealed, delivered directly or deposited; but it is finished as soon as somebody keeps it.
+
+use super::chat::{ContentKind, Receipt, ReceiptVerdict};
+use super::machine::User;
+use super::sessions::Peer;
+use crate::codec;
+use crate::event::MessageState;
+use crate::kademlia::NodeId;
+use crate::save::{ConversationId, Write};
+use crate::time::Now;
+
+impl User {
+    /// Takes what a device says of our mail.
+    pub(super) fn handle_receipt(&mut self, (id, device): Peer, body: &[u8], now: Now) {
+        let Ok(receipt) = codec::decode::<Receipt>(body) else { return };
+        if receipt.device != self.node_id {
+            return;
+        }
+        self.people.get_mut(id).into_iter().for_each(|found| found.knows_us = true);
+        let Some(sender) = self.senders.get_mut(&id) else { return };
+        let delivered = sender.acknowledge_by(&receipt, device, &self.tag_key);
+        if !delivered.is_empty() {
+            self.sessions.handle_acknowledged((id, device));
+            self.finish(id, delivered, MessageState::Delivered, None);
+        }
+        self.handle_verdict((id, device), &receipt, now);
+        self.advance(id, now);
+    }
+
+    fn handle_verdict(&mut self, (id, device): Peer, receipt: &Receipt, now: Now) {
+        let owes = self.senders.get_mut(&id).is_some_and(|sender| sender.numbered(receipt.next).is_some());
+        match receipt.verdict {
+            ReceiptVerdict::Delivered => {}
+            ReceiptVerdict::Unopened if owes => {
+                // What was deposited is of no use.
+                if let Some(sender) = self.senders.get_mut(&id) {
+                    sender.forget_deposits();
+                }
+                self.repair(id, device, now);
+            }
+            ReceiptVerdict::OutOfStep => self.renumber(id, receipt.next, now),
+            ReceiptVerdict::Unopened => {}
+        }
+    }
+
+    /// Owes every device that has to be told of its mail a receipt.
+    pub(super) fn owe_receipts(&mut self, now: Now) {
+        for (id, device) in self.people.owing_receipts() {
+            self.owe_receipt(id, device, now);
+        }
+    }
+
+    fn owe_receipt(&mut self, id: ConversationId, device: NodeId, now: Now) {
+        let Some(stream) = self.people.known_stream(id, device) else { return };
+        let Some(receipt) = stream.take_receipt() else { return };
+        let (saved, body) = (stream.to_saved(), codec::encode(&receipt));
+        let mut writes = vec![Write::Stream(saved)];
+        match self.senders.get_mut(&id).and_then(super::sender::Sender::open_receipt) {
+            Some(open) => {
+                open.body = body;
+                writes.push(Write::MessageGone { position: open.position });
+                writes.push(Write::Message(open.to_saved(id)));
+                self.save(writes, Vec::new());
+            }
+            None => {
+                let owed = self.new_owed(id, ContentKind::RECEIPT, body, now);
+                let conversation = self.people.get(id).map(|found| found.saved.clone());
+                writes.extend(conversation.map(Write::Conversation));
+                writes.push(Write::Message(owed.to_saved(id)));
+                self.save(writes, Vec::new());
+                self.owe(id, owed);
+            }
+        }
+        self.advance(id, now);
+        self.deposit_if_away(id, now);
+    }
+}
