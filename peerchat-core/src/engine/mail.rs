@@ -207,9 +207,12 @@ impl Engine {
     /// Sees to it that those who should keep the mail of a device have it, and that those who should not drop it.
     fn review(&mut self, place: MailPlace, is_settled: bool) {
         let at = place.mailbox.place();
-        let (closest, _) = self.node.holders(&at);
+        let (mut closest, _) = self.node.holders(&at);
+        // The device itself comes for it.
+        closest.retain(|contact| contact.id() != place.device);
         self.mail.mailbox.handle_holders(place, &self.node.id(), &closest, is_settled);
-        if !self.node.is_holder(&at, HOLDER_SLACK) {
+        // A node that serves nobody for now, as after a start, keeps what it has: it may serve again.
+        if self.node.is_serving() && !self.node.is_holder(&at, HOLDER_SLACK) {
             self.mail.mailbox.handle_replaced(place, &closest);
         }
     }

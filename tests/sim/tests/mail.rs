@@ -185,3 +185,31 @@ fn who_returns_is_told_at_once_that_mail_waits() {
     post.net.run_for(SETTLE);
     assert!(post.net.announced(bob) > 0, "no holder said that something waits");
 }
+
+#[test]
+fn nobody_keeps_their_own_mail() {
+    let mut post = Post::new(6, 8);
+    let (sender, bob, envelope) = (post.hosts[3], post.bob, post.envelope(1));
+    assert_eq!(post.deposit(sender, bob, &envelope), MailResponse::Refused(MailRefusal::NotHolder));
+}
+
+/// A flood from one network reaches the limits of a node and of a mailbox, and everybody else's mail stays.
+#[test]
+fn a_flood_from_one_address_stays_within_its_share_and_leaves_room() {
+    let mut post = Post::new(7, 8);
+    let (flooder, sender, holder) = (post.hosts[1], post.hosts[3], post.hosts[5]);
+    let real = post.envelope(u64::MAX);
+    assert_eq!(post.deposit(sender, holder, &real), MailResponse::Deposited);
+    let mut taken = 0;
+    while post.deposit(flooder, holder, &post.envelope(taken)) == MailResponse::Deposited {
+        taken += 1;
+    }
+    assert!((10_000..11_000).contains(&taken), "{taken}");
+    let another = post.envelope(u64::MAX - 1);
+    assert_eq!(post.deposit(sender, holder, &another), MailResponse::Deposited);
+    for envelope in [&real, &another] {
+        assert_eq!(post.fetch(holder, envelope.id()), MailResponse::Fetched(envelope.as_bytes().to_vec()));
+    }
+    let mailbox = post.net.engine(holder).unwrap().mailbox();
+    assert_eq!((mailbox.kept_count() as u64, mailbox.stats().refused_full), (taken + 2, 1));
+}
