@@ -90,6 +90,26 @@ fn all_holders_restart_and_still_have_the_mail() {
     let mut post = Post::without_engine(1, 30);
     let envelope = post.envelope(1);
     let holders = post.closest(12);
+    let sender = post.hosts[3];
+    for holder in &holders {
+        assert_eq!(post.deposit(sender, *holder, &envelope), MailResponse::Deposited);
+    }
+    holders.iter().for_each(|holder| post.net.kill(*holder));
+    holders.iter().for_each(|holder| post.net.start(*holder));
+    post.net.run_for(SETTLE);
+    for holder in &holders {
+        assert_eq!(post.collect(*holder), [envelope.id()]);
+        assert_eq!(post.fetch(*holder, envelope.id()), MailResponse::Fetched(envelope.as_bytes().to_vec()));
+        assert_eq!(post.release(*holder, &[envelope.id()]), MailResponse::Released);
+        assert_eq!(post.net.disk(*holder).mail(), []);
+    }
+}
+
+#[test]
+fn what_does_not_open_is_dropped_by_all_holders_for_good() {
+    let mut post = Post::new(1, 30);
+    let envelope = post.envelope(1);
+    let holders = post.closest(12);
     let (sender, bob) = (post.hosts[3], post.bob);
     // He would collect it.
     post.net.stop(bob);
