@@ -87,7 +87,7 @@ impl Mailbox {
     }
 
     /// Takes who are the closest nodes to a mailbox now beside `own`, which is this one. Those that were not before are
-    /// handed the mail by the [`GIVERS`] nearest to each of those that were. The first time nobody is new: they are whom
+    /// handed the mail by the two nearest to each of those that were. The first time nobody is new: they are whom
     /// the depositor found as well. Whom others are to hand the mail stays new, for they may be found gone, until
     /// `is_settled`.
     pub fn handle_holders(&mut self, place: MailPlace, own: &NodeId, closest: &[Contact], is_settled: bool) {

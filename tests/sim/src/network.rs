@@ -305,6 +305,12 @@ impl Network {
         host
     }
 
+    /// Lets somebody have the keys and the address of a host who behaves as they please; its engine ends.
+    pub fn take_over(&mut self, host: Host, behaviour: Behaviour) {
+        self.kill(host);
+        self.machines[host.0].behaviour = Some(behaviour);
+    }
+
     /// Cuts the network in two: `hosts` reach only one another until [`Self::heal`].
     pub fn cut_off(&mut self, hosts: &[Host]) {
         hosts.iter().for_each(|host| self.reach.set_side(host.0, 1));
