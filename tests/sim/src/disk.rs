@@ -7,6 +7,7 @@ use peerchat_core::identity::SecretKey;
 use peerchat_core::kademlia::{Record, RecordKey};
 use peerchat_core::mail::{KeptEnvelope, ReleasedEnvelope};
 use peerchat_core::save::{BatchId, Read, Saved, SavedMessage, SavedSession, StreamId, Write, WriteBatch};
+use peerchat_core::user::ContentKind;
 
 /// The naive model of a profile on disk.
 #[derive(Clone, Debug)]
@@ -177,10 +178,12 @@ impl Disk {
             is_numbered_alike && (other.conversation, other.stream) == (message.conversation, message.stream)
         };
         assert!(!self.messages.iter().any(is_same), "a message is in history twice: {message:?}");
-        let last = self.messages.last().map_or(0, |last| last.position);
-        assert!(message.position > last, "position {} after {last}", message.position);
         assert!(message.stream != StreamId::OWN || message.state.is_some());
-        self.messages.push(message);
+        let place = self.messages.partition_point(|other| other.position < message.position);
+        // A receipt takes the place of the one before.
+        let may_be_old = message.kind == ContentKind::RECEIPT.0;
+        assert!(may_be_old || place == self.messages.len(), "position {} is not the last", message.position);
+        self.messages.insert(place, message);
     }
 
     fn message(&mut self, position: u64) -> &mut SavedMessage {
