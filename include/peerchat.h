@@ -654,6 +654,15 @@ peerchat_status_t peerchat_options_set_alpha(peerchat_options_t *options, size_t
 peerchat_status_t peerchat_options_set_message_lifetime_ms(peerchat_options_t *options, uint64_t lifetime_ms);
 
 /**
+ * Sets how much mail the node keeps for people who are away. Default: 1 GiB, 64 MiB for a profile in memory.
+ *
+ * Never blocks.
+ * @param quota_len  Bytes; each message counts with about 500 more. 0 keeps none.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_mail_quota_len(peerchat_options_t *options, uint64_t quota_len);
+
+/**
  * Opens a profile that has this passphrase, or makes a new one that has: its keys are encrypted on disk. Default: none.
  *
  * Never blocks; peerchat_create then takes about a quarter of a second and 64 MiB longer. peerchat_change_passphrase sets,

@@ -1340,7 +1340,7 @@ class ClientOptions:
     """
     What a client is opened with. Everything that is left out keeps its default.
 """
-    def __init__(self, *, data_dir:typing.Optional[str] = _DEFAULT, user:typing.Optional[str] = _DEFAULT, network:typing.Optional[str] = _DEFAULT, bind:typing.Optional[str] = _DEFAULT, port:typing.Optional[int] = _DEFAULT, k:typing.Optional[int] = _DEFAULT, alpha:typing.Optional[int] = _DEFAULT, message_lifetime_ms:typing.Optional[int] = _DEFAULT, passphrase:typing.Optional[str] = _DEFAULT):
+    def __init__(self, *, data_dir:typing.Optional[str] = _DEFAULT, user:typing.Optional[str] = _DEFAULT, network:typing.Optional[str] = _DEFAULT, bind:typing.Optional[str] = _DEFAULT, port:typing.Optional[int] = _DEFAULT, k:typing.Optional[int] = _DEFAULT, alpha:typing.Optional[int] = _DEFAULT, message_lifetime_ms:typing.Optional[int] = _DEFAULT, mail_quota_len:typing.Optional[int] = _DEFAULT, passphrase:typing.Optional[str] = _DEFAULT):
         if data_dir is _DEFAULT:
             self.data_dir = None
         else:
@@ -1373,6 +1373,10 @@ class ClientOptions:
             self.message_lifetime_ms = None
         else:
             self.message_lifetime_ms = message_lifetime_ms
+        if mail_quota_len is _DEFAULT:
+            self.mail_quota_len = None
+        else:
+            self.mail_quota_len = mail_quota_len
         if passphrase is _DEFAULT:
             self.passphrase = None
         else:
@@ -1382,7 +1386,7 @@ class ClientOptions:
 
     
     def __str__(self):
-        return "ClientOptions(data_dir={}, user={}, network={}, bind={}, port={}, k={}, alpha={}, message_lifetime_ms={}, passphrase={})".format(self.data_dir, self.user, self.network, self.bind, self.port, self.k, self.alpha, self.message_lifetime_ms, self.passphrase)
+        return "ClientOptions(data_dir={}, user={}, network={}, bind={}, port={}, k={}, alpha={}, message_lifetime_ms={}, mail_quota_len={}, passphrase={})".format(self.data_dir, self.user, self.network, self.bind, self.port, self.k, self.alpha, self.message_lifetime_ms, self.mail_quota_len, self.passphrase)
     def __eq__(self, other):
         if self.data_dir != other.data_dir:
             return False
@@ -1400,6 +1404,8 @@ class ClientOptions:
             return False
         if self.message_lifetime_ms != other.message_lifetime_ms:
             return False
+        if self.mail_quota_len != other.mail_quota_len:
+            return False
         if self.passphrase != other.passphrase:
             return False
         return True
@@ -1416,6 +1422,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
             k=_UniffiFfiConverterOptionalUInt32.read(buf),
             alpha=_UniffiFfiConverterOptionalUInt32.read(buf),
             message_lifetime_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
+            mail_quota_len=_UniffiFfiConverterOptionalUInt64.read(buf),
             passphrase=_UniffiFfiConverterOptionalString.read(buf),
         )
 
@@ -1429,6 +1436,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalUInt32.check_lower(value.k)
         _UniffiFfiConverterOptionalUInt32.check_lower(value.alpha)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.message_lifetime_ms)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.mail_quota_len)
         _UniffiFfiConverterOptionalString.check_lower(value.passphrase)
 
     @staticmethod
@@ -1441,6 +1449,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalUInt32.write(value.k, buf)
         _UniffiFfiConverterOptionalUInt32.write(value.alpha, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.message_lifetime_ms, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.mail_quota_len, buf)
         _UniffiFfiConverterOptionalString.write(value.passphrase, buf)
 
 class _UniffiFfiConverterSequenceString(_UniffiConverterRustBuffer):
@@ -1806,9 +1815,14 @@ class Statistics:
     """
     Counts since the client was opened, but for the gauges.
 """
-    def __init__(self, *, contact_count:int, record_count:int, outbox_count:int, link_count:int, refused_records:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, dropped:int):
+    def __init__(self, *, contact_count:int, record_count:int, mail_count:int, mail_len:int, mail_deposited:int, mail_fetched:int, mail_refused:int, outbox_count:int, link_count:int, refused_records:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, dropped:int):
         self.contact_count = contact_count
         self.record_count = record_count
+        self.mail_count = mail_count
+        self.mail_len = mail_len
+        self.mail_deposited = mail_deposited
+        self.mail_fetched = mail_fetched
+        self.mail_refused = mail_refused
         self.outbox_count = outbox_count
         self.link_count = link_count
         self.refused_records = refused_records
@@ -1822,11 +1836,21 @@ class Statistics:
 
     
     def __str__(self):
-        return "Statistics(contact_count={}, record_count={}, outbox_count={}, link_count={}, refused_records={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, dropped={})".format(self.contact_count, self.record_count, self.outbox_count, self.link_count, self.refused_records, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.dropped)
+        return "Statistics(contact_count={}, record_count={}, mail_count={}, mail_len={}, mail_deposited={}, mail_fetched={}, mail_refused={}, outbox_count={}, link_count={}, refused_records={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, dropped={})".format(self.contact_count, self.record_count, self.mail_count, self.mail_len, self.mail_deposited, self.mail_fetched, self.mail_refused, self.outbox_count, self.link_count, self.refused_records, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.dropped)
     def __eq__(self, other):
         if self.contact_count != other.contact_count:
             return False
         if self.record_count != other.record_count:
+            return False
+        if self.mail_count != other.mail_count:
+            return False
+        if self.mail_len != other.mail_len:
+            return False
+        if self.mail_deposited != other.mail_deposited:
+            return False
+        if self.mail_fetched != other.mail_fetched:
+            return False
+        if self.mail_refused != other.mail_refused:
             return False
         if self.outbox_count != other.outbox_count:
             return False
@@ -1852,6 +1876,11 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         return Statistics(
             contact_count=_UniffiFfiConverterUInt64.read(buf),
             record_count=_UniffiFfiConverterUInt64.read(buf),
+            mail_count=_UniffiFfiConverterUInt64.read(buf),
+            mail_len=_UniffiFfiConverterUInt64.read(buf),
+            mail_deposited=_UniffiFfiConverterUInt64.read(buf),
+            mail_fetched=_UniffiFfiConverterUInt64.read(buf),
+            mail_refused=_UniffiFfiConverterUInt64.read(buf),
             outbox_count=_UniffiFfiConverterUInt64.read(buf),
             link_count=_UniffiFfiConverterUInt64.read(buf),
             refused_records=_UniffiFfiConverterUInt64.read(buf),
@@ -1866,6 +1895,11 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
     def check_lower(value):
         _UniffiFfiConverterUInt64.check_lower(value.contact_count)
         _UniffiFfiConverterUInt64.check_lower(value.record_count)
+        _UniffiFfiConverterUInt64.check_lower(value.mail_count)
+        _UniffiFfiConverterUInt64.check_lower(value.mail_len)
+        _UniffiFfiConverterUInt64.check_lower(value.mail_deposited)
+        _UniffiFfiConverterUInt64.check_lower(value.mail_fetched)
+        _UniffiFfiConverterUInt64.check_lower(value.mail_refused)
         _UniffiFfiConverterUInt64.check_lower(value.outbox_count)
         _UniffiFfiConverterUInt64.check_lower(value.link_count)
         _UniffiFfiConverterUInt64.check_lower(value.refused_records)
@@ -1879,6 +1913,11 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
     def write(value, buf):
         _UniffiFfiConverterUInt64.write(value.contact_count, buf)
         _UniffiFfiConverterUInt64.write(value.record_count, buf)
+        _UniffiFfiConverterUInt64.write(value.mail_count, buf)
+        _UniffiFfiConverterUInt64.write(value.mail_len, buf)
+        _UniffiFfiConverterUInt64.write(value.mail_deposited, buf)
+        _UniffiFfiConverterUInt64.write(value.mail_fetched, buf)
+        _UniffiFfiConverterUInt64.write(value.mail_refused, buf)
         _UniffiFfiConverterUInt64.write(value.outbox_count, buf)
         _UniffiFfiConverterUInt64.write(value.link_count, buf)
         _UniffiFfiConverterUInt64.write(value.refused_records, buf)

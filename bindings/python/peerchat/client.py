@@ -85,6 +85,16 @@ class Statistics:
     contact_count: int
     #: Records kept for the network now.
     record_count: int
+    #: Envelopes kept now for people who are away.
+    mail_count: int
+    #: How much of `mail_quota` they take now, in bytes.
+    mail_len: int
+    #: Envelopes taken for people who were away.
+    mail_deposited: int
+    #: Of these, how many were given to their recipients; one that was asked for twice counts twice.
+    mail_fetched: int
+    #: Requests about mail that were refused, for whatever reason.
+    mail_refused: int
     #: Messages of our own that are not finished now.
     outbox_count: int
     #: Encrypted links that are up now.
@@ -148,6 +158,7 @@ class Client:
         k: int | None = None,
         alpha: int | None = None,
         message_lifetime: timedelta | None = None,
+        mail_quota: int | None = None,
         passphrase: str | None = None,
     ) -> None:
         """Opens the profile, binds the socket and starts the node.
@@ -155,7 +166,8 @@ class Client:
         `data_dir` is made if it is missing; None keeps the profile in memory, where it is gone when the client
         closes. `user` None opens a node that serves the network and nobody in particular. `bind` is ip:port and
         excludes `port`; the default is any port on every address. `message_lifetime` is how long an undelivered
-        message is retried, by default 30 days. `passphrase` is the one that the profile has, or gets if it is new: it
+        message is retried, by default 30 days. `mail_quota` is how many bytes of mail the node keeps for people who are
+        away, by default 1 GiB, or 64 MiB in memory; 0 keeps none. `passphrase` is the one that the profile has, or gets if it is new: it
         encrypts the keys on disk; `change_passphrase` sets, changes and removes it.
         """
         options = native.ClientOptions(
@@ -167,6 +179,7 @@ class Client:
             k=k,
             alpha=alpha,
             message_lifetime_ms=None if message_lifetime is None else message_lifetime // timedelta(milliseconds=1),
+            mail_quota_len=mail_quota,
             passphrase=passphrase,
         )
         with translated():

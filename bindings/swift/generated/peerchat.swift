@@ -1319,6 +1319,10 @@ public struct ClientOptions: Equatable, Hashable {
      */
     public let messageLifetimeMs: UInt64?
     /**
+     * How much mail the node keeps for people who are away, in bytes; 0 keeps none. Default: 1 GiB, 64 MiB in memory.
+     */
+    public let mailQuotaLen: UInt64?
+    /**
      * The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
      */
     public let passphrase: String?
@@ -1352,6 +1356,9 @@ public struct ClientOptions: Equatable, Hashable {
          * How long an undelivered message is retried, in milliseconds. Default: 30 days.
          */messageLifetimeMs: UInt64? = nil, 
         /**
+         * How much mail the node keeps for people who are away, in bytes; 0 keeps none. Default: 1 GiB, 64 MiB in memory.
+         */mailQuotaLen: UInt64? = nil, 
+        /**
          * The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
          */passphrase: String? = nil) {
         self.dataDir = dataDir
@@ -1362,6 +1369,7 @@ public struct ClientOptions: Equatable, Hashable {
         self.k = k
         self.alpha = alpha
         self.messageLifetimeMs = messageLifetimeMs
+        self.mailQuotaLen = mailQuotaLen
         self.passphrase = passphrase
     }
 
@@ -1389,6 +1397,7 @@ public struct FfiConverterTypeClientOptions: FfiConverterRustBuffer {
                 k: FfiConverterOptionUInt32.read(from: &buf), 
                 alpha: FfiConverterOptionUInt32.read(from: &buf), 
                 messageLifetimeMs: FfiConverterOptionUInt64.read(from: &buf), 
+                mailQuotaLen: FfiConverterOptionUInt64.read(from: &buf), 
                 passphrase: FfiConverterOptionString.read(from: &buf)
         )
     }
@@ -1402,6 +1411,7 @@ public struct FfiConverterTypeClientOptions: FfiConverterRustBuffer {
         FfiConverterOptionUInt32.write(value.k, into: &buf)
         FfiConverterOptionUInt32.write(value.alpha, into: &buf)
         FfiConverterOptionUInt64.write(value.messageLifetimeMs, into: &buf)
+        FfiConverterOptionUInt64.write(value.mailQuotaLen, into: &buf)
         FfiConverterOptionString.write(value.passphrase, into: &buf)
     }
 }
@@ -1772,6 +1782,26 @@ public struct Statistics: Equatable, Hashable {
      */
     public let recordCount: UInt64
     /**
+     * Envelopes kept now for people who are away.
+     */
+    public let mailCount: UInt64
+    /**
+     * How much of the quota they take now, in bytes.
+     */
+    public let mailLen: UInt64
+    /**
+     * Envelopes taken for people who were away.
+     */
+    public let mailDeposited: UInt64
+    /**
+     * Of these, how many were given to their recipients; one that was asked for twice counts twice.
+     */
+    public let mailFetched: UInt64
+    /**
+     * Requests about mail that were refused, for whatever reason.
+     */
+    public let mailRefused: UInt64
+    /**
      * Messages of our own that are not finished now.
      */
     public let outboxCount: UInt64
@@ -1814,6 +1844,21 @@ public struct Statistics: Equatable, Hashable {
          * Records kept for the network now.
          */recordCount: UInt64, 
         /**
+         * Envelopes kept now for people who are away.
+         */mailCount: UInt64, 
+        /**
+         * How much of the quota they take now, in bytes.
+         */mailLen: UInt64, 
+        /**
+         * Envelopes taken for people who were away.
+         */mailDeposited: UInt64, 
+        /**
+         * Of these, how many were given to their recipients; one that was asked for twice counts twice.
+         */mailFetched: UInt64, 
+        /**
+         * Requests about mail that were refused, for whatever reason.
+         */mailRefused: UInt64, 
+        /**
          * Messages of our own that are not finished now.
          */outboxCount: UInt64, 
         /**
@@ -1839,6 +1884,11 @@ public struct Statistics: Equatable, Hashable {
          */dropped: UInt64) {
         self.contactCount = contactCount
         self.recordCount = recordCount
+        self.mailCount = mailCount
+        self.mailLen = mailLen
+        self.mailDeposited = mailDeposited
+        self.mailFetched = mailFetched
+        self.mailRefused = mailRefused
         self.outboxCount = outboxCount
         self.linkCount = linkCount
         self.refusedRecords = refusedRecords
@@ -1867,6 +1917,11 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
             try Statistics(
                 contactCount: FfiConverterUInt64.read(from: &buf), 
                 recordCount: FfiConverterUInt64.read(from: &buf), 
+                mailCount: FfiConverterUInt64.read(from: &buf), 
+                mailLen: FfiConverterUInt64.read(from: &buf), 
+                mailDeposited: FfiConverterUInt64.read(from: &buf), 
+                mailFetched: FfiConverterUInt64.read(from: &buf), 
+                mailRefused: FfiConverterUInt64.read(from: &buf), 
                 outboxCount: FfiConverterUInt64.read(from: &buf), 
                 linkCount: FfiConverterUInt64.read(from: &buf), 
                 refusedRecords: FfiConverterUInt64.read(from: &buf), 
@@ -1881,6 +1936,11 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
     public static func write(_ value: Statistics, into buf: inout [UInt8]) {
         FfiConverterUInt64.write(value.contactCount, into: &buf)
         FfiConverterUInt64.write(value.recordCount, into: &buf)
+        FfiConverterUInt64.write(value.mailCount, into: &buf)
+        FfiConverterUInt64.write(value.mailLen, into: &buf)
+        FfiConverterUInt64.write(value.mailDeposited, into: &buf)
+        FfiConverterUInt64.write(value.mailFetched, into: &buf)
+        FfiConverterUInt64.write(value.mailRefused, into: &buf)
         FfiConverterUInt64.write(value.outboxCount, into: &buf)
         FfiConverterUInt64.write(value.linkCount, into: &buf)
         FfiConverterUInt64.write(value.refusedRecords, into: &buf)

@@ -36,6 +36,9 @@ pub struct ClientOptions {
     /// How long an undelivered message is retried, in milliseconds. Default: 30 days.
     #[uniffi(default = None)]
     pub message_lifetime_ms: Option<u64>,
+    /// How much mail the node keeps for people who are away, in bytes; 0 keeps none. Default: 1 GiB, 64 MiB in memory.
+    #[uniffi(default = None)]
+    pub mail_quota_len: Option<u64>,
     /// The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
     #[uniffi(default = None)]
     pub passphrase: Option<String>,
@@ -81,6 +84,7 @@ impl ClientOptions {
         builder = set(builder, self.message_lifetime_ms, |builder, ms| {
             builder.message_lifetime(Duration::from_millis(ms))
         });
+        builder = set(builder, self.mail_quota_len, ConfigBuilder::mail_quota);
         Ok(builder.build()?)
     }
 }
@@ -196,6 +200,16 @@ pub struct Statistics {
     pub contact_count: u64,
     /// Records kept for the network now.
     pub record_count: u64,
+    /// Envelopes kept now for people who are away.
+    pub mail_count: u64,
+    /// How much of the quota they take now, in bytes.
+    pub mail_len: u64,
+    /// Envelopes taken for people who were away.
+    pub mail_deposited: u64,
+    /// Of these, how many were given to their recipients; one that was asked for twice counts twice.
+    pub mail_fetched: u64,
+    /// Requests about mail that were refused, for whatever reason.
+    pub mail_refused: u64,
     /// Messages of our own that are not finished now.
     pub outbox_count: u64,
     /// Encrypted links that are up now.
@@ -219,6 +233,11 @@ impl From<peerchat_core::Statistics> for Statistics {
         Self {
             contact_count: statistics.contact_count as u64,
             record_count: statistics.record_count as u64,
+            mail_count: statistics.mail_count as u64,
+            mail_len: statistics.mail_len,
+            mail_deposited: statistics.mail_deposited,
+            mail_fetched: statistics.mail_fetched,
+            mail_refused: statistics.mail_refused,
             outbox_count: statistics.outbox_count as u64,
             link_count: statistics.link_count as u64,
             refused_records: statistics.refused_records.total(),

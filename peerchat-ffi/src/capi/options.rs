@@ -27,6 +27,7 @@ pub struct peerchat_options_t {
     k: Option<usize>,
     alpha: Option<usize>,
     message_lifetime: Option<Duration>,
+    mail_quota: Option<u64>,
     passphrase: Option<Passphrase>,
 }
 
@@ -53,6 +54,7 @@ impl peerchat_options_t {
         builder = set(builder, self.k, ConfigBuilder::k);
         builder = set(builder, self.alpha, ConfigBuilder::alpha);
         builder = set(builder, self.message_lifetime, ConfigBuilder::message_lifetime);
+        builder = set(builder, self.mail_quota, ConfigBuilder::mail_quota);
         builder.build().map_err(|error| Error::from(error).into())
     }
 }
@@ -253,6 +255,22 @@ pub extern "C" fn peerchat_options_set_message_lifetime_ms(
     })
 }
 
+/// Sets how much mail the node keeps for people who are away. Default: 1 GiB, 64 MiB for a profile in memory.
+///
+/// Never blocks.
+/// @param quota_len  Bytes; each message counts with about 500 more. 0 keeps none.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_mail_quota_len(
+    options: Option<&mut peerchat_options_t>,
+    quota_len: u64,
+) -> peerchat_status_t {
+    change(options, |options| {
+        options.mail_quota = Some(quota_len);
+        Ok(())
+    })
+}
+
 /// Opens a profile that has this passphrase, or makes a new one that has: its keys are encrypted on disk. Default: none.
 ///
 /// Never blocks; peerchat_create then takes about a quarter of a second and 64 MiB longer. peerchat_change_passphrase sets,
@@ -292,6 +310,9 @@ mod tests {
         // The header promises these numbers.
         assert_eq!((K, ALPHA, peerchat_core::config::DEFAULT_NETWORK), (20, 3, "peerchat"));
         assert_eq!(config.message_lifetime(), Duration::from_secs(30 * 86_400));
+        assert_eq!(config.mail_quota(), 64 << 20);
+        let on_disk = peerchat_options_t { location: Some(Location::Directory("/p".into())), ..options };
+        assert_eq!(on_disk.config().unwrap().mail_quota(), 1 << 30);
     }
 
     #[test]
@@ -305,6 +326,7 @@ mod tests {
             k: Some(10),
             alpha: Some(5),
             message_lifetime: Some(Duration::from_secs(1)),
+            mail_quota: Some(7),
             passphrase: Some(Passphrase::new("open sesame").unwrap()),
         };
         assert!(!format!("{options:?}").contains("sesame"));
@@ -313,7 +335,7 @@ mod tests {
         assert_eq!(config.user(), options.user.as_ref());
         assert_eq!((config.network(), config.bind()), ("lab", options.bind));
         assert_eq!((config.k(), config.alpha()), (10, 5));
-        assert_eq!(config.message_lifetime(), Duration::from_secs(1));
+        assert_eq!((config.message_lifetime(), config.mail_quota()), (Duration::from_secs(1), 7));
         assert_eq!(config.passphrase(), options.passphrase.as_ref());
     }
 

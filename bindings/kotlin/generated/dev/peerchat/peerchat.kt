@@ -2333,6 +2333,11 @@ data class ClientOptions (
     val `messageLifetimeMs`: kotlin.ULong? = null 
     , 
     /**
+     * How much mail the node keeps for people who are away, in bytes; 0 keeps none. Default: 1 GiB, 64 MiB in memory.
+     */
+    val `mailQuotaLen`: kotlin.ULong? = null 
+    , 
+    /**
      * The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
      */
     val `passphrase`: kotlin.String? = null 
@@ -2360,6 +2365,7 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalULong.read(buf),
             FfiConverterOptionalString.read(buf),
         )
     }
@@ -2373,6 +2379,7 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalUInt.allocationSize(value.`k`) +
             FfiConverterOptionalUInt.allocationSize(value.`alpha`) +
             FfiConverterOptionalULong.allocationSize(value.`messageLifetimeMs`) +
+            FfiConverterOptionalULong.allocationSize(value.`mailQuotaLen`) +
             FfiConverterOptionalString.allocationSize(value.`passphrase`)
     )
 
@@ -2385,6 +2392,7 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalUInt.write(value.`k`, buf)
             FfiConverterOptionalUInt.write(value.`alpha`, buf)
             FfiConverterOptionalULong.write(value.`messageLifetimeMs`, buf)
+            FfiConverterOptionalULong.write(value.`mailQuotaLen`, buf)
             FfiConverterOptionalString.write(value.`passphrase`, buf)
     }
 }
@@ -2651,6 +2659,31 @@ data class Statistics (
     val `recordCount`: kotlin.ULong
     , 
     /**
+     * Envelopes kept now for people who are away.
+     */
+    val `mailCount`: kotlin.ULong
+    , 
+    /**
+     * How much of the quota they take now, in bytes.
+     */
+    val `mailLen`: kotlin.ULong
+    , 
+    /**
+     * Envelopes taken for people who were away.
+     */
+    val `mailDeposited`: kotlin.ULong
+    , 
+    /**
+     * Of these, how many were given to their recipients; one that was asked for twice counts twice.
+     */
+    val `mailFetched`: kotlin.ULong
+    , 
+    /**
+     * Requests about mail that were refused, for whatever reason.
+     */
+    val `mailRefused`: kotlin.ULong
+    , 
+    /**
      * Messages of our own that are not finished now.
      */
     val `outboxCount`: kotlin.ULong
@@ -2715,12 +2748,22 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
         )
     }
 
     override fun allocationSize(value: Statistics) = (
             FfiConverterULong.allocationSize(value.`contactCount`) +
             FfiConverterULong.allocationSize(value.`recordCount`) +
+            FfiConverterULong.allocationSize(value.`mailCount`) +
+            FfiConverterULong.allocationSize(value.`mailLen`) +
+            FfiConverterULong.allocationSize(value.`mailDeposited`) +
+            FfiConverterULong.allocationSize(value.`mailFetched`) +
+            FfiConverterULong.allocationSize(value.`mailRefused`) +
             FfiConverterULong.allocationSize(value.`outboxCount`) +
             FfiConverterULong.allocationSize(value.`linkCount`) +
             FfiConverterULong.allocationSize(value.`refusedRecords`) +
@@ -2734,6 +2777,11 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
     override fun write(value: Statistics, buf: ByteBuffer) {
             FfiConverterULong.write(value.`contactCount`, buf)
             FfiConverterULong.write(value.`recordCount`, buf)
+            FfiConverterULong.write(value.`mailCount`, buf)
+            FfiConverterULong.write(value.`mailLen`, buf)
+            FfiConverterULong.write(value.`mailDeposited`, buf)
+            FfiConverterULong.write(value.`mailFetched`, buf)
+            FfiConverterULong.write(value.`mailRefused`, buf)
             FfiConverterULong.write(value.`outboxCount`, buf)
             FfiConverterULong.write(value.`linkCount`, buf)
             FfiConverterULong.write(value.`refusedRecords`, buf)
