@@ -48,7 +48,7 @@ class Chat(private val client: Client, private val peer: String, private val sho
             is Event.Registered -> notice("${event.name} is registered")
             is Event.BootstrapFailed -> notice(event.detail)
             is Event.RegistrationFailed -> notice(event.detail)
-            is Event.Closed -> throw PeerchatException.Closed(event.code, event.detail)
+            is Event.Closed -> throw PeerchatException.Closed(event.code, event.detail, emptyList())
             is Event.MessageState -> if (event.state.isFinal) {
                 if (event.state != MessageState.DELIVERED) notice("not delivered: ${event.detail}")
                 noting.withLock { unfinished.value -= event.id }

@@ -49,7 +49,7 @@ func showEvents(of client: Client, _ unfinished: Unfinished) async {
         case .registered(let name, _, _): notice("\(name) is registered")
         case .bootstrapFailed(_, _, _, let detail): notice(detail)
         case .registrationFailed(_, _, _, _, let detail): notice(detail)
-        case .messageState(let id, _, let state, _, let detail) where state.isFinal:
+        case .messageState(let id, _, let state, _, _, let detail) where state.isFinal:
             if state != .delivered { notice("not delivered: \(detail)") }
             await unfinished.finish(id)
         case .closed(_, let detail): fail("chat: \(detail)", 1)

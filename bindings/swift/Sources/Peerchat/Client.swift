@@ -164,6 +164,6 @@ func translated<T: Sendable>(_ call: () async throws -> T) async throws(Peerchat
 
 extension PeerchatError {
     init(any error: any Error) {
-        self = error as? PeerchatError ?? .Internal(code: .internal, detail: "\(error)")
+        self = error as? PeerchatError ?? .Internal(code: .internal, detail: "\(error)", fingerprints: [])
     }
 }

@@ -75,7 +75,7 @@ final class ClientTests: XCTestCase {
             let pump = EventPump {
                 askedFor.yield()
                 for await event in events { return event }
-                throw PeerchatError.Closed(code: .closed, detail: "the end")
+                throw PeerchatError.Closed(code: .closed, detail: "the end", fingerprints: [])
             }
             let waiter = Task { try await pump.next() }
             for await _ in asked { break }
@@ -148,9 +148,9 @@ final class ClientTests: XCTestCase {
             do {
                 try client.bootstrap("no-port")
                 XCTFail("did not throw")
-            } catch PeerchatError.InvalidAddress(let code, let detail) {
+            } catch PeerchatError.InvalidAddress(let code, let detail, let fingerprints) {
                 XCTAssertEqual(code.rawValue, -12)
-                XCTAssertEqual(detail, PeerchatError.InvalidAddress(code: code, detail: detail).reason)
+                XCTAssertEqual(detail, PeerchatError.InvalidAddress(code: code, detail: detail, fingerprints: fingerprints).reason)
             }
             let node = try open()
             XCTAssertNil(node.userName)

@@ -35,7 +35,7 @@ extension Client {
                 return chosen
             }
         }
-        throw PeerchatError.TimedOut(code: .timedOut, detail: "the events ended")
+        throw PeerchatError.TimedOut(code: .timedOut, detail: "the events ended", fingerprints: [])
     }
 
     func bootstrapped() async throws -> (commandId: UInt64, nodeId: String, address: String) {
@@ -56,7 +56,7 @@ extension Client {
 
     func finalState(of id: String) async throws -> MessageState {
         try await first {
-            if case .messageState(id, _, let state, _, _) = $0, state.isFinal { state } else { nil }
+            if case .messageState(id, _, let state, _, _, _) = $0, state.isFinal { state } else { nil }
         }
     }
 }

@@ -173,6 +173,6 @@ public class Client(options: ClientOptions) : AutoCloseable {
         }
 
         internal fun closed(): PeerchatException =
-            PeerchatException.Closed(ErrorCode.CLOSED, "the client is closed")
+            PeerchatException.Closed(ErrorCode.CLOSED, "the client is closed", emptyList())
     }
 }
