@@ -149,7 +149,8 @@ pub struct Statistics {
     pub mail_fetched: u64,
     /// Requests about mail that were refused, for whatever reason.
     pub mail_refused: u64,
-    /// Messages of our own that are not finished now.
+    /// Messages of our own that are not finished now, and receipts for mail that nobody has taken yet: at 0 nothing is
+    /// lost to others if the client closes.
     pub outbox_count: usize,
     /// Encrypted links that are up now.
     pub link_count: usize,

@@ -225,7 +225,7 @@ impl Engine {
         &self.mail.mailbox
     }
 
-    /// Returns how many messages of our own are neither delivered nor given up.
+    /// Returns what is still owed to others; see [`User::outbox_count`].
     #[must_use]
     pub fn outbox_count(&self) -> usize {
         self.user.as_ref().map_or(0, User::outbox_count)

@@ -334,10 +334,11 @@ impl User {
         self.id
     }
 
-    /// Returns how many messages of our own are neither delivered nor given up.
+    /// Returns how many messages of our own are neither delivered nor given up, and how many receipts are owed to those
+    /// whose mail has come: one for each device.
     #[must_use]
     pub fn outbox_count(&self) -> usize {
-        self.outbox_count
+        self.outbox_count + self.people.owing_receipts().len()
     }
 
     /// Returns the next thing to do, `None` when there is none left.
