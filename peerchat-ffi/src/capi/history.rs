@@ -178,8 +178,10 @@ mod tests {
         // SAFETY: a page has `count` pointers.
         let pointers = unsafe { std::slice::from_raw_parts(page.entries, page.count) };
         let [sent, received] = pointers else { panic!("{page:?}") };
-        // SAFETY: each is to an entry of the page, which is still there.
-        let (sent, received) = unsafe { (&**sent, &**received) };
+        // SAFETY: it is to an entry of the page, which is still there.
+        let sent = unsafe { &**sent };
+        // SAFETY: as above.
+        let received = unsafe { &**received };
         assert_eq!((sent.position, sent.is_own, sent.held_by), (2, true, 2));
         assert_eq!(sent.state, peerchat_message_state_t::PEERCHAT_MESSAGE_STORED);
         assert_eq!((received.position, received.is_own), (1, false));
