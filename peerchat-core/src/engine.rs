@@ -377,7 +377,7 @@ impl Engine {
         from: Contact,
         observed: SocketAddr,
         response: Response,
-        round_trip: Duration,
+        round_trip: Option<Duration>,
         now: Now,
     ) {
         for bootstrap in self.bootstraps.values_mut() {

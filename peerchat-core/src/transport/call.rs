@@ -123,9 +123,9 @@ pub enum TransportEvent {
         kind: u8,
         /// The answer.
         body: Vec<u8>,
-        /// Time from the first packet that carried the request to the answer; by stream, the smoothed round trip of the
-        /// connection.
-        round_trip: Duration,
+        /// Time from the packet that carried the request to the answer, `None` if several did (Karn's rule); by stream, the
+        /// smoothed round trip of the connection.
+        round_trip: Option<Duration>,
     },
     /// A call has ended without an answer.
     CallFailed {

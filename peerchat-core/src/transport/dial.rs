@@ -11,7 +11,7 @@ use super::handshake::{Ephemeral, read_response};
 use super::link::{Link, LinkParts};
 use super::packet::{InitMac, has_mac, set_cookie};
 use super::timers::Timer;
-use super::{CallError, INITIAL_RTO, MAX_DATAGRAM_LEN, MAX_EARLY_REQUEST_LEN, MAX_TRANSMISSIONS, Transport};
+use super::{CallError, MAX_DATAGRAM_LEN, MAX_EARLY_REQUEST_LEN, MAX_TRANSMISSIONS, Transport};
 use crate::idle;
 use crate::kademlia::NodeKey;
 
@@ -123,7 +123,7 @@ impl Transport {
     /// Sends the first packet of a handshake, and waits the longer the more often it was sent.
     fn send_init(&mut self, index: u32, now: Instant) {
         let Some(dial) = self.dials.get(&index) else { return };
-        let wait = INITIAL_RTO * (1 << dial.transmissions.saturating_sub(1));
+        let wait = self.typical_round_trip.cold_timeout() * (1 << dial.transmissions.saturating_sub(1));
         let (address, init) = (dial.address, dial.init.clone());
         self.timers.set(Timer::Handshake(index), now + wait);
         self.transmit(address, init);
@@ -163,7 +163,9 @@ impl Transport {
         self.links.insert_current(Link::new(parts, now), now);
         self.evict_links();
         if dial.transmissions == 1 && dial.early.is_some() == frame.is_some() {
-            self.links.insert_round_trip(&peer, now.saturating_duration_since(dial.started_at));
+            let sample = now.saturating_duration_since(dial.started_at);
+            self.links.insert_round_trip(&peer, sample);
+            self.typical_round_trip.insert(sample);
         }
         self.use_fresh_link(receiver, dial, frame, now);
     }
@@ -171,6 +173,11 @@ impl Transport {
     /// Ends the early call of a completed handshake and sends those that waited for it.
     fn use_fresh_link(&mut self, link: u32, dial: Dial, frame: Option<Frame<'_>>, now: Instant) {
         let mut unanswered = dial.early;
+        if dial.transmissions > 1
+            && let Some(call) = unanswered.and_then(|id| self.calls.get_mut(&id))
+        {
+            call.mark_repeated();
+        }
         if let Some(Frame::Response { id, kind, observed, body }) = frame
             && Some(id) == dial.early
         {

@@ -143,7 +143,7 @@ pub use rate::MAX_COUNTED_ADDRESSES;
 #[cfg(feature = "runtime")]
 pub(crate) use rate::{Rate, SharedLimit};
 pub use replay::REPLAY_WINDOW;
-pub use rtt::{INITIAL_RTO, MAX_RTO, MIN_RTO};
+pub use rtt::{INITIAL_RTO, MAX_RTO, MIN_COLD_RTO, MIN_RTO, RoundTrip};
 pub use serve::EARLY_ANSWER_WAIT;
 pub use stats::TransportStats;
 
@@ -211,6 +211,8 @@ pub struct Transport {
     /// The ephemeral secret of the next handshake.
     ephemeral: Ephemeral,
     links: Links,
+    /// What handshakes take, over all peers.
+    typical_round_trip: RoundTrip,
     calls: BTreeMap<u32, PendingCall>,
     last_request_id: u32,
     /// Links with the calls sent over them that are not answered yet.
@@ -243,6 +245,7 @@ impl Transport {
             ephemeral: Ephemeral::draw(&mut rng),
             last_request_id: rng.next_u32(),
             links: Links::new(config.max_links),
+            typical_round_trip: RoundTrip::default(),
             rng,
             calls: BTreeMap::new(),
             in_flight: BTreeSet::new(),

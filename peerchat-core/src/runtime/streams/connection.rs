@@ -316,7 +316,7 @@ impl Connection {
             out.stats.dropped_exchanges += 1;
             return out.fail(own);
         };
-        let (call, round_trip) = (own.call.id, self.quic.rtt());
+        let (call, round_trip) = (own.call.id, Some(self.quic.rtt()));
         out.tell(TransportEvent::Response { call, from, observed, kind, body, round_trip });
     }
 

@@ -96,7 +96,9 @@ impl Network {
         } else if machine.pending.remove(&id)
             && let Some(engine) = &mut machine.engine
         {
-            engine.handle_response(id, peer, machine.address, response, now.instant - asked, now);
+            let elapsed = now.instant - asked;
+            let round_trip = (elapsed < RETRANSMISSIONS[0]).then_some(elapsed);
+            engine.handle_response(id, peer, machine.address, response, round_trip, now);
         }
     }
 
