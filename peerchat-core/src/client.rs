@@ -340,6 +340,27 @@ impl Client {
         block_on(self.send(to, text))
     }
 
+    /// Takes a text for sending and returns its id without waiting for the disk: [`Event::MessageState`] with
+    /// [`MessageState::Queued`], or a later state, tells that it is saved, and what becomes of it. Until then a crash
+    /// loses it, and [`Client::message_state`] does not know it.
+    ///
+    /// Blocks until the node has taken it, which is well under a millisecond unless the node is busy.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::send`], but for what the disk says: if it refuses, [`Event::Closed`] tells so.
+    pub fn enqueue(&self, to: &str, text: &str) -> Result<MessageId, Error> {
+        let (to, text) = (Recipient::parse(to)?, check_text(text)?);
+        if self.handle.user.is_none() {
+            return Err(Error::NoUser);
+        }
+        let (taken, id) = oneshot::channel();
+        block_on(async {
+            self.command(Command::Enqueue { to, text, taken }).await?;
+            id.await.map_err(|_| Error::Closed)?
+        })
+    }
+
     /// Waits for the next event. Asking for the next one confirms the last.
     ///
     /// Dropping the future loses no event.

@@ -9,6 +9,7 @@ mod clock;
 mod command;
 mod driver;
 mod events;
+mod journal;
 mod socket;
 mod streams;
 
