@@ -15,7 +15,7 @@ use crate::kademlia::{
     AddressFamily, Contact, LookupId, Node, NodeConfig, NodeId, NodeKey, PublishId, Record, RecordKey, Rpc,
     RpcId, RpcReply, Serve,
 };
-use crate::mail::{MailCallTag, MailReadId, Mailbox};
+use crate::mail::{MailAnswer, MailCallTag, MailReadId, Mailbox};
 use crate::save::{BatchId, Read, ReadId, Saved, Write, WriteBatch};
 use crate::time::Now;
 use crate::transport::{CallId, ProbeId, ReplyToken};
@@ -174,7 +174,7 @@ impl Engine {
         let mut engine = Self {
             node,
             user,
-            mail: MailDesk::new(mailbox, now),
+            mail: MailDesk::new(mailbox, &key.node_id(), now),
             saving: Saving::default(),
             own_addresses: OwnAddresses::default(),
             bootstraps: BTreeMap::new(),
@@ -439,7 +439,7 @@ impl Engine {
                     user.handle_call_failed(tag, now);
                 }
             }
-            Caller::Mail(tag) => self.mail.mailbox.handle_answer(tag, false, now),
+            Caller::Mail(tag) => self.mail.mailbox.handle_answer(tag, MailAnswer::Failed, now),
         }
         self.run(now);
     }
@@ -464,7 +464,7 @@ impl Engine {
     /// Takes what was read, `None` if it is not there or cannot be read.
     pub fn handle_read(&mut self, id: ReadId, bytes: Option<Vec<u8>>, now: Now) {
         if let Some(read) = idle::remove(&mut self.reads, &id) {
-            self.mail.mailbox.handle_read(read, bytes);
+            self.mail.mailbox.handle_read(read, bytes, now);
         }
         self.run(now);
     }

@@ -423,7 +423,7 @@ impl Town {
                 }
                 MailResponse::Released
             }
-            MailRequest::Waiting { .. } => panic!("only holders say so"),
+            MailRequest::Waiting { .. } | MailRequest::Offer { .. } => panic!("only holders say so"),
         }
     }
 
