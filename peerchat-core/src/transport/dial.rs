@@ -159,7 +159,8 @@ impl Transport {
         let Some(dial) = self.remove_dial(receiver) else { return };
         self.stats.handshakes_completed += 1;
         let (peer, address) = (dial.peer, dial.address);
-        let parts = LinkParts { peer, local: receiver, remote, address, keys, is_proven: true };
+        let (is_proven, is_throwaway) = (true, false);
+        let parts = LinkParts { peer, local: receiver, remote, address, keys, is_proven, is_throwaway };
         self.links.insert_current(Link::new(parts, now), now);
         self.evict_links();
         if dial.transmissions == 1 && dial.early.is_some() == frame.is_some() {
@@ -216,6 +217,11 @@ impl Transport {
         for id in dial.early.into_iter().chain(dial.waiting) {
             self.fail_call(id, CallError::Timeout);
         }
+    }
+
+    /// Tells whether a COOKIE answers a handshake that is pending.
+    pub(super) fn has_dial_with(&self, mac: &InitMac) -> bool {
+        self.dials.values().any(|dial| has_mac(&dial.init, mac))
     }
 
     fn remove_dial(&mut self, index: u32) -> Option<Dial> {

@@ -1,6 +1,6 @@
 //! [`Network`]: whole engines, with people and disks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -343,6 +343,12 @@ impl Network {
     #[must_use]
     pub fn announced(&self, host: Host) -> u64 {
         self.machines[host.0].announced
+    }
+
+    /// Returns the keys under which envelopes came to a machine, and records under throwaway keys.
+    #[must_use]
+    pub fn depositors(&self, host: Host) -> &BTreeSet<NodeKey> {
+        &self.machines[host.0].depositors
     }
 
     /// Returns the key of a machine's node.
