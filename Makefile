@@ -23,7 +23,7 @@ sweep: ## Measure networks of 10 to 10,000 nodes; `make sweep N=320` one size, `
 	$(CARGO) build --release -p peerchat-bench --bin sweep
 	@ulimit -n "$$(ulimit -Hn)" && exec target/release/sweep $(N)
 
-sim: ## Run the simulator's experiments, or one: make sim EXPERIMENT=growth|churn|churn-large|sybils|targets|survival
+sim: ## Run the simulator's experiments, or one: make sim EXPERIMENT=growth|churn|churn-large|sybils|targets|survival|names
 	$(CARGO) run --release -p peerchat-sim --bin sim -- $(EXPERIMENT)
 
 # The figures take an hour and a quarter, because a node's hour at rest is one of them; SECONDS=600 shortens that.
