@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sweep sim bench build header bindings fmt clippy doc clean
+.PHONY: help demo test soak sweep sim bench build header bindings fmt clippy doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,11 @@ demo: ## Run a C program, a Python script and the terminal client against each o
 
 test: ## Run everything that is tested
 	@tests/run
+
+# With SEED=N the choices of an earlier run are made again.
+soak: ## Run kills, real life and a million messages; or one: make soak RUN=kills|life|million AMOUNT=50
+	$(CARGO) build --release -p peerchat-soak
+	@ulimit -n "$$(ulimit -Hn)" && exec env SEED="$(SEED)" target/release/soak $(if $(RUN),$(RUN) $(AMOUNT))
 
 # A node costs one descriptor, so the limit on open files is raised as far as the system allows.
 sweep: ## Measure networks of 10 to 10,000 nodes; `make sweep N=320` one size, `N="40 40-disk"` some
