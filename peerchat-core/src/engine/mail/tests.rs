@@ -45,7 +45,7 @@ fn while_too_many_requests_wait_for_the_disk_the_next_is_told_to_wait() {
     let envelope = SealedEnvelope::new(&header, &[7; 512]).unwrap();
     let mut engine = engine(&envelope, now);
     let from = Contact::new(NodeKey::from_bytes([5; 32]), ([10, 0, 0, 5], 1).into());
-    let mut deposit = |engine: &mut Engine, number: usize| {
+    let deposit = |engine: &mut Engine, number: usize| {
         let token = ReplyToken::for_simulation(number as u64);
         let request = MailRequest::Deposit { envelope: envelope.as_bytes().to_vec() };
         engine.handle_request(from, true, token, Request::Mail(request), now);
