@@ -15,15 +15,20 @@ demo: ## Run a C program, a Python script and the terminal client against each o
 test: ## Run everything that is tested
 	@tests/run
 
-soak: ## Create, use and destroy 10,000 clients from C
+# With SEED=N the choices of an earlier run are made again.
+soak: ## Run kills, real life, a million messages and 10,000 clients of C; or one: make soak RUN=kills|life|million AMOUNT=50
+	$(CARGO) build --release -p peerchat-soak
+	@ulimit -n "$$(ulimit -Hn)" && exec env SEED="$(SEED)" target/release/soak $(if $(RUN),$(RUN) $(AMOUNT))
+ifndef RUN
 	PEERCHAT_CYCLES=10000 $(CARGO) test --workspace --test c clients_that_come_and_go -- --nocapture
+endif
 
 # A node costs one descriptor, so the limit on open files is raised as far as the system allows.
 sweep: ## Measure networks of 10 to 10,000 nodes; `make sweep N=320` one size, `N="40 40-disk"` some
 	$(CARGO) build --release -p peerchat-bench --bin sweep
 	@ulimit -n "$$(ulimit -Hn)" && exec target/release/sweep $(N)
 
-sim: ## Run the simulator's experiments, or one: make sim EXPERIMENT=growth|churn|churn-large|sybils|targets|survival
+sim: ## Run the simulator's experiments, or one: make sim EXPERIMENT=growth|churn|churn-large|sybils|targets|survival|names
 	$(CARGO) run --release -p peerchat-sim --bin sim -- $(EXPERIMENT)
 
 # The figures take an hour and a quarter, because a node's hour at rest is one of them; SECONDS=600 shortens that.

@@ -26,6 +26,8 @@ let package = Package(
             resources: [.copy("PrivacyInfo.xcprivacy")]
         ),
         .executableTarget(name: "chat", dependencies: ["Peerchat"], path: "Sources/chat"),
+        .executableTarget(name: "hello", dependencies: ["Peerchat"], path: "Sources/hello"),
+        .executableTarget(name: "scenario", dependencies: ["Peerchat"], path: "Sources/scenario"),
         .testTarget(name: "PeerchatTests", dependencies: ["Peerchat"], path: "Tests/PeerchatTests"),
     ],
     swiftLanguageModes: [.v6]

@@ -20,7 +20,7 @@ use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName, safety_number};
 use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey, RefusedRecords};
 use crate::runtime::{
-    Carrier, Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime,
+    Carriers, Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime,
 };
 use crate::save::{ProfileKeys, Saved, SavedConversation, SavedMessage, StreamId};
 use crate::storage::{self, Opened, Store};
@@ -199,7 +199,7 @@ impl Client {
             fill_random(seed)?;
         }
         let [engine_seed, transport_seed] = seeds;
-        let carrier = Carrier::new(
+        let carrier = Carriers::new(
             TransportConfig { network: config.network().to_owned(), max_links: config.max_links() },
             &saved.keys.node,
             ChaCha20Rng::from_seed(transport_seed),

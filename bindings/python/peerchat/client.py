@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from ._native import native
-from .errors import ClosedError, translated
+from .errors import ClosedError, ForkedError, translated
 from .events import Event, State, from_native, from_unix_ms
 
 #: How long a blocking wait stays inside the library, where Ctrl-C does not reach it, in seconds.
@@ -125,6 +125,8 @@ class Events:
     async def __anext__(self) -> Event:
         try:
             return await self._client.next_event()
+        except ForkedError:
+            raise
         except ClosedError:
             raise StopAsyncIteration from None
 
@@ -136,6 +138,8 @@ class Events:
             while True:
                 if (event := self._client.poll(None)) is not None:
                     return event
+        except ForkedError:
+            raise
         except ClosedError:
             raise StopIteration from None
 
@@ -144,7 +148,8 @@ class Client:
     """A running node, with a user on top of it unless it was opened without one.
 
     Opening blocks briefly, on the disk only. Close it with `async with`, with `with`, or by `shutdown`. Every method
-    may be called from any thread; coroutines belong to their event loop, as all do.
+    may be called from any thread; coroutines belong to their event loop, as all do. In a process that was forked after
+    a client was opened, every call raises `ForkedError`.
     """
 
     def __init__(
@@ -170,6 +175,7 @@ class Client:
         away, by default 1 GiB, or 64 MiB in memory; 0 keeps none. `passphrase` is the one that the profile has, or gets if it is new: it
         encrypts the keys on disk; `change_passphrase` sets, changes and removes it.
         """
+        _threads.check()
         options = native.ClientOptions(
             data_dir=None if data_dir is None else os.fspath(data_dir),
             user=user,
@@ -183,10 +189,11 @@ class Client:
             passphrase=passphrase,
         )
         with translated():
-            self._native = native.Client(options)
+            self._native: Any = native.Client(options)
         #: The wait for the next event, which outlives an `await` that was cancelled: its event goes to the next one.
         self._pending: asyncio.Future[Any] | None = None
         _open_clients.add(self)
+        _threads.clients.add(self)
 
     @property
     def user_name(self) -> str | None:
@@ -432,6 +439,53 @@ def _history_entry(entry: Any) -> HistoryEntry:
 
 
 _open_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+class _Threads:
+    """The threads of the library: they begin with the first client, and a fork does not copy them."""
+
+    def __init__(self) -> None:
+        #: Everything that was opened and is still referred to.
+        self.clients: weakref.WeakSet[Client] = weakref.WeakSet()
+        self._have_begun = False
+        self._are_lost = False
+
+    def check(self) -> None:
+        """Notes that threads are needed, and raises if they were lost."""
+        if self._are_lost:
+            raise _forked()
+        self._have_begun = True
+
+    def lose(self) -> None:
+        """Called in a child: nothing here may reach into the library, where it would wait for ever."""
+        self._are_lost = self._have_begun
+        for client in list(self.clients):
+            # Not freed either: that, too, takes the threads.
+            client._native._handle = None
+            client._native = _LeftBehind()
+        _open_clients.clear()
+
+
+class _LeftBehind:
+    """Stands for the native client in a process that was forked."""
+
+    #: What `_Threads.lose` clears, should the child fork again.
+    _handle = None
+
+    def __getattr__(self, name: str) -> Any:
+        raise _forked()
+
+
+def _forked() -> ForkedError:
+    return ForkedError(
+        "the process was forked after a client was opened: open the first client after the fork, or start processes "
+        "by multiprocessing's method `spawn`"
+    )
+
+
+_threads = _Threads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.lose)
 
 
 @atexit.register

@@ -113,6 +113,13 @@ class ClosedError(PeerchatError):
     code = ErrorCode.CLOSED
 
 
+class ForkedError(ClosedError):
+    """The process was forked after a client was opened, and has none of its threads: no client works here.
+
+    Open the first client after the fork, or start a process anew: the start method `spawn` of `multiprocessing` does.
+    """
+
+
 class TimedOutError(PeerchatError, TimeoutError):
     """A wait ran out of time."""
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::carrier::Carrier;
+use super::carriers::Carriers;
 use super::command::{Command, DecideDone, SendDone};
 use super::events::{EventQueue, MAX_MESSAGES};
 use super::journal;
@@ -46,7 +46,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(crate) struct DriverParts {
     pub(crate) engine: Engine,
-    pub(crate) carrier: Carrier,
+    pub(crate) carrier: Carriers,
     pub(crate) socket: Socket,
     pub(crate) store: Store,
     pub(crate) events: Arc<EventQueue>,
@@ -385,8 +385,11 @@ impl Driver {
     fn drain_carrier(&mut self, now: Now) {
         while let Some(event) = self.parts.carrier.poll_event() {
             match event {
-                TransportEvent::Request { token, from, is_proven, kind, body } => {
+                TransportEvent::Request { token, from, is_proven, is_throwaway, kind, body } => {
                     match Request::decode(kind, &body) {
+                        Ok(request) if is_throwaway => {
+                            self.parts.engine.handle_throwaway_request(from, is_proven, token, request, now);
+                        }
                         Ok(request) => self.parts.engine.handle_request(from, is_proven, token, request, now),
                         Err(WireError::UnknownKind) => self.reply(token, &Response::Unsupported, now),
                         Err(WireError::Malformed) => self.dropped += 1,
@@ -420,9 +423,9 @@ impl Driver {
         while let Some(call) = self.parts.engine.poll_call() {
             let encoded = call.request.encode();
             let (is_early, is_bulk) = (call.request.is_early(), matches!(call.request, Request::Chat(_)));
-            let EngineCall { id, to, .. } = call;
+            let EngineCall { id, to, throwaway, .. } = call;
             let call = Call { id, to, kind: encoded.kind, body: encoded.body, is_early, is_bulk };
-            self.parts.carrier.call(call, now);
+            self.parts.carrier.call(call, throwaway, now);
         }
         while let Some(reply) = self.parts.engine.poll_reply() {
             self.reply(reply.to, &reply.response, now);

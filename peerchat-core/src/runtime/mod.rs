@@ -5,6 +5,7 @@
 
 mod block;
 mod carrier;
+mod carriers;
 mod clock;
 mod command;
 mod driver;
@@ -17,7 +18,7 @@ use once_cell::sync::Lazy;
 use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use block::block_on;
-pub(crate) use carrier::Carrier;
+pub(crate) use carriers::Carriers;
 pub(crate) use clock::now;
 pub(crate) use command::Command;
 pub(crate) use driver::{Driver, DriverParts};

@@ -101,6 +101,40 @@ public final class Client: Sendable {
         try await translated { try await native.lookup(name: name) }
     }
 
+    /// Tells how many nodes keep a message of our own for its recipient, who is away: 0 unless it is `stored`. Throws
+    /// what ``messageState(_:)`` throws.
+    public func messageHolders(_ id: String) throws(PeerchatError) -> UInt32 {
+        try translated { try native.messageHolders(id: id) }
+    }
+
+    /// Tells who the person is whom messages to this name go to, whoever holds the name by now.
+    ///
+    /// Throws if nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the
+    /// client is closed. Reads the disk on the calling thread, as the next three do.
+    public func identity(of name: String) throws(PeerchatError) -> Identity {
+        try translated { try native.identity(name: name) }
+    }
+
+    /// Returns the safety number with the person of this name: 60 digits in groups of five, the same on both sides.
+    ///
+    /// If two people read it to each other and it agrees, nobody sits between them: mark it with
+    /// ``setVerified(_:_:)``. Throws what ``identity(of:)`` throws.
+    public func safetyNumber(with name: String) throws(PeerchatError) -> String {
+        try translated { try native.safetyNumber(name: name) }
+    }
+
+    /// Marks the person of this name as verified, or no longer; the mark is kept. Throws what ``identity(of:)`` throws.
+    public func setVerified(_ name: String, _ isVerified: Bool = true) throws(PeerchatError) {
+        try translated { try native.setVerified(name: name, isVerified: isVerified) }
+    }
+
+    /// Lets a name mean the person who holds it now, after an `identityChanged` event has named them by `userId`.
+    ///
+    /// Throws what ``identity(of:)`` throws, and if the name was not seen to belong to this person.
+    public func acceptIdentity(_ name: String, userId: String) throws(PeerchatError) {
+        try translated { try native.acceptIdentity(name: name, userId: userId) }
+    }
+
     /// Returns counts and gauges. Throws if the client is closed.
     public func statistics() throws(PeerchatError) -> Statistics {
         try translated { try native.statistics() }

@@ -122,6 +122,45 @@ public class Client(options: ClientOptions) : AutoCloseable {
     public suspend fun lookup(name: String): FoundUser = whileOpen { native.lookup(name) }
 
     /**
+     * Tells how many nodes keep a message of our own for its recipient, who is away: 0 unless it is `STORED`.
+     *
+     * @throws PeerchatException as [messageState] does.
+     */
+    public suspend fun messageHolders(id: String): UInt = onDisk { native.messageHolders(id) }
+
+    /**
+     * Tells who the person is whom messages to this name go to, whoever holds the name by now.
+     *
+     * @throws PeerchatException nobody of this name was met, the name breaks the rules, the disk refused, there is no user,
+     *   or the client is closed.
+     */
+    public suspend fun identity(name: String): Identity = onDisk { native.identity(name) }
+
+    /**
+     * Returns the safety number with the person of this name: 60 digits in groups of five, the same on both sides.
+     *
+     * If two people read it to each other and it agrees, nobody sits between them: mark it with [setVerified].
+     *
+     * @throws PeerchatException as [identity] does.
+     */
+    public suspend fun safetyNumber(name: String): String = onDisk { native.safetyNumber(name) }
+
+    /**
+     * Marks the person of this name as verified, or no longer; the mark is kept.
+     *
+     * @throws PeerchatException as [identity] does.
+     */
+    public suspend fun setVerified(name: String, isVerified: Boolean = true): Unit =
+        onDisk { native.setVerified(name, isVerified) }
+
+    /**
+     * Lets a name mean the person who holds it now, after [Event.IdentityChanged] has named them by [userId].
+     *
+     * @throws PeerchatException as [identity] does; the name was not seen to belong to this person.
+     */
+    public suspend fun acceptIdentity(name: String, userId: String): Unit = onDisk { native.acceptIdentity(name, userId) }
+
+    /**
      * Returns counts and gauges.
      *
      * @throws PeerchatException.Closed the client is closed.

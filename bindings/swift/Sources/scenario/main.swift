@@ -1,0 +1,1 @@
+../../../../tests/swift/scenario.swift
