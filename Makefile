@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sweep sim bench build header bindings fmt clippy doc clean
+.PHONY: help demo test sweep sim bench build header bindings python-wheel fmt clippy doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ header: ## Regenerate include/peerchat.h
 
 bindings: ## Regenerate the code under bindings/*/generated
 	bindings/generate
+
+python-wheel: ## Build the Python wheel that ships, into target/wheels
+	bindings/python/wheel
 
 fmt: ## Format the Rust code
 	$(CARGO) fmt --all
