@@ -6,7 +6,9 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use peerchat_core::{Client, Config, ConfigBuilder, Error, ErrorCode, Event, MessageId, MessageState, Passphrase};
+use peerchat_core::{
+    Client, Config, ConfigBuilder, Error, ErrorCode, Event, MessageId, MessageState, Passphrase,
+};
 
 /// Longer than anything that works takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -172,7 +174,10 @@ impl Scenario {
 
     fn check_history(&self) {
         let history = self.alice.history("bob", None, 50).unwrap();
-        assert_eq!(history.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(), ["hello", "grüße 🙂"]);
+        assert_eq!(
+            history.iter().map(|entry| entry.text.as_str()).collect::<Vec<_>>(),
+            ["hello", "grüße 🙂"]
+        );
     }
 
     fn trust(&mut self) {

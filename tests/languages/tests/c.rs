@@ -134,6 +134,15 @@ fn threads() {
     check("threads", false);
 }
 
+/// The long form is `tests/soak-languages`.
+#[test]
+fn clients_that_come_and_go_leave_no_memory_behind() {
+    if has("gcc", "c::clients_that_come_and_go_leave_no_memory_behind") {
+        let dir = tempfile::tempdir().unwrap();
+        run(Command::new(compile(&source("cycles"), Linked::Shared, &dir)).arg("500"));
+    }
+}
+
 /// `make demo` has the conversation; here the example builds against both libraries, and ends with its input.
 #[test]
 fn example() {
