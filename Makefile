@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test sweep sim bench build header bindings python-wheel fmt clippy doc clean
+.PHONY: help demo test soak sweep sim bench build install header bindings python-wheel fmt clippy doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -15,12 +15,21 @@ demo: ## Run a C program, a Python script and the terminal client against each o
 test: ## Run everything that is tested
 	@tests/run
 
+# With SEED=N the choices of an earlier run are made again.
+soak: ## Run kills, real life, a million messages and 10,000 clients of each language; or one: make soak RUN=kills|life|million AMOUNT=50
+	$(CARGO) build --release -p peerchat-soak
+	@ulimit -n "$$(ulimit -Hn)" && exec env SEED="$(SEED)" target/release/soak $(if $(RUN),$(RUN) $(AMOUNT))
+ifndef RUN
+	PEERCHAT_CYCLES=10000 $(CARGO) test --workspace --test c clients_that_come_and_go -- --nocapture
+	tests/soak-languages
+endif
+
 # A node costs one descriptor, so the limit on open files is raised as far as the system allows.
 sweep: ## Measure networks of 10 to 10,000 nodes; `make sweep N=320` one size, `N="40 40-disk"` some
 	$(CARGO) build --release -p peerchat-bench --bin sweep
 	@ulimit -n "$$(ulimit -Hn)" && exec target/release/sweep $(N)
 
-sim: ## Run the simulator's experiments, or one: make sim EXPERIMENT=growth|churn|churn-large|sybils|targets|survival
+sim: ## Run the simulator's experiments, or one: make sim EXPERIMENT=growth|churn|churn-large|sybils|targets|survival|names
 	$(CARGO) run --release -p peerchat-sim --bin sim -- $(EXPERIMENT)
 
 # The figures take an hour and a quarter, because a node's hour at rest is one of them; SECONDS=600 shortens that.
@@ -34,7 +43,11 @@ endif
 build: ## Build every library, program, example and test
 	$(CARGO) build --workspace --all-targets
 
-header: ## Regenerate include/peerchat.h
+# PREFIX, LIBDIR, INCLUDEDIR and DESTDIR mean what they mean elsewhere.
+install: ## Install header, libraries, pkg-config and CMake files for C: make install PREFIX=/usr/local
+	@PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" INCLUDEDIR="$(INCLUDEDIR)" DESTDIR="$(DESTDIR)" packaging/c/install
+
+header: ## Regenerate include/peerchat.h, docs/errors.md and the list of exported functions
 	$(CARGO) run -p peerchat-ffi --features tools --bin peerchat-header
 
 bindings: ## Regenerate the code under bindings/*/generated

@@ -6,10 +6,11 @@
  * for every function is said here once.
  *
  * Calls and events
- *     Nothing here waits for the network but peerchat_poll, as long as you say, and calls whose name ends in `_wait`. A call that needs the
- *     network returns an id at once, and an event with that id tells the outcome later: an unreachable bootstrap
- *     address or an unknown recipient is an event, not a status. peerchat_create, peerchat_send,
- *     peerchat_message_state, peerchat_profile_exists and the calls about a person wait for the disk; peerchat_destroy blocks up to 2 seconds.
+ *     Nothing here waits for the network but peerchat_poll and peerchat_dispatch, as long as you say, and calls whose
+ *     name ends in `_wait`. A call that needs the network returns an id at once, and an event with that id tells the
+ *     outcome later: an unreachable bootstrap address or an unknown recipient is an event, not a status. Every function
+ *     says what else it waits for: nothing, the node ("well under a millisecond unless it is busy"), or the disk.
+ *     peerchat_destroy blocks up to 2 seconds.
  *
  *         peerchat_options_t *options;
  *         peerchat_t *client;
@@ -28,26 +29,40 @@
  *         }
  *         peerchat_destroy(client);
  *
- *     A program with a loop of its own waits for the descriptor of peerchat_fd and polls with a timeout of 0.
+ *     There is one queue of events for each client, in order, and each event goes to one taker. Choose how they come:
+ *     - peerchat_poll gives the next one to whoever asks.
+ *     - peerchat_dispatch runs a function of yours with it, on the thread that calls peerchat_dispatch.
+ *     - peerchat_options_set_callback_thread has a thread of the library run that function as events come.
+ *     A program with a loop of its own waits for the descriptor of peerchat_fd and polls or dispatches with a timeout
+ *     of 0. A slow taker loses no message: what does not fit in memory waits on disk, and what was not confirmed by
+ *     asking for the next event is told again when the profile is opened next.
  *
  * Ownership
- *     Five things are yours to free, each by its own function: a client (peerchat_destroy), options
- *     (peerchat_options_free), an event (peerchat_event_free), a person (peerchat_person_free) and a string that a
- *     `char **out_...` parameter received (peerchat_string_free). All five accept NULL, nothing else does. Never use free(3) on them. Whatever
- *     you pass in is copied or read during the call; the library keeps no pointer of yours. An output parameter is
- *     written on success only (PEERCHAT_OK), unless its function says otherwise.
+ *     These are yours to free, each by its own function: a client (peerchat_destroy), options (peerchat_options_free),
+ *     an event (peerchat_event_free) unless it was given to a callback, a page of history (peerchat_history_free), a
+ *     person (peerchat_person_free) and a string that a `char **out_...` parameter received (peerchat_string_free). All
+ *     of these functions accept NULL, nothing else does unless it says so. Never use free(3) on them. All but the
+ *     client may outlive it. Whatever you pass in is copied or read during the call; the library keeps no pointer of
+ *     yours but a callback and its context. An output parameter is written on success only (PEERCHAT_OK), unless its
+ *     function says otherwise.
  *
  * Threads
  *     Every function may be called from every thread, at the same time and on the same client, with two exceptions:
  *     options belong to one thread at a time, and peerchat_destroy comes last and alone. peerchat_close may be
  *     called from any thread while others wait: it wakes them, and later calls return PEERCHAT_ERR_CLOSED. The
- *     library has threads of its own, which never run your code; do not fork(2) while a client lives, unless exec
- *     follows. Nothing here may be called from a signal handler.
+ *     library has threads of its own, which run your code only if you ask for it: peerchat_options_set_callback_thread
+ *     and peerchat_log_set. Do not fork(2) while a client lives, unless exec follows. Nothing here may be called from a
+ *     signal handler.
+ *
+ * Callbacks
+ *     The callback of a client never runs twice at once, and may call everything but peerchat_destroy and
+ *     peerchat_dispatch; the function that logs may call nothing. Both must return: an exception that leaves a callback
+ *     written in C++ ends the program.
  *
  * Strings
- *     UTF-8, both ways, and ended by a NUL; only message texts have a length beside them instead. Input that is not
- *     UTF-8 is refused. No string that you receive is NULL. Ids and keys are text: print them, compare them with
- *     strcmp(3). A message id is 16 bytes: compare them with memcmp(3).
+ *     UTF-8, both ways, and ended by a NUL; only message texts have a length beside them, and may contain NULs. Input
+ *     that is not UTF-8 is refused. No string that you receive is NULL. Ids and keys are text: print them, compare them
+ *     with strcmp(3). A message id is 16 bytes: compare them with memcmp(3). A list in one string has one line for each.
  *
  * Time
  *     A timeout is in milliseconds, measured with a clock that does not jump. A name that ends in `_unix_ms` is wall
@@ -56,14 +71,17 @@
  * Errors
  *     A function that can fail returns a peerchat_status_t: PEERCHAT_OK, PEERCHAT_NO_EVENT, or an error, which is
  *     negative. peerchat_last_error has the words to the last error of this thread, with what to do about it;
- *     peerchat_status_name has its name. PEERCHAT_ERR_INTERNAL is a bug in peerchat: please report the words. A
- *     failed call changed nothing.
+ *     peerchat_status_name has its name; docs/errors.md has them all. PEERCHAT_ERR_INTERNAL is a bug in peerchat:
+ *     please report the words. A failed call changed nothing.
  *
  * Versions
  *     Names and numbers are never reused and keep their meaning. A later version may add functions, statuses, kinds
- *     of events, and members at the end of peerchat_event_t (`struct_size` tells how far it reaches): treat an
- *     unknown error as an error, and ignore unknown events. PEERCHAT_VERSION is the version of this header,
- *     peerchat_version() that of the library.
+ *     of events, and members at the end of structures: treat an unknown error as an error, and ignore unknown events.
+ *     Structures that the library makes begin with `struct_size`, which tells how far they reach: look at it before you
+ *     read a member that your oldest supported version lacks, and never make or copy one by value. The one structure
+ *     that you make, peerchat_statistics_t, is passed with its size. PEERCHAT_VERSION is the version of this header,
+ *     peerchat_version() that of the library. The shared library's name changes (libpeerchat.so.0.1) when a program has
+ *     to be compiled again: with the major number, and with the minor one while that is 0.
  */
 
 
@@ -91,6 +109,11 @@
  * Length of a message id, in bytes.
  */
 #define PEERCHAT_MESSAGE_ID_LEN 16
+
+/**
+ * Most messages that one call of peerchat_history gives.
+ */
+#define PEERCHAT_MAX_HISTORY_PAGE 1000
 
 /**
  * A timeout that never ends.
@@ -122,6 +145,10 @@ enum peerchat_status_t
    * A string or text is not UTF-8.
    */
   PEERCHAT_ERR_INVALID_UTF8 = -2,
+  /**
+   * The call does not fit how the events of this client, or the log, are told: see peerchat_dispatch.
+   */
+  PEERCHAT_ERR_WRONG_MODE = -3,
   /**
    * An option is out of its range, or required and missing.
    */
@@ -353,6 +380,47 @@ typedef int32_t peerchat_event_kind_t;
 #endif // __cplusplus
 
 /**
+ * How much a line of the log matters.
+ */
+enum peerchat_log_level_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Nothing is logged. Not the level of a line.
+   */
+  PEERCHAT_LOG_OFF = 0,
+  /**
+   * A bug in peerchat.
+   */
+  PEERCHAT_LOG_ERROR = 1,
+  /**
+   * Something unusual that somebody should look into.
+   */
+  PEERCHAT_LOG_WARN = 2,
+  /**
+   * What a user would notice: online, registered, closed.
+   */
+  PEERCHAT_LOG_INFO = 3,
+  /**
+   * What the node decides, and every message.
+   */
+  PEERCHAT_LOG_DEBUG = 4,
+  /**
+   * Every datagram.
+   */
+  PEERCHAT_LOG_TRACE = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum peerchat_log_level_t peerchat_log_level_t;
+#else
+typedef int32_t peerchat_log_level_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * What a client is created with. Made by peerchat_options_new, freed by peerchat_options_free.
  */
 typedef struct peerchat_options_t peerchat_options_t;
@@ -372,6 +440,76 @@ typedef struct {
    */
   uint8_t bytes[PEERCHAT_MESSAGE_ID_LEN];
 } peerchat_message_id_t;
+
+/**
+ * One message of a conversation. Read-only; it belongs to its peerchat_history_t. No string is ever NULL. Later
+ * versions add members at the end only; see `struct_size` of peerchat_event_t.
+ */
+typedef struct {
+  /**
+   * Size of this structure in the library, in bytes.
+   */
+  uint32_t struct_size;
+  /**
+   * How far the message came, PEERCHAT_MESSAGE_NONE for one that was received.
+   */
+  peerchat_message_state_t state;
+  /**
+   * Names the message.
+   */
+  peerchat_message_id_t message_id;
+  /**
+   * Its place in the history of the profile, for paging: 1 or more, and larger for what was saved later.
+   */
+  uint64_t position;
+  /**
+   * The other person of the conversation: "alice" or "alice#7kq2m4xd".
+   */
+  const char *peer;
+  /**
+   * What was written: UTF-8, `text_len` bytes, and a NUL after them. The text itself may contain NULs.
+   */
+  const char *text;
+  /**
+   * Length of `text` in bytes, without the last NUL.
+   */
+  size_t text_len;
+  /**
+   * When it was written, by the writer's clock: milliseconds since 1970-01-01 00:00 UTC.
+   */
+  uint64_t sent_unix_ms;
+  /**
+   * When it was saved here: milliseconds since 1970-01-01 00:00 UTC.
+   */
+  uint64_t received_unix_ms;
+  /**
+   * How many nodes keep the message for its recipient, if its state is PEERCHAT_MESSAGE_STORED.
+   */
+  uint32_t held_by;
+  /**
+   * Whether the user of this client wrote it.
+   */
+  bool is_own;
+} peerchat_history_entry_t;
+
+/**
+ * A page of history. Read-only; it owns its entries until peerchat_history_free. Later versions add members at the end
+ * only; see `struct_size` of peerchat_event_t.
+ */
+typedef struct {
+  /**
+   * Size of this structure in the library, in bytes.
+   */
+  uint32_t struct_size;
+  /**
+   * How many entries there are.
+   */
+  size_t count;
+  /**
+   * `count` pointers, the latest message first. Never NULL, not even if there are none.
+   */
+  const peerchat_history_entry_t *const *entries;
+} peerchat_history_t;
 
 /**
  * Somebody behind a name. Read-only; it owns its strings until peerchat_person_free. No string is ever NULL; one that has
@@ -413,7 +551,8 @@ typedef struct {
 } peerchat_person_t;
 
 /**
- * Something the application is told. Read-only; it owns its strings until peerchat_event_free.
+ * Something the application is told. Read-only; it owns its strings until peerchat_event_free, or until the
+ * callback returns that was told it.
  *
  * `kind` says which members have a meaning; all others are 0 or an empty string, and no string is ever NULL. Later
  * versions add members at the end only: before reading one that your oldest supported version lacks, check that
@@ -510,6 +649,147 @@ typedef struct {
    */
   uint32_t held_by;
 } peerchat_event_t;
+
+/**
+ * A function of yours that is told an event: by peerchat_dispatch, or on the library's thread for callbacks.
+ *
+ * It never runs twice at once for one client. It may call everything for this client but peerchat_destroy and
+ * peerchat_dispatch. It must return: no C++ exception, no longjmp(3) and no end of the thread may leave it. An
+ * exception that does ends the program.
+ * @param context  What was given to peerchat_set_callback.
+ * @param event    Belongs to the library, with all its strings, and lives until the callback returns.
+ */
+typedef void (*peerchat_callback_t)(void *context, const peerchat_event_t *event);
+
+/**
+ * Counts since the client was created, but for what is "now". Later versions add members at the end only.
+ */
+typedef struct {
+  /**
+   * Contacts in the routing table now.
+   */
+  uint64_t contact_count;
+  /**
+   * Records kept for the network now.
+   */
+  uint64_t record_count;
+  /**
+   * 1 if the node keeps records and mail for others now: if they can reach it, as far as it knows. Else 0.
+   */
+  uint64_t is_serving;
+  /**
+   * Encrypted links that are up now.
+   */
+  uint64_t link_count;
+  /**
+   * QUIC connections that are up now.
+   */
+  uint64_t connection_count;
+  /**
+   * Messages of our own that are not finished now, and receipts for mail that nobody has taken yet: at 0 nothing is
+   * lost to others if the client closes.
+   */
+  uint64_t outbox_count;
+  /**
+   * Envelopes kept now for people who are away.
+   */
+  uint64_t mail_count;
+  /**
+   * How much of peerchat_options_set_mail_quota_len they take now, in bytes.
+   */
+  uint64_t mail_len;
+  /**
+   * Envelopes taken for people who were away.
+   */
+  uint64_t mail_deposited;
+  /**
+   * Of these, how many were given to their recipients; one that was asked for twice counts twice.
+   */
+  uint64_t mail_fetched;
+  /**
+   * Requests about mail that were refused, for whatever reason.
+   */
+  uint64_t mail_refused;
+  /**
+   * Requests sent to the network, for whatever reason; one that had to be repeated counts once.
+   */
+  uint64_t requests_sent;
+  /**
+   * Searches of the network that have ended, for whatever reason.
+   */
+  uint64_t searches_ended;
+  /**
+   * The sum over these searches of how many requests in a row led to what they found.
+   */
+  uint64_t search_hops;
+  /**
+   * Datagrams sent.
+   */
+  uint64_t datagrams_sent;
+  /**
+   * Datagrams received, dropped ones included.
+   */
+  uint64_t datagrams_received;
+  /**
+   * Bytes of UDP payload sent.
+   */
+  uint64_t bytes_sent;
+  /**
+   * Bytes of UDP payload received.
+   */
+  uint64_t bytes_received;
+  /**
+   * Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
+   */
+  uint64_t dropped;
+  /**
+   * Records refused because they were malformed: too short or long, of an unknown kind, with times that do not fit.
+   */
+  uint64_t refused_malformed;
+  /**
+   * Records refused because they were under a key that is not their owner's.
+   */
+  uint64_t refused_foreign_key;
+  /**
+   * Claims refused because they were on what is no user name.
+   */
+  uint64_t refused_bad_name;
+  /**
+   * Records refused because their signature is not the owner's.
+   */
+  uint64_t refused_bad_signature;
+  /**
+   * Records refused because they have expired.
+   */
+  uint64_t refused_expired;
+  /**
+   * Records refused because they are numbered or dated too far ahead of the clock.
+   */
+  uint64_t refused_too_far_ahead;
+  /**
+   * Records refused because a later one of the same owner is kept.
+   */
+  uint64_t refused_older;
+  /**
+   * Claims refused because somebody else holds the name.
+   */
+  uint64_t refused_owned;
+  /**
+   * Records refused because the node keeps as many as it may.
+   */
+  uint64_t refused_full;
+} peerchat_statistics_t;
+
+/**
+ * A function of yours that is told what the library logs.
+ *
+ * It runs on whichever thread has something to say, never twice at once. It must call nothing of peerchat, must not wait for a
+ * thread that does, and must return as peerchat_callback_t says.
+ * @param context  What was given to peerchat_log_set.
+ * @param level    How much it matters.
+ * @param line     One line without its end, UTF-8; lives until the function returns.
+ */
+typedef void (*peerchat_log_callback_t)(void *context, peerchat_log_level_t level, const char *line);
 
 #ifdef __cplusplus
 extern "C" {
@@ -675,6 +955,15 @@ peerchat_status_t peerchat_options_set_passphrase(peerchat_options_t *options,
                                                   const char *passphrase);
 
 /**
+ * Asks for a thread of the library that runs the callback, begun by the first peerchat_set_callback. Default: none; the
+ * callback runs within peerchat_dispatch.
+ *
+ * For such a client peerchat_poll, peerchat_dispatch and peerchat_fd return PEERCHAT_ERR_WRONG_MODE. Never blocks.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_callback_thread(peerchat_options_t *options);
+
+/**
  * Opens the profile, binds the socket and starts the node.
  *
  * Blocks briefly, on the disk only. The node is alone until peerchat_bootstrap, unless the profile has been in the
@@ -703,9 +992,10 @@ peerchat_status_t peerchat_close(const peerchat_t *client);
  * Closes the client if it is open, waits until its state is saved and its port and profile are free again, and
  * frees it.
  *
- * Blocks up to 2 seconds. Everything that was acknowledged is on disk already: what may be lost if that is too
+ * Blocks up to 2 seconds, and until a callback that runs on the library's thread has returned. Everything that was acknowledged is on disk already: what may be lost if that is too
  * short is at most half a minute of what the node learned about others. It comes last and alone: no other call on
- * this client may run or follow. Call peerchat_close first and join the threads that wait.
+ * this client may run or follow. Call peerchat_close first and join the threads that wait. From inside a callback of
+ * this client it does nothing.
  * @param client  Taken; NULL is allowed and does nothing.
  */
 void peerchat_destroy(peerchat_t *client);
@@ -730,12 +1020,13 @@ peerchat_status_t peerchat_bootstrap(const peerchat_t *client,
  * Gives a descriptor that is readable while an event waits, for poll(2), select(2), epoll and the like.
  *
  * It is made on first use, stays the same, and belongs to the client until peerchat_destroy: neither read nor
- * close it; peerchat_poll with a timeout of 0 until PEERCHAT_NO_EVENT makes it unreadable again. Level-triggered.
+ * close it; peerchat_poll or peerchat_dispatch with a timeout of 0 until PEERCHAT_NO_EVENT makes it unreadable again. Level-triggered.
  * A closed client leaves it readable. Never blocks. Thread-safe. Not on Windows.
  * @param client  The client.
  * @param out_fd  Receives the descriptor.
- * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL (also if the system
- *         has no descriptor left, or is Windows).
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_WRONG_MODE (the events go to the callback, on the
+ *         library's thread), PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL (also if the system has no descriptor left,
+ *         or is Windows).
  */
 peerchat_status_t peerchat_fd(const peerchat_t *client,
                               int *out_fd);
@@ -851,6 +1142,29 @@ peerchat_status_t peerchat_send(const peerchat_t *client,
                                 peerchat_message_id_t *out_id);
 
 /**
+ * Takes a text message for sending and gives its id without waiting for the disk.
+ *
+ * A PEERCHAT_EVENT_MESSAGE_STATE event with that id tells once it is on disk: PEERCHAT_MESSAGE_QUEUED, or a later state
+ * if it came further meanwhile. Until then a crash loses it, and peerchat_message_state does not know it. If the disk
+ * refuses it, the client stops with PEERCHAT_EVENT_CLOSED. On any other status than PEERCHAT_OK nothing was taken and
+ * `*out_id` is untouched. Waits for the node to take it, which is well under a millisecond unless the node is busy.
+ * Thread-safe.
+ * @param client    The client, with a user.
+ * @param to        "alice", or "alice#7kq2m4xd" to name the person as well. UTF-8.
+ * @param text      UTF-8, `text_len` bytes, no NUL needed; copied.
+ * @param text_len  1 to PEERCHAT_MAX_TEXT_LEN.
+ * @param out_id    Receives the id.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
+ *         PEERCHAT_ERR_EMPTY_TEXT, PEERCHAT_ERR_TEXT_TOO_LONG, PEERCHAT_ERR_OUTBOX_FULL, PEERCHAT_ERR_NO_USER,
+ *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_send_async(const peerchat_t *client,
+                                      const char *to,
+                                      const char *text,
+                                      size_t text_len,
+                                      peerchat_message_id_t *out_id);
+
+/**
  * Tells how far a message of our own has come.
  *
  * Waits for the disk at most. Thread-safe.
@@ -878,6 +1192,35 @@ peerchat_status_t peerchat_message_state(const peerchat_t *client,
 peerchat_status_t peerchat_message_holders(const peerchat_t *client,
                                            const peerchat_message_id_t *id,
                                            uint32_t *out_count);
+
+/**
+ * Gives a page of what was said with one person, the latest message first.
+ *
+ * The first page comes with `before` 0, the next one with the `position` of the last entry of the one before; a page
+ * with fewer than `limit` entries is the last. Waits for the disk at most. Thread-safe.
+ * @param client       The client, with a user.
+ * @param peer         "alice", or "alice#7kq2m4xd" to name the person as well. UTF-8. Nothing was said with somebody
+ *                     who is not known: that is an empty page.
+ * @param before       Only messages whose `position` is smaller; 0 for the latest.
+ * @param limit        Most entries of the page: 1 to PEERCHAT_MAX_HISTORY_PAGE. A larger one means that.
+ * @param out_history  Receives the page, which the caller frees with peerchat_history_free. It stays as it is, whatever
+ *                     happens afterwards, even if the client is destroyed.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
+ *         PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_history(const peerchat_t *client,
+                                   const char *peer,
+                                   uint64_t before,
+                                   size_t limit,
+                                   peerchat_history_t **out_history);
+
+/**
+ * Frees a page of history, its entries and their strings.
+ *
+ * Never blocks. May be called after peerchat_destroy. Thread-safe.
+ * @param history  Taken; NULL is allowed and does nothing.
+ */
+void peerchat_history_free(peerchat_history_t *history);
 
 /**
  * Looks a name up in the network and waits for the answer.
@@ -976,7 +1319,8 @@ peerchat_status_t peerchat_accept_identity(const peerchat_t *client,
  * @param timeout_ms  Milliseconds; 0 does not wait, PEERCHAT_WAIT_FOREVER does not give up.
  * @param out_event   Receives the event, which the caller frees with peerchat_event_free; untouched unless
  *                    PEERCHAT_OK is returned.
- * @return PEERCHAT_OK, PEERCHAT_NO_EVENT, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ * @return PEERCHAT_OK, PEERCHAT_NO_EVENT, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_WRONG_MODE (the events go to the
+ *         callback, on the library's thread), PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_poll(const peerchat_t *client,
                                 uint32_t timeout_ms,
@@ -989,6 +1333,73 @@ peerchat_status_t peerchat_poll(const peerchat_t *client,
  * @param event  Taken; NULL is allowed and does nothing.
  */
 void peerchat_event_free(peerchat_event_t *event);
+
+/**
+ * Registers the function that is told the events of this client, in the place of an earlier one.
+ *
+ * It is run by peerchat_dispatch, on the thread that calls that. For a client whose options asked for it
+ * (peerchat_options_set_callback_thread) a thread of the library runs it instead, and begins with this call; events
+ * that came earlier have waited. Nothing is lost between an earlier function and this one. Once this has returned,
+ * the earlier one neither runs nor is run again, and its context may be freed: if it runs on another thread, this
+ * waits until it has returned, so do not hold a lock that it wants. Never blocks otherwise. Thread-safe.
+ * @param client    The client.
+ * @param callback  Kept until another takes its place or the client is destroyed. There is no way back to none: close
+ *                  the client, or stop dispatching.
+ * @param context   Handed to the callback; the library never looks at it. May be NULL.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL (also if the system has
+ *         no thread left).
+ */
+peerchat_status_t peerchat_set_callback(const peerchat_t *client,
+                                        peerchat_callback_t callback,
+                                        void *context);
+
+/**
+ * Waits for the next event and runs the callback with it, on the calling thread. One call, one event.
+ *
+ * `while (peerchat_dispatch(client, 0) == PEERCHAT_OK) {}` deals with all that wait. The next call confirms the event,
+ * as peerchat_poll does; both may be used on one client, and each event goes to one of them. If several threads
+ * dispatch, they take turns. Blocks up to `timeout_ms` and as long as the callback takes; peerchat_close ends the
+ * wait. Thread-safe.
+ * @param client      The client.
+ * @param timeout_ms  Milliseconds; 0 does not wait, PEERCHAT_WAIT_FOREVER does not give up.
+ * @return PEERCHAT_OK if the callback was run, PEERCHAT_NO_EVENT, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_WRONG_MODE (no
+ *         callback is set, the library's thread runs it, or this is called from it), PEERCHAT_ERR_CLOSED or
+ *         PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_dispatch(const peerchat_t *client,
+                                    uint32_t timeout_ms);
+
+/**
+ * Counts, into a structure of the caller's: `peerchat_statistics(client, &statistics, sizeof statistics)`.
+ *
+ * A program that was compiled with an older header gets the members that it knows; one that runs with an older library
+ * gets 0 for those that the library does not know. Waits for the node, which is well under a millisecond unless it is
+ * busy. Thread-safe.
+ * @param client          The client.
+ * @param out_statistics  Receives the counts.
+ * @param size            `sizeof(peerchat_statistics_t)`.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_ARGUMENT (a size below the first version's, or
+ *         above 4096), PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_statistics(const peerchat_t *client,
+                                      peerchat_statistics_t *out_statistics,
+                                      size_t size);
+
+/**
+ * Hands what the library logs to a function, for the whole process, in the place of an earlier one.
+ *
+ * Lines have no names, addresses, keys or texts of messages above PEERCHAT_LOG_DEBUG. Once this has returned, the earlier
+ * function neither runs nor is run again. Without this call nothing is logged. Blocks while the earlier function runs.
+ * Thread-safe.
+ * @param level     The most detailed level that is wanted: a number of peerchat_log_level_t.
+ * @param callback  Kept until another takes its place. NULL is allowed with PEERCHAT_LOG_OFF.
+ * @param context   Handed to the callback; the library never looks at it. May be NULL.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_ARGUMENT (no such level), PEERCHAT_ERR_WRONG_MODE
+ *         (called from the function itself) or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_log_set(int32_t level,
+                                   peerchat_log_callback_t callback,
+                                   void *context);
 
 #ifdef __cplusplus
 }  // extern "C"

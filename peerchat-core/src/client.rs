@@ -20,7 +20,7 @@ use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName, safety_number};
 use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey, RefusedRecords};
 use crate::runtime::{
-    Carrier, Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime,
+    Carriers, Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime,
 };
 use crate::save::{ProfileKeys, Saved, SavedConversation, SavedMessage, StreamId};
 use crate::storage::{self, Opened, Store};
@@ -199,7 +199,7 @@ impl Client {
             fill_random(seed)?;
         }
         let [engine_seed, transport_seed] = seeds;
-        let carrier = Carrier::new(
+        let carrier = Carriers::new(
             TransportConfig { network: config.network().to_owned(), max_links: config.max_links() },
             &saved.keys.node,
             ChaCha20Rng::from_seed(transport_seed),
@@ -338,6 +338,27 @@ impl Client {
     /// Those of [`Client::send`].
     pub fn send_blocking(&self, to: &str, text: &str) -> Result<MessageId, Error> {
         block_on(self.send(to, text))
+    }
+
+    /// Takes a text for sending and returns its id without waiting for the disk: [`Event::MessageState`] with
+    /// [`MessageState::Queued`], or a later state, tells that it is saved, and what becomes of it. Until then a crash
+    /// loses it, and [`Client::message_state`] does not know it.
+    ///
+    /// Blocks until the node has taken it, which is well under a millisecond unless the node is busy.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::send`], but for what the disk says: if it refuses, [`Event::Closed`] tells so.
+    pub fn enqueue(&self, to: &str, text: &str) -> Result<MessageId, Error> {
+        let (to, text) = (Recipient::parse(to)?, check_text(text)?);
+        if self.handle.user.is_none() {
+            return Err(Error::NoUser);
+        }
+        let (taken, id) = oneshot::channel();
+        block_on(async {
+            self.command(Command::Enqueue { to, text, taken }).await?;
+            id.await.map_err(|_| Error::Closed)?
+        })
     }
 
     /// Waits for the next event. Asking for the next one confirms the last.

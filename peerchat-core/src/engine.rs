@@ -15,10 +15,10 @@ use crate::kademlia::{
     AddressFamily, Contact, LookupId, Node, NodeConfig, NodeId, NodeKey, PublishId, Record, RecordKey, Rpc,
     RpcId, RpcReply, Serve,
 };
-use crate::mail::{MailCallTag, MailReadId, Mailbox};
+use crate::mail::{MailAnswer, MailCallTag, MailReadId, MailRequest, Mailbox};
 use crate::save::{BatchId, Read, ReadId, Saved, Write, WriteBatch};
 use crate::time::Now;
-use crate::transport::{CallId, ProbeId, ReplyToken};
+use crate::transport::{CallId, ProbeId, ReplyToken, ThrowawayId};
 use crate::user::{
     CallTag, ChatResponse, Decision, DecisionError, DeliverRefusal, FoundUser, LookupError, PushError,
     RequestTag, SearchId, User, UserConfig,
@@ -75,6 +75,8 @@ pub struct EngineCall {
     pub to: Contact,
     /// What to ask.
     pub request: Request,
+    /// Under which throwaway key, `None` for the node's own.
+    pub throwaway: Option<ThrowawayId>,
 }
 
 /// An answer to send.
@@ -174,7 +176,7 @@ impl Engine {
         let mut engine = Self {
             node,
             user,
-            mail: MailDesk::new(mailbox, now),
+            mail: MailDesk::new(mailbox, &key.node_id(), now),
             saving: Saving::default(),
             own_addresses: OwnAddresses::default(),
             bootstraps: BTreeMap::new(),
@@ -364,6 +366,29 @@ impl Engine {
         self.run(now);
     }
 
+    /// Takes a request under a throwaway key: somebody leaves mail with us, and may give us the record of whom it is for. They
+    /// are no contact, and whatever else they ask is not answered.
+    pub fn handle_throwaway_request(
+        &mut self,
+        from: Contact,
+        is_proven: bool,
+        token: ReplyToken,
+        request: Request,
+        now: Now,
+    ) {
+        match request {
+            Request::Mail(request @ MailRequest::Deposit { .. }) if is_proven => {
+                self.handle_mail_request(from, token, request, now);
+            }
+            Request::Dht(Rpc::Store { record }) if is_proven => {
+                let reply = self.node.store_for_others(&record, now);
+                self.reply(token, Response::Dht(reply));
+            }
+            _ => self.reply(token, Response::Unsupported),
+        }
+        self.run(now);
+    }
+
     /// Takes that a node has proven that it receives at its address.
     pub fn handle_proven(&mut self, peer: Contact, now: Now) {
         self.node.handle_alive(peer, now);
@@ -377,7 +402,7 @@ impl Engine {
         from: Contact,
         observed: SocketAddr,
         response: Response,
-        round_trip: Duration,
+        round_trip: Option<Duration>,
         now: Now,
     ) {
         for bootstrap in self.bootstraps.values_mut() {
@@ -439,7 +464,7 @@ impl Engine {
                     user.handle_call_failed(tag, now);
                 }
             }
-            Caller::Mail(tag) => self.mail.mailbox.handle_answer(tag, false, now),
+            Caller::Mail(tag) => self.mail.mailbox.handle_answer(tag, MailAnswer::Failed, now),
         }
         self.run(now);
     }
@@ -464,7 +489,7 @@ impl Engine {
     /// Takes what was read, `None` if it is not there or cannot be read.
     pub fn handle_read(&mut self, id: ReadId, bytes: Option<Vec<u8>>, now: Now) {
         if let Some(read) = idle::remove(&mut self.reads, &id) {
-            self.mail.mailbox.handle_read(read, bytes);
+            self.mail.mailbox.handle_read(read, bytes, now);
         }
         self.run(now);
     }

@@ -6,7 +6,20 @@ use std::path::{Path, PathBuf};
 use crate::capi::VERSION;
 
 /// What cbindgen reads, in the order of the header. Read as a whole crate, it would export stray constants.
-const SOURCES: [&str; 8] = ["version", "status", "string", "options", "client", "message", "people", "event"];
+const SOURCES: [&str; 12] = [
+    "version",
+    "status",
+    "string",
+    "options",
+    "client",
+    "message",
+    "history",
+    "people",
+    "event",
+    "callback",
+    "statistics",
+    "log",
+];
 
 /// Returns where the header is committed.
 #[must_use]

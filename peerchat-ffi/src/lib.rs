@@ -14,5 +14,7 @@ pub mod capi;
 pub mod generate;
 #[cfg(feature = "tools")]
 pub mod header;
+#[cfg(feature = "tools")]
+pub mod reference;
 
 uniffi::setup_scaffolding!();

@@ -43,6 +43,34 @@ ASSERT(offset_of_person_name, offsetof(peerchat_person_t, name) == 8);
 ASSERT(person, sizeof(peerchat_person_t) >= 56);
 #endif
 
+#if UINTPTR_MAX == UINT64_MAX
+#define ENTRY(member, offset) ASSERT(entry_##member, offsetof(peerchat_history_entry_t, member) == (offset))
+ENTRY(struct_size, 0);
+ENTRY(state, 4);
+ENTRY(message_id, 8);
+ENTRY(position, 24);
+ENTRY(peer, 32);
+ENTRY(text, 40);
+ENTRY(text_len, 48);
+ENTRY(sent_unix_ms, 56);
+ENTRY(received_unix_ms, 64);
+ENTRY(held_by, 72);
+ENTRY(is_own, 76);
+ASSERT(history_count, offsetof(peerchat_history_t, count) == 8);
+ASSERT(history_entries, offsetof(peerchat_history_t, entries) == 16);
+#endif
+/* All of its members have 8 bytes: the offset of one is its place in the list. */
+ASSERT(statistics, sizeof(peerchat_statistics_t) >= 28 * 8);
+ASSERT(contact_count, offsetof(peerchat_statistics_t, contact_count) == 0);
+ASSERT(outbox_count, offsetof(peerchat_statistics_t, outbox_count) == 5 * 8);
+ASSERT(mail_refused, offsetof(peerchat_statistics_t, mail_refused) == 10 * 8);
+ASSERT(dropped, offsetof(peerchat_statistics_t, dropped) == 18 * 8);
+ASSERT(refused_full, offsetof(peerchat_statistics_t, refused_full) == 27 * 8);
+
+ASSERT(wrong_mode, PEERCHAT_ERR_WRONG_MODE == -3);
+ASSERT(log_levels, PEERCHAT_LOG_OFF == 0 && PEERCHAT_LOG_ERROR == 1 && PEERCHAT_LOG_WARN == 2);
+ASSERT(log_details, PEERCHAT_LOG_INFO == 3 && PEERCHAT_LOG_DEBUG == 4 && PEERCHAT_LOG_TRACE == 5);
+ASSERT(limits, PEERCHAT_MAX_HISTORY_PAGE == 1000 && PEERCHAT_MAX_TEXT_LEN == 16384);
 ASSERT(ok, PEERCHAT_OK == 0 && PEERCHAT_NO_EVENT == 1);
 ASSERT(null_pointer, PEERCHAT_ERR_NULL_POINTER == -1 && PEERCHAT_ERR_INVALID_UTF8 == -2);
 ASSERT(argument, PEERCHAT_ERR_INVALID_ARGUMENT == -10 && PEERCHAT_ERR_INVALID_NAME == -11);

@@ -6,10 +6,13 @@ use super::{Engine, EngineCall, EngineReply, FIRST_ROUTING_SAVE, LookupUse, NODE
 use crate::error::ErrorCode;
 use crate::event::{CommandId, Event};
 use crate::idle;
-use crate::kademlia::{Contact, LookupOutcome, NodeEvent, NodeWrite, PublishId, PublishOutcome, Record, Rpc};
+use crate::kademlia::{
+    Contact, LookupOutcome, NodeEvent, NodeWrite, PublishId, PublishOutcome, Record, RecordKey, Rpc,
+};
+use crate::mail::{MailRequest, SealedEnvelope};
 use crate::save::Write;
 use crate::time::Now;
-use crate::transport::{ProbeId, ReplyToken};
+use crate::transport::{ProbeId, ReplyToken, ThrowawayId};
 use crate::user::{CallTag, Effect, SearchId, SearchOutcome, User, UserAction};
 use crate::wire::{Request, Response};
 
@@ -19,7 +22,8 @@ impl Engine {
         loop {
             while let Some(outgoing) = self.node.poll_rpc(now) {
                 let id = call_id(outgoing.id.0, NODE);
-                self.calls.push_back(EngineCall { id, to: outgoing.to, request: Request::Dht(outgoing.rpc) });
+                let (to, request) = (outgoing.to, Request::Dht(outgoing.rpc));
+                self.calls.push_back(EngineCall { id, to, request, throwaway: None });
             }
             while let Some(write) = self.node.poll_write() {
                 let write = match write {
@@ -144,11 +148,19 @@ impl Engine {
                 let lookup = self.node.find_nodes(place, now);
                 self.lookups.insert(lookup, LookupUse::Nodes(id));
             }
-            UserAction::Call { tag, to, request } => self.call_for_user(tag, to, Request::Chat(request), now),
-            UserAction::Mail { tag, to, request } => self.call_for_user(tag, to, Request::Mail(request), now),
+            UserAction::Call { tag, to, request } => {
+                self.call_for_user(tag, to, Request::Chat(request), None, now);
+            }
+            UserAction::Mail { tag, to, request } => {
+                let mailbox = match &request {
+                    MailRequest::Deposit { envelope } => SealedEnvelope::mailbox_of(envelope),
+                    _ => None,
+                };
+                self.call_for_user(tag, to, Request::Mail(request), mailbox, now);
+            }
             UserAction::Store { tag, to, record } => {
                 let rpc = Rpc::Store { record: record.as_bytes().to_vec() };
-                self.call_for_user(tag, to, Request::Dht(rpc), now);
+                self.call_for_user(tag, to, Request::Dht(rpc), Some(record.header().key), now);
             }
             UserAction::Save { writes, then } => {
                 for then in self.saving.add(writes, then.into_iter().map(Then::User).collect()) {
@@ -159,9 +171,22 @@ impl Engine {
         }
     }
 
-    fn call_for_user(&mut self, tag: CallTag, to: Contact, request: Request, now: Now) {
+    /// Asks another node, under a key made for that if mail is left for `mailbox`.
+    fn call_for_user(
+        &mut self,
+        tag: CallTag,
+        to: Contact,
+        request: Request,
+        mailbox: Option<RecordKey>,
+        now: Now,
+    ) {
         self.node.handle_touched(&to, now);
-        self.calls.push_back(EngineCall { id: call_id(tag.0, USER), to, request });
+        let throwaway = mailbox.map(|mailbox| {
+            let number =
+                mailbox.place().as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+            ThrowawayId(number)
+        });
+        self.calls.push_back(EngineCall { id: call_id(tag.0, USER), to, request, throwaway });
     }
 
     /// Does what waited for the disk.

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::{Engine, EngineCall, MAIL, MAX_OPEN_REQUESTS, call_id};
 use crate::idle;
-use crate::kademlia::{Contact, RecordKey, Rpc, RpcReply, StoreRefusal};
+use crate::kademlia::{Contact, NodeId, RecordKey, Rpc, RpcReply, StoreRefusal};
 use crate::mail::{
-    HOLDER_SLACK, MailAction, MailCallTag, MailPlace, MailReadId, MailRefusal, MailRequest, MailResponse,
-    MailTag, Mailbox, SealedEnvelope, Standing,
+    HOLDER_SLACK, MailAction, MailAnswer, MailCallTag, MailPlace, MailReadId, MailRefusal, MailRequest,
+    MailResponse, MailTag, Mailbox, OFFER_EVERY, SealedEnvelope, Standing,
 };
 use crate::save::{Read, ReadId};
 use crate::time::Now;
@@ -17,6 +17,9 @@ use crate::user::devices;
 use crate::wire::{Request, Response};
 
 use super::saving::Then;
+
+#[cfg(test)]
+mod tests;
 
 /// How soon it is looked who holds what is kept here after a contact has come or gone; several do so at a time.
 const REVIEW_SOON: Duration = Duration::from_secs(10);
@@ -33,6 +36,16 @@ const REVIEW_STEP: usize = 128;
 /// How soon a review goes on.
 const REVIEW_PAUSE: Duration = Duration::from_millis(20);
 
+/// How soon after the start the mail that is kept here is first offered to its other holders, and how much later at most:
+/// nodes that start together do not offer together.
+const FIRST_OFFERS: Duration = Duration::from_secs(600);
+
+/// How many places are considered before other work has its turn.
+const OFFER_STEP: usize = 16;
+
+/// How soon it goes on, also if too many hand-overs run.
+const OFFER_PAUSE: Duration = Duration::from_millis(100);
+
 /// The mailbox, and who waits for its answers.
 #[derive(Debug)]
 pub(super) struct MailDesk {
@@ -47,11 +60,16 @@ pub(super) struct MailDesk {
     settle_at: Instant,
     /// A contact has come or gone since the review began.
     is_again_due: bool,
+    /// When mail is next offered to its other holders.
+    offer_at: Instant,
+    /// How far that has come.
+    offered: Option<MailPlace>,
 }
 
 impl MailDesk {
-    pub(super) fn new(mailbox: Mailbox, now: Now) -> Self {
+    pub(super) fn new(mailbox: Mailbox, own: &NodeId, now: Now) -> Self {
         let review_at = now.instant + FIRST_REVIEW;
+        let share = own.as_bytes().first().map_or(0.0, |byte| f64::from(*byte) / 256.0);
         Self {
             mailbox,
             requests: BTreeMap::new(),
@@ -60,6 +78,8 @@ impl MailDesk {
             reviewed: None,
             settle_at: now.instant + REVIEW_EVERY,
             is_again_due: false,
+            offer_at: now.instant + FIRST_OFFERS + FIRST_OFFERS.mul_f64(share),
+            offered: None,
         }
     }
 
@@ -73,8 +93,9 @@ impl MailDesk {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let review = (self.mailbox.kept_count() > 0).then_some((self.review_at, "review of mail"));
-        self.mailbox.poll_timeout().into_iter().chain(review).min()
+        let own = [(self.review_at, "review of mail"), (self.offer_at, "offers of mail")];
+        let own = own.into_iter().filter(|_| self.mailbox.kept_count() > 0);
+        self.mailbox.poll_timeout().into_iter().chain(own).min()
     }
 
     /// Opens a request that the mailbox will answer; `None` if too many are open.
@@ -124,6 +145,11 @@ impl Engine {
                 let standing = self.standing(&release.mailbox, now);
                 self.mail.mailbox.handle_release(tag, &release, &standing, now);
             }
+            MailRequest::Offer { mailbox, device, offer } => {
+                let standing = self.standing(&mailbox, now);
+                let place = MailPlace { mailbox, device };
+                self.mail.mailbox.handle_offer(tag, place, &offer, &standing, now);
+            }
             MailRequest::Waiting { .. } => {}
         }
     }
@@ -147,7 +173,7 @@ impl Engine {
             MailAction::Introduce { tag, to, mailbox } => {
                 match self.node.record(&mailbox, now).map(|record| record.as_bytes().to_vec()) {
                     Some(record) => self.call_for_mail(tag, to, Request::Dht(Rpc::Store { record }), now),
-                    None => self.mail.mailbox.handle_answer(tag, false, now),
+                    None => self.mail.mailbox.handle_answer(tag, MailAnswer::Failed, now),
                 }
             }
         }
@@ -155,20 +181,26 @@ impl Engine {
 
     fn call_for_mail(&mut self, tag: MailCallTag, to: Contact, request: Request, now: Now) {
         self.node.handle_touched(&to, now);
-        self.calls.push_back(EngineCall { id: call_id(tag.0, MAIL), to, request });
+        self.calls.push_back(EngineCall { id: call_id(tag.0, MAIL), to, request, throwaway: None });
     }
 
     /// Takes the answer to a call of the mailbox.
     pub(super) fn handle_mail_response(&mut self, tag: MailCallTag, response: &Response, now: Now) {
-        let is_done = match response {
-            Response::Dht(RpcReply::Stored) => true,
+        let answer = match response {
+            Response::Dht(RpcReply::Stored) => MailAnswer::Done,
             // It keeps a later record of the same user.
-            Response::Dht(RpcReply::Refused { reason, .. }) => *reason == StoreRefusal::Older,
-            Response::Mail(MailResponse::Deposited | MailResponse::Noted) => true,
-            Response::Mail(MailResponse::Refused(refusal)) => *refusal == MailRefusal::Gone,
-            _ => false,
+            Response::Dht(RpcReply::Refused { reason: StoreRefusal::Older, .. }) => MailAnswer::Done,
+            Response::Mail(MailResponse::Deposited | MailResponse::Noted) => MailAnswer::Done,
+            Response::Mail(MailResponse::Refused(MailRefusal::Gone)) => MailAnswer::Done,
+            Response::Mail(MailResponse::Refused(MailRefusal::UnknownMailbox | MailRefusal::NotListed)) => {
+                MailAnswer::NoRecord
+            }
+            Response::Mail(MailResponse::Wanted { missing, released }) => {
+                MailAnswer::Wanted { missing: *missing, released: *released }
+            }
+            _ => MailAnswer::Failed,
         };
-        self.mail.mailbox.handle_answer(tag, is_done, now);
+        self.mail.mailbox.handle_answer(tag, answer, now);
     }
 
     /// Takes that a node has stored or confirmed a record here: if it is the record of its own user, its mail is announced.
@@ -183,6 +215,7 @@ impl Engine {
     /// Does what is due about mail.
     pub(super) fn handle_mail_timeout(&mut self, now: Now) {
         self.mail.mailbox.handle_timeout(now);
+        self.offer_mail(now);
         if self.mail.review_at > now.instant {
             return;
         }
@@ -201,6 +234,30 @@ impl Engine {
         }
         if is_end && self.mail.settle_at <= now.instant {
             self.mail.settle_at = now.instant + REVIEW_EVERY;
+        }
+    }
+
+    /// Offers the mail that is kept here to its other holders, as long as hand-overs have room for it.
+    fn offer_mail(&mut self, now: Now) {
+        if self.mail.offer_at > now.instant {
+            return;
+        }
+        self.mail.offer_at = now.instant + OFFER_PAUSE;
+        for _ in 0..OFFER_STEP {
+            let next = self.mail.mailbox.places_after(self.mail.offered, 1);
+            let Some(place) = next.first().copied() else {
+                (self.mail.offered, self.mail.offer_at) = (None, now.instant + OFFER_EVERY);
+                return;
+            };
+            let (mut closest, _) = self.node.holders(&place.mailbox.place());
+            closest.retain(|contact| contact.id() != place.device);
+            if !self.mail.mailbox.has_room_to_offer(closest.len()) {
+                return;
+            }
+            self.mail.offered = Some(place);
+            if self.node.is_online() && self.mail.mailbox.is_offer_due(place, now.instant) {
+                closest.into_iter().for_each(|to| self.mail.mailbox.offer(place, to));
+            }
         }
     }
 

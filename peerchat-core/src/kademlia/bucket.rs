@@ -16,6 +16,9 @@ pub const STALE_AFTER_FAILURES: u8 = 2;
 /// How long a lookup waits for a contact whose round trip was never measured.
 pub const DEFAULT_SOFT_TIMEOUT: Duration = Duration::from_millis(400);
 
+/// The shortest time that a lookup waits for a contact whose round trip was never measured, however fast others are.
+pub(super) const MIN_COLD_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// The shortest time that a lookup waits for any contact.
 pub const MIN_SOFT_TIMEOUT: Duration = Duration::from_millis(50);
 
@@ -24,14 +27,14 @@ pub const MAX_SOFT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A contact's smoothed round trip and its variation in microseconds (RFC 6298, section 2).
 #[derive(Clone, Copy, Debug, Default)]
-struct RoundTrip {
+pub(super) struct RoundTrip {
     /// Zero while nothing was measured.
     smoothed_us: u32,
     variation_us: u32,
 }
 
 impl RoundTrip {
-    fn measured(&mut self, sample: Duration) {
+    pub(super) fn measured(&mut self, sample: Duration) {
         let sample = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX).clamp(1, u32::MAX / 16);
         if self.smoothed_us == 0 {
             *self = Self { smoothed_us: sample, variation_us: sample / 2 };
@@ -41,7 +44,7 @@ impl RoundTrip {
         }
     }
 
-    fn soft_timeout(self) -> Duration {
+    pub(super) fn soft_timeout(self) -> Duration {
         if self.smoothed_us == 0 {
             return DEFAULT_SOFT_TIMEOUT;
         }
@@ -100,6 +103,11 @@ impl KnownContact {
     #[must_use]
     pub fn soft_timeout(&self) -> Duration {
         self.round_trip.soft_timeout()
+    }
+
+    /// Returns [`Self::soft_timeout`] if a round trip was measured.
+    pub(super) fn measured_timeout(&self) -> Option<Duration> {
+        (self.round_trip.smoothed_us > 0).then(|| self.soft_timeout())
     }
 
     fn heard(&mut self, contact: Contact, now: Instant) {

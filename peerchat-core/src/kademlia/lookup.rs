@@ -218,6 +218,12 @@ impl Lookup {
         is_any(|state| matches!(state, State::Answered { .. })) || !is_any(|state| *state == State::Overdue)
     }
 
+    /// Tells whether anybody has answered.
+    #[must_use]
+    pub fn has_answers(&self) -> bool {
+        self.candidates.iter().any(|candidate| matches!(candidate.state, State::Answered { .. }))
+    }
+
     /// Returns what was found, on all paths.
     #[must_use]
     pub fn into_outcome(mut self) -> LookupOutcome {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use rand_chacha::ChaCha20Rng;
 
-use super::bucket::{Heard, KnownContact};
+use super::bucket::{DEFAULT_SOFT_TIMEOUT, Heard, KnownContact, MIN_COLD_TIMEOUT, RoundTrip};
 use super::contact::{AddressFamily, Contact, NodeKey, Scope};
 use super::id::NodeId;
 use super::lookup::LookupOutcome;
@@ -17,7 +17,7 @@ use super::table::{DROP_STALE_AFTER, Insertion, RoutingTable};
 use super::wall::{WallClock, WallTime};
 use crate::idle;
 use crate::time::Now;
-use calls::{Call, Calls, Stage, Why};
+use calls::{Call, Calls, Patience, Stage, Why};
 use claims::Questions;
 use publishing::Publishing;
 use reach::Reach;
@@ -252,6 +252,8 @@ pub struct Node {
     table: RoutingTable,
     store: RecordStore,
     calls: Calls,
+    /// What a request takes, over all contacts.
+    typical_round_trip: RoundTrip,
     searches: Searches,
     publishing: Publishing,
     replication: Replication,
@@ -277,6 +279,7 @@ impl Node {
             table: RoutingTable::new(own, config.k),
             store: RecordStore::new(own, MAX_RECORDS),
             calls: Calls::default(),
+            typical_round_trip: RoundTrip::default(),
             searches: Searches::default(),
             publishing: Publishing::default(),
             replication: Replication::default(),
@@ -300,13 +303,14 @@ impl Node {
         self.try_rejoin(now);
     }
 
-    /// Takes the answer to a request; `from.address()` is where it came from.
+    /// Takes the answer to a request; `from.address()` is where it came from, `round_trip` how long it took, if that is
+    /// known.
     pub fn handle_reply(
         &mut self,
         id: RpcId,
         from: Contact,
         reply: RpcReply,
-        round_trip: Duration,
+        round_trip: Option<Duration>,
         now: Now,
     ) {
         let Some(call) = self.calls.take(id) else { return self.handle_alive(from, now) };
@@ -316,7 +320,10 @@ impl Node {
         }
         self.handle_touched(&from, now);
         self.heard(from, now);
-        self.table.handle_round_trip(from.id(), round_trip);
+        if let Some(round_trip) = round_trip {
+            self.table.handle_round_trip(from.id(), round_trip);
+            self.typical_round_trip.measured(round_trip);
+        }
         match call.why {
             Why::Check | Why::Rejoin => self.ping_answered(call.why, now),
             Why::Lookup(lookup) => self.search_answered(lookup, &from, reply, now),
@@ -540,9 +547,10 @@ impl Node {
     fn call(&mut self, to: Contact, rpc: Rpc, why: Why, now: Now) {
         self.touch_callee(&to, now);
         self.stats.requests += 1;
-        let soft_timeout =
-            self.table.get(to.id()).map_or(super::bucket::DEFAULT_SOFT_TIMEOUT, KnownContact::soft_timeout);
-        self.calls.send(to, rpc, why, soft_timeout, now.instant);
+        let typical = self.typical_round_trip.soft_timeout().clamp(MIN_COLD_TIMEOUT, DEFAULT_SOFT_TIMEOUT);
+        let known = self.table.get(to.id()).and_then(KnownContact::measured_timeout);
+        let patience = Patience { soft_timeout: known.unwrap_or(typical), typical };
+        self.calls.send(to, rpc, why, patience, now.instant);
     }
 
     /// Sends a PING unless one is on its way; `true` if it was sent.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::envelope::EnvelopeId;
 use super::handing::Holders;
 use super::kept::{Depositor, EnvelopeTag, KeptEnvelope, ReleasedEnvelope};
+use super::offering::{Doubt, digest_of};
 use crate::idle;
 use crate::time::Timestamp;
 
@@ -51,6 +52,7 @@ struct Kept {
     depositor: Depositor,
     expires: Seconds,
     len: u16,
+    doubt: Doubt,
 }
 
 /// How much there is of something.
@@ -80,6 +82,8 @@ pub(super) struct DeviceMail {
     released: BTreeMap<EnvelopeTag, Seconds>,
     /// Nothing in here expires before.
     expires_from: Seconds,
+    /// See [`Self::digest`]; `None` if something has changed.
+    digest: Option<[u8; 32]>,
     /// Who keeps it beside us.
     pub(super) holders: Holders,
 }
@@ -93,6 +97,7 @@ impl Default for DeviceMail {
             loads: BTreeMap::new(),
             released: BTreeMap::new(),
             expires_from: Seconds(u32::MAX),
+            digest: None,
             holders: Holders::default(),
         }
     }
@@ -116,6 +121,44 @@ impl DeviceMail {
     pub(super) fn position_of(&self, id: &EnvelopeId) -> Option<u64> {
         let position = *self.by_tag.get(&EnvelopeTag::of(id))?;
         self.kept.get(&position).filter(|kept| kept.id == *id).map(|_| position)
+    }
+
+    /// Returns the position of an envelope that is kept, by its tag.
+    pub(super) fn position_of_tag(&self, tag: &EnvelopeTag) -> Option<u64> {
+        self.by_tag.get(tag).copied()
+    }
+
+    /// Tells whether an envelope was released, by its tag.
+    pub(super) fn has_released(&self, tag: &EnvelopeTag) -> bool {
+        self.released.contains_key(tag)
+    }
+
+    /// Returns the hash of the tags of everything that is kept.
+    pub(super) fn digest(&mut self) -> [u8; 32] {
+        *self.digest.get_or_insert_with(|| digest_of(self.by_tag.keys()))
+    }
+
+    /// Takes that the node whose id begins with `by` says that an envelope was released.
+    pub(super) fn doubt(&mut self, position: u64, by: u8) {
+        if let Some(kept) = self.kept.get_mut(&position) {
+            kept.doubt.raise(by);
+        }
+    }
+
+    /// Returns at most `count` envelopes to offer to others that came after the position `after` and up to `to`.
+    pub(super) fn to_offer(
+        &self,
+        after: u64,
+        to: u64,
+        count: usize,
+        now: Timestamp,
+    ) -> Vec<(u64, EnvelopeTag)> {
+        if after >= to {
+            return Vec::new();
+        }
+        let is_fit = |kept: &Kept| !kept.expires.has_passed(now) && kept.doubt != Doubt::Released;
+        let kept = self.kept.range(after + 1..=to).filter(|(_, kept)| is_fit(kept));
+        kept.take(count).map(|(position, kept)| (*position, EnvelopeTag::of(&kept.id))).collect()
     }
 
     /// Tells whether an envelope was released.
@@ -145,7 +188,9 @@ impl DeviceMail {
         }
         let expires = Seconds::until(envelope.expires);
         let len = u16::try_from(envelope.len).unwrap_or(u16::MAX);
-        let kept = Kept { id: envelope.id, depositor: envelope.depositor, expires, len };
+        let (id, depositor, doubt) = (envelope.id, envelope.depositor, Doubt::None);
+        let kept = Kept { id, depositor, expires, len, doubt };
+        self.digest = None;
         self.by_tag.insert(tag, envelope.position);
         self.kept.insert(envelope.position, kept);
         self.expires_from = self.expires_from.min(expires);
@@ -162,7 +207,8 @@ impl DeviceMail {
 
     /// Drops an envelope.
     pub(super) fn remove(&mut self, position: u64) -> Option<Removed> {
-        let Kept { id, depositor, expires, len } = idle::remove(&mut self.kept, &position)?;
+        let Kept { id, depositor, expires, len, .. } = idle::remove(&mut self.kept, &position)?;
+        self.digest = None;
         idle::remove(&mut self.by_tag, &EnvelopeTag::of(&id));
         let charge = charge(len.into());
         self.load.count -= 1;
@@ -200,13 +246,6 @@ impl DeviceMail {
     /// Returns the position of the oldest envelope.
     pub(super) fn first_position(&self) -> Option<u64> {
         self.kept.first_key_value().map(|(position, _)| *position)
-    }
-
-    /// Returns the position of the first envelope after the position `after` and up to `to`.
-    pub(super) fn next_after(&self, after: u64, to: u64) -> Option<u64> {
-        let from = std::ops::Bound::Excluded(after);
-        let (position, _) = self.kept.range((from, std::ops::Bound::Unbounded)).next()?;
-        Some(*position).filter(|position| *position <= to)
     }
 
     /// Returns how many envelopes are kept.

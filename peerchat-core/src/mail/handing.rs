@@ -1,13 +1,16 @@
-//! Mail is handed over: to nodes that have become holders, and by those that have ceased to be.
+//! Mail is handed over: to nodes that have become holders, to those that lack some of it, and by those that have ceased to
+//! be holders.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::device_mail::{DeviceMail, Removed};
 use super::kept::MailPlace;
 use super::mailbox::{CallUse, MailAction, Mailbox, ReadUse};
-use super::rpc::MailRequest;
+use super::offering::{MailAnswer, Offers};
+use super::rpc::{MAX_OFFERED, MailRequest, Offer};
 use crate::kademlia::{Contact, NodeId};
 use crate::save::Write;
+use crate::time::Timestamp;
 
 /// Most hand-overs that wait or run; what finds no room is found again by the next review.
 pub const MAX_HANDOVERS: usize = 256;
@@ -35,15 +38,33 @@ const DROP_STEP: usize = 1024;
 pub(super) struct JobId(u64);
 
 /// All mail of one device for one node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Job {
     to: Contact,
     place: MailPlace,
-    /// The node has the user record.
+    /// It is offered what it probably has: that it does not take it says nothing.
+    is_routine: bool,
+    /// The node was given the user record.
     is_introduced: bool,
-    /// Everything up to this position was sent.
-    sent_to: u64,
+    /// Everything up to this position was offered.
+    offered_to: u64,
+    /// Envelopes that are being read, or deposited.
     in_flight: usize,
+    step: Step,
+}
+
+/// How far a hand-over has come.
+#[derive(Debug)]
+enum Step {
+    /// The node is asked whether it has the same. Left when it says so, or that something differs, or that it has no
+    /// user record.
+    Comparing,
+    /// It is given the user record, once. Back to [`Self::Comparing`] when it has it.
+    Introducing,
+    /// It is asked which of the envelopes at these positions it lacks.
+    Offering(Vec<u64>),
+    /// It is given those at these positions, and then offered the next ones.
+    Giving(VecDeque<u64>),
 }
 
 /// The hand-overs.
@@ -58,8 +79,9 @@ pub(super) struct Handing {
 #[derive(Debug, Default)]
 pub(super) struct Holders {
     known: VecDeque<u64>,
-    /// Those that have taken everything from us.
+    /// Those that have everything that is kept here.
     given: VecDeque<u64>,
+    pub(super) offers: Offers,
 }
 
 impl Holders {
@@ -110,6 +132,21 @@ impl Mailbox {
 
     /// Hands all mail of a device over to a node.
     pub fn hand_over(&mut self, place: MailPlace, to: Contact) {
+        self.begin(place, to, false);
+    }
+
+    /// Offers all mail of a device to a node that probably has it.
+    pub fn offer(&mut self, place: MailPlace, to: Contact) {
+        self.begin(place, to, true);
+    }
+
+    /// Tells whether `count` more hand-overs leave room for newcomers.
+    #[must_use]
+    pub fn has_room_to_offer(&self, count: usize) -> bool {
+        self.handing.waiting.len() + self.handing.running.len() + count <= MAX_HANDOVERS / 2
+    }
+
+    fn begin(&mut self, place: MailPlace, to: Contact, is_routine: bool) {
         let handing = &mut self.handing;
         let is_same = |job: &Job| job.place == place && job.to.id() == to.id();
         let is_known = handing.waiting.iter().chain(handing.running.values()).any(is_same);
@@ -117,9 +154,14 @@ impl Mailbox {
             return;
         }
         if handing.waiting.len() + handing.running.len() >= MAX_HANDOVERS {
-            return self.forget_holder(place, &to);
+            if !is_routine {
+                self.forget_holder(place, &to);
+            }
+            return;
         }
-        handing.waiting.push_back(Job { to, place, is_introduced: false, sent_to: 0, in_flight: 0 });
+        let (offered_to, in_flight, step) = (0, 0, Step::Comparing);
+        let job = Job { to, place, is_routine, is_introduced: false, offered_to, in_flight, step };
+        handing.waiting.push_back(job);
         self.start_jobs();
     }
 
@@ -151,63 +193,121 @@ impl Mailbox {
 
     fn start_jobs(&mut self) {
         while self.handing.running.len() < RUNNING {
-            let Some(mut job) = self.handing.waiting.pop_front() else { return };
-            job.in_flight = 1;
+            let Some(job) = self.handing.waiting.pop_front() else { return };
             self.handing.last_job += 1;
             let id = JobId(self.handing.last_job);
             self.handing.running.insert(id, job);
-            let tag = self.begin_call(CallUse::Job(id));
-            self.actions.push_back(MailAction::Introduce { tag, to: job.to, mailbox: job.place.mailbox });
+            self.compare_with(id);
         }
     }
 
-    /// Takes whether a node has taken what it was given: the user record, or an envelope.
-    pub(super) fn handle_given(&mut self, id: JobId, is_taken: bool) {
+    /// Asks a node whether it has everything.
+    fn compare_with(&mut self, id: JobId) {
         let Some(job) = self.handing.running.get_mut(&id) else { return };
-        job.in_flight = job.in_flight.saturating_sub(1);
-        job.is_introduced = true;
-        if is_taken {
-            self.go_on(id);
-        } else {
-            self.end_job(id, false);
+        let (to, place) = (job.to, job.place);
+        job.step = Step::Comparing;
+        match self.places.get_mut(&place).filter(|mail| mail.has_kept()) {
+            Some(mail) => {
+                let offer = Offer::All(mail.digest());
+                self.send_offer(id, to, place, offer);
+            }
+            None => self.end_job(id, true),
+        }
+    }
+
+    fn send_offer(&mut self, id: JobId, to: Contact, place: MailPlace, offer: Offer) {
+        let tag = self.begin_call(CallUse::Job(id));
+        let request = MailRequest::Offer { mailbox: place.mailbox, device: place.device, offer };
+        self.actions.push_back(MailAction::Call { tag, to, request });
+    }
+
+    /// Takes what a node that is handed something over has answered.
+    pub(super) fn handle_given(&mut self, id: JobId, answer: MailAnswer, time: Timestamp) {
+        let Some(job) = self.handing.running.get_mut(&id) else { return };
+        match (&mut job.step, answer) {
+            (Step::Comparing, MailAnswer::NoRecord) if !job.is_introduced => {
+                job.is_introduced = true;
+                job.step = Step::Introducing;
+                let (to, mailbox) = (job.to, job.place.mailbox);
+                let tag = self.begin_call(CallUse::Job(id));
+                self.actions.push_back(MailAction::Introduce { tag, to, mailbox });
+            }
+            (Step::Introducing, MailAnswer::Done) => self.compare_with(id),
+            (Step::Comparing, MailAnswer::Wanted { missing: 0, .. }) => self.end_job(id, true),
+            (Step::Comparing, MailAnswer::Wanted { .. }) => self.offer_next(id, time),
+            (Step::Offering(positions), MailAnswer::Wanted { missing, released }) => {
+                let (positions, place) = (std::mem::take(positions), job.place);
+                let by = job.to.id().as_bytes().first().copied().unwrap_or(0);
+                let with = |bits: u64| {
+                    let at = positions.iter().zip(0..64).filter(move |(_, bit)| bits >> bit & 1 == 1);
+                    at.map(|(position, _)| *position)
+                };
+                job.step = Step::Giving(with(missing & !released).collect());
+                if let Some(mail) = self.places.get_mut(&place) {
+                    with(released).for_each(|position| mail.doubt(position, by));
+                }
+                self.give_next(id, time);
+            }
+            (Step::Giving(_), MailAnswer::Done) => {
+                job.in_flight = job.in_flight.saturating_sub(1);
+                self.give_next(id, time);
+            }
+            _ => self.end_job(id, false),
         }
     }
 
     /// Takes an envelope that was read for a hand-over.
-    pub(super) fn handle_read_to_give(&mut self, id: JobId, bytes: Option<Vec<u8>>) {
+    pub(super) fn handle_read_to_give(&mut self, id: JobId, bytes: Option<Vec<u8>>, time: Timestamp) {
         let Some(job) = self.handing.running.get_mut(&id) else { return };
         let Some(envelope) = bytes else {
             // It was released meanwhile.
             job.in_flight = job.in_flight.saturating_sub(1);
-            return self.go_on(id);
+            return self.give_next(id, time);
         };
         let to = job.to;
         let tag = self.begin_call(CallUse::Job(id));
         self.actions.push_back(MailAction::Call { tag, to, request: MailRequest::Deposit { envelope } });
     }
 
-    /// Reads the next envelopes of a hand-over, or ends it.
-    fn go_on(&mut self, id: JobId) {
+    /// Asks which of the next envelopes a node lacks, or ends the hand-over.
+    fn offer_next(&mut self, id: JobId, time: Timestamp) {
         let written_to = self.written_to;
-        while let Some(job) = self.handing.running.get_mut(&id).filter(|job| job.is_introduced) {
-            let next = self.places.get(&job.place).and_then(|mail| mail.next_after(job.sent_to, written_to));
-            match next {
-                None if job.in_flight == 0 => return self.end_job(id, true),
-                Some(position) if job.in_flight < WINDOW => {
-                    job.sent_to = position;
-                    job.in_flight += 1;
-                    let read = self.begin_read(ReadUse::Job(id));
-                    self.actions.push_back(MailAction::Read { id: read, position });
-                }
-                _ => return,
+        let Some(job) = self.handing.running.get_mut(&id) else { return };
+        let mail = self.places.get(&job.place);
+        let next = mail.map(|mail| mail.to_offer(job.offered_to, written_to, MAX_OFFERED, time));
+        let next = next.unwrap_or_default();
+        let Some((last, _)) = next.last() else { return self.end_job(id, true) };
+        job.offered_to = *last;
+        let (to, place) = (job.to, job.place);
+        let (positions, tags) = next.into_iter().unzip();
+        job.step = Step::Offering(positions);
+        self.send_offer(id, to, place, Offer::These(tags));
+    }
+
+    /// Reads the next envelopes that a node lacks, or goes on to offer it others.
+    fn give_next(&mut self, id: JobId, time: Timestamp) {
+        loop {
+            let Some(job) = self.handing.running.get_mut(&id) else { return };
+            let Step::Giving(positions) = &mut job.step else { return };
+            if positions.is_empty() && job.in_flight == 0 {
+                return self.offer_next(id, time);
             }
+            if job.in_flight >= WINDOW {
+                return;
+            }
+            let Some(position) = positions.pop_front() else { return };
+            job.in_flight += 1;
+            let read = self.begin_read(ReadUse::Job(id));
+            self.actions.push_back(MailAction::Read { id: read, position });
         }
     }
 
     fn end_job(&mut self, id: JobId, is_complete: bool) {
         let Some(job) = self.handing.running.remove(&id) else { return };
         if !is_complete {
-            self.forget_holder(job.place, &job.to);
+            if !job.is_routine {
+                self.forget_holder(job.place, &job.to);
+            }
         } else if let Some(mail) = self.places.get_mut(&job.place) {
             Holders::add(&mut mail.holders.given, &job.to.id());
         }

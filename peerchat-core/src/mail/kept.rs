@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::envelope::{EnvelopeId, SealedEnvelope};
 use crate::kademlia::{NodeId, RecordKey, Subnet};
 use crate::time::Timestamp;
@@ -76,7 +78,7 @@ impl KeptEnvelope {
 }
 
 /// The first half of an [`EnvelopeId`]: enough to tell envelopes apart, in half the memory.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct EnvelopeTag([u8; 16]);
 
 impl EnvelopeTag {

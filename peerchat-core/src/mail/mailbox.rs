@@ -8,6 +8,7 @@ use super::device_mail::{DeviceMail, Removed, charge};
 use super::envelope::{EnvelopeId, SealedEnvelope};
 use super::handing::{Handing, JobId};
 use super::kept::{Depositor, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
+use super::offering::MailAnswer;
 use super::rpc::{MAX_LISTED, MailRefusal, MailRequest, MailResponse, Release};
 use crate::idle;
 use crate::kademlia::{Contact, NodeId, RecordKey, WallClock, WallTime};
@@ -99,7 +100,7 @@ pub enum MailAction {
         tag: MailCallTag,
         /// Whom to ask.
         to: Contact,
-        /// What to ask: WAITING or DEPOSIT.
+        /// What to ask: WAITING, OFFER or DEPOSIT.
         request: MailRequest,
     },
     /// Find out now who the holders of a mailbox are: the first mail for it has come; see [`Mailbox::handle_holders`].
@@ -346,20 +347,26 @@ impl Mailbox {
         }
     }
 
-    /// Takes the answer to a call: whether there was one, and for what was to be stored or deposited whether it is there.
-    pub fn handle_answer(&mut self, tag: MailCallTag, is_done: bool, now: Now) {
+    /// Takes what came of a call.
+    pub fn handle_answer(&mut self, tag: MailCallTag, answer: MailAnswer, now: Now) {
         match idle::remove(&mut self.calls, &tag) {
-            Some(CallUse::Waiting(place)) => self.handle_told(place, is_done, now),
-            Some(CallUse::Job(job)) => self.handle_given(job, is_done),
+            Some(CallUse::Waiting(place)) => self.handle_told(place, answer == MailAnswer::Done, now),
+            Some(CallUse::Job(job)) => {
+                let time = self.wall.read(now).steady;
+                self.handle_given(job, answer, time);
+            }
             None => {}
         }
     }
 
     /// Takes the bytes of an envelope that was read, `None` if they are not there or cannot be read.
-    pub fn handle_read(&mut self, id: MailReadId, bytes: Option<Vec<u8>>) {
+    pub fn handle_read(&mut self, id: MailReadId, bytes: Option<Vec<u8>>, now: Now) {
         let (to, place, position) = match idle::remove(&mut self.reads, &id) {
             Some(ReadUse::Fetch { to, place, position }) => (to, place, position),
-            Some(ReadUse::Job(job)) => return self.handle_read_to_give(job, bytes),
+            Some(ReadUse::Job(job)) => {
+                let time = self.wall.read(now).steady;
+                return self.handle_read_to_give(job, bytes, time);
+            }
             None => return,
         };
         // It may have been released meanwhile.
@@ -582,19 +589,19 @@ impl Mailbox {
         dropped.chain(gone(place, forgotten)).collect()
     }
 
-    fn refuse(&mut self, to: MailTag, refusal: MailRefusal) {
+    pub(super) fn refuse(&mut self, to: MailTag, refusal: MailRefusal) {
         self.stats.refused += 1;
         self.stats.refused_full += u64::from(refusal == MailRefusal::Full);
         self.reply(to, MailResponse::Refused(refusal));
     }
 
-    fn reply(&mut self, to: MailTag, response: MailResponse) {
+    pub(super) fn reply(&mut self, to: MailTag, response: MailResponse) {
         self.actions.push_back(MailAction::Reply { to, response });
     }
 }
 
 /// Tells whether mail for a device may be kept here.
-fn admit(standing: &Standing, device: &NodeId) -> Result<(), MailRefusal> {
+pub(super) fn admit(standing: &Standing, device: &NodeId) -> Result<(), MailRefusal> {
     if !standing.is_holder {
         return Err(MailRefusal::NotHolder);
     }

@@ -10,6 +10,7 @@ mod handing;
 mod kept;
 mod letter;
 mod mailbox;
+mod offering;
 mod rpc;
 
 pub use announcing::{MAX_PRESENT, PRESENT_FOR};
@@ -22,4 +23,7 @@ pub use mailbox::{
     DEFAULT_MAIL_QUOTA, HOLDER_SLACK, MAX_MAIL_LIFETIME, MAX_READS, MAX_RELEASED_IN_ALL, MAX_UNWRITTEN_LEN,
     MailAction, MailCallTag, MailEffect, MailReadId, MailStats, MailTag, Mailbox, Standing, TOTAL_SHARE,
 };
-pub use rpc::{MAX_LISTED, MAX_RELEASED, MailRefusal, MailRequest, MailResponse, Release};
+pub use offering::{MAX_SKIPPED, MailAnswer, OFFER_EVERY};
+pub use rpc::{
+    MAX_LISTED, MAX_OFFERED, MAX_RELEASED, MailRefusal, MailRequest, MailResponse, Offer, Release,
+};

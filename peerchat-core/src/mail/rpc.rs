@@ -1,16 +1,21 @@
-//! The RPCs of mail as types: DEPOSIT, COLLECT, FETCH, RELEASE, WAITING. Each may be executed twice without harm.
+//! The RPCs of mail as types: DEPOSIT, COLLECT, FETCH, RELEASE, WAITING, OFFER. Each may be executed twice without harm.
 
 use serde::{Deserialize, Serialize};
 
 use super::envelope::EnvelopeId;
+use super::kept::EnvelopeTag;
 use crate::identity::SIGNATURE_LEN;
-use crate::kademlia::{NodeKey, RecordKey};
+use crate::kademlia::{NodeId, NodeKey, RecordKey};
 
 /// Most ids in one answer to COLLECT; with everything around them they fit a datagram.
 pub const MAX_LISTED: usize = 32;
 
 /// Most ids in one RELEASE; with everything around them they fit a datagram.
 pub const MAX_RELEASED: usize = 24;
+
+/// Most envelopes that one OFFER names: an answer has a bit for each, and with everything around them they fit a
+/// datagram.
+pub const MAX_OFFERED: usize = 64;
 
 /// What signatures of releases start with, so that none can pass for a signature of something else.
 const RELEASE_CONTEXT: &[u8] = b"peerchat release 1";
@@ -46,6 +51,24 @@ pub enum MailRequest {
         /// How many.
         count: u32,
     },
+    /// OFFER: I keep this for a device; what of it do you lack? Asked by one holder of another.
+    Offer {
+        /// The mailbox.
+        mailbox: RecordKey,
+        /// The node of the device.
+        device: NodeId,
+        /// What is offered.
+        offer: Offer,
+    },
+}
+
+/// What one holder offers another.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Offer {
+    /// Everything that it keeps for the device: the BLAKE3 hash of the tags in ascending order.
+    All([u8; 32]),
+    /// These envelopes, at most [`MAX_OFFERED`].
+    These(#[serde(deserialize_with = "crate::codec::bounded_list::<_, _, MAX_OFFERED>")] Vec<EnvelopeTag>),
 }
 
 /// That a device has envelopes on its own disk, signed by it: any holder can check it, whoever brings it.
@@ -100,6 +123,14 @@ pub enum MailResponse {
     Released,
     /// To WAITING: understood.
     Noted,
+    /// To OFFER: what is not here. A bit for each envelope that was named, the lowest for the first; to
+    /// [`Offer::All`] the lowest bit says whether anything differs.
+    Wanted {
+        /// Those that are not on disk here, and may come.
+        missing: u64,
+        /// Those that were released.
+        released: u64,
+    },
     /// To any: nothing was done.
     Refused(MailRefusal),
 }

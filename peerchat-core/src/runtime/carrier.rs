@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
+use zeroize::Zeroizing;
 
 use super::streams::{StreamStats, Streams, StreamsEvent};
 use crate::identity::SecretKey;
@@ -46,6 +47,7 @@ pub(crate) struct Carrier {
 #[derive(Debug)]
 struct StreamsSeed {
     node: SecretKey,
+    is_throwaway: bool,
     network: String,
     rng: ChaCha20Rng,
 }
@@ -53,12 +55,27 @@ struct StreamsSeed {
 impl Carrier {
     /// Makes the carrier of the node with this key. `rng` must be seeded from a secure source.
     pub(crate) fn new(config: TransportConfig, node: &SecretKey, mut rng: ChaCha20Rng) -> Self {
-        let seed = StreamsSeed {
-            node: node.clone(),
-            network: config.network.clone(),
-            rng: ChaCha20Rng::from_rng(&mut rng),
-        };
+        let seed = StreamsSeed::new(node, false, &config, &mut rng);
         Self { transport: Transport::new(config, node, rng), streams: None, seed, events: VecDeque::new() }
+    }
+
+    /// Makes a carrier with a key of its own, which is drawn now, is no node's, and says so.
+    pub(crate) fn throwaway(config: TransportConfig, mut rng: ChaCha20Rng) -> Self {
+        let mut secret = Zeroizing::new([0; 32]);
+        rng.fill_bytes(&mut *secret);
+        let key = SecretKey::from_bytes(&secret);
+        let seed = StreamsSeed::new(&key, true, &config, &mut rng);
+        let transport = Transport::throwaway(config, &key, rng);
+        Self { transport, streams: None, seed, events: VecDeque::new() }
+    }
+
+    /// Tells whether a datagram answers something that this carrier sent.
+    pub(crate) fn is_for_us(&self, from: SocketAddr, datagram: &[u8]) -> bool {
+        if datagram.first().is_some_and(|first| first & QUIC_BITS != 0) {
+            self.streams.as_ref().is_some_and(|streams| streams.is_for_us(datagram))
+        } else {
+            self.transport.is_for_us(from, datagram)
+        }
     }
 
     /// Sends a request; exactly one [`TransportEvent::Response`] or [`TransportEvent::CallFailed`] follows.
@@ -189,12 +206,18 @@ impl Carrier {
 }
 
 impl StreamsSeed {
+    fn new(node: &SecretKey, is_throwaway: bool, config: &TransportConfig, rng: &mut ChaCha20Rng) -> Self {
+        let (network, rng) = (config.network.clone(), ChaCha20Rng::from_rng(rng));
+        Self { node: node.clone(), is_throwaway, network, rng }
+    }
+
     /// Returns the streams, which are made if need be.
     fn streams<'a>(&mut self, streams: &'a mut Option<Box<Streams>>, now: Now) -> &'a mut Streams {
         streams.get_or_insert_with(|| {
             let mut seed = [0; 32];
             self.rng.fill_bytes(&mut seed);
-            Box::new(Streams::new(&self.node, &self.network, seed, now))
+            let make = if self.is_throwaway { Streams::throwaway } else { Streams::new };
+            Box::new(make(&self.node, &self.network, seed, now))
         })
     }
 }

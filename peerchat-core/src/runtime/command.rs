@@ -30,6 +30,8 @@ pub(crate) enum Command {
     },
     /// Save a text for sending.
     Send { to: Recipient, text: String, done: SendDone },
+    /// Take a text for sending; that it is saved is told by an event.
+    Enqueue { to: Recipient, text: String, taken: SendDone },
     /// Look a name up.
     Lookup { id: CommandId, name: Recipient, done: oneshot::Sender<Result<FoundUser, LookupError>> },
     /// Do what the application decided about a person.

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::carrier::Carrier;
+use super::carriers::Carriers;
 use super::command::{Command, DecideDone, SendDone};
 use super::events::{EventQueue, MAX_MESSAGES};
+use super::journal;
 use super::socket::Socket;
 use crate::client::Statistics;
 use crate::engine::{Engine, EngineCall, Outcome};
 use crate::error::{Error, ErrorCode};
-use crate::event::{CommandId, Event, MessageId};
+use crate::event::{CommandId, Event, MessageId, MessageState};
+use crate::identity::Recipient;
 use crate::kademlia::NodeId;
 use crate::save::{BatchId, Read, ReadId};
 use crate::storage::Store;
@@ -44,7 +46,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub(crate) struct DriverParts {
     pub(crate) engine: Engine,
-    pub(crate) carrier: Carrier,
+    pub(crate) carrier: Carriers,
     pub(crate) socket: Socket,
     pub(crate) store: Store,
     pub(crate) events: Arc<EventQueue>,
@@ -60,13 +62,22 @@ enum Done {
     Read(Vec<(ReadId, Option<Vec<u8>>)>),
 }
 
+/// Who is told that a message of our own is saved.
+#[derive(Debug)]
+enum Sent {
+    /// Whoever waits for it.
+    Caller(SendDone),
+    /// The application, by an event with the name that it wrote to.
+    Application(Recipient),
+}
+
 /// Runs one node.
 #[derive(Debug)]
 pub(crate) struct Driver {
     parts: DriverParts,
     done: mpsc::UnboundedReceiver<Box<Done>>,
     done_sender: mpsc::UnboundedSender<Box<Done>>,
-    sends: BTreeMap<MessageId, SendDone>,
+    sends: BTreeMap<MessageId, Sent>,
     decisions: BTreeMap<CommandId, DecideDone>,
     lookups: BTreeMap<CommandId, oneshot::Sender<Result<FoundUser, LookupError>>>,
     unsent: VecDeque<Transmit>,
@@ -109,6 +120,7 @@ impl Driver {
 
     /// Runs until the client closes or the disk fails; then saves what can be saved.
     pub(crate) async fn run(mut self: Box<Self>) {
+        tracing::info!(has_user = self.parts.engine.user_id().is_some(), "the node runs");
         let stop = self.run_until_stopped().await;
         self.parts.events.close_after(match stop {
             Stop::Closed => None,
@@ -125,6 +137,7 @@ impl Driver {
         let store = self.parts.store.clone();
         // Closing waits for the writer thread; what it answers is of no use any more.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        tracing::info!("the node has stopped");
     }
 
     async fn run_until_stopped(&mut self) -> Stop {
@@ -220,13 +233,17 @@ impl Driver {
                     });
                 }
             },
-            Command::Send { to, text, done } => match self.parts.engine.send_text(&to, &text, now) {
-                None => answer(done, Err(Error::NoUser)),
-                Some(Err(_)) => answer(done, Err(Error::OutboxFull { limit: crate::user::MAX_OUTBOX })),
-                Some(Ok(id)) => {
-                    self.sends.insert(id, done);
-                }
+            Command::Send { to, text, done } => match self.take_text(&to, &text, now) {
+                Err(refused) => answer(done, Err(refused)),
+                Ok(id) => _ = self.sends.insert(id, Sent::Caller(done)),
             },
+            Command::Enqueue { to, text, taken } => {
+                let outcome = self.take_text(&to, &text, now);
+                if let Ok(id) = outcome {
+                    self.sends.insert(id, Sent::Application(to));
+                }
+                answer(taken, outcome);
+            }
             Command::Lookup { id, name, done } => {
                 self.lookups.insert(id, done);
                 self.parts.engine.lookup(id, name, now);
@@ -241,6 +258,27 @@ impl Driver {
             Command::Statistics { done } => answer(done, self.statistics()),
         }
         None
+    }
+
+    fn take_text(&mut self, to: &Recipient, text: &str, now: Now) -> Result<MessageId, Error> {
+        let taken = self.parts.engine.send_text(to, text, now).ok_or(Error::NoUser)?;
+        taken.map_err(|_| Error::OutboxFull { limit: crate::user::MAX_OUTBOX })
+    }
+
+    /// Tells that a message of our own is saved.
+    fn tell_saved(&mut self, id: MessageId) {
+        match self.sends.remove(&id) {
+            Some(Sent::Caller(done)) => answer(done, Ok(id)),
+            Some(Sent::Application(to)) => self.parts.events.push(Event::MessageState {
+                id,
+                to: to.to_string(),
+                state: MessageState::Queued,
+                held_by: 0,
+                code: None,
+                detail: String::new(),
+            }),
+            None => {}
+        }
     }
 
     fn statistics(&self) -> Statistics {
@@ -347,8 +385,11 @@ impl Driver {
     fn drain_carrier(&mut self, now: Now) {
         while let Some(event) = self.parts.carrier.poll_event() {
             match event {
-                TransportEvent::Request { token, from, is_proven, kind, body } => {
+                TransportEvent::Request { token, from, is_proven, is_throwaway, kind, body } => {
                     match Request::decode(kind, &body) {
+                        Ok(request) if is_throwaway => {
+                            self.parts.engine.handle_throwaway_request(from, is_proven, token, request, now);
+                        }
                         Ok(request) => self.parts.engine.handle_request(from, is_proven, token, request, now),
                         Err(WireError::UnknownKind) => self.reply(token, &Response::Unsupported, now),
                         Err(WireError::Malformed) => self.dropped += 1,
@@ -382,9 +423,9 @@ impl Driver {
         while let Some(call) = self.parts.engine.poll_call() {
             let encoded = call.request.encode();
             let (is_early, is_bulk) = (call.request.is_early(), matches!(call.request, Request::Chat(_)));
-            let EngineCall { id, to, .. } = call;
+            let EngineCall { id, to, throwaway, .. } = call;
             let call = Call { id, to, kind: encoded.kind, body: encoded.body, is_early, is_bulk };
-            self.parts.carrier.call(call, now);
+            self.parts.carrier.call(call, throwaway, now);
         }
         while let Some(reply) = self.parts.engine.poll_reply() {
             self.reply(reply.to, &reply.response, now);
@@ -392,22 +433,10 @@ impl Driver {
         while let Some((probe, address)) = self.parts.engine.poll_probe() {
             self.parts.carrier.probe(probe, address, now);
         }
-        while let Some(event) = self.parts.engine.poll_event() {
-            match &event {
-                Event::Message(message) => {
-                    let position = message.id.position(&self.node).unwrap_or_default();
-                    self.parts.events.push_message(position, event);
-                }
-                _ => self.parts.events.push(event),
-            }
-        }
+        // Before the events: that a message is saved is told before what else becomes of it.
         while let Some(outcome) = self.parts.engine.poll_outcome() {
             match outcome {
-                Outcome::Saved(id) => {
-                    if let Some(done) = self.sends.remove(&id) {
-                        answer(done, Ok(id));
-                    }
-                }
+                Outcome::Saved(id) => self.tell_saved(id),
                 Outcome::Decided(id) => {
                     if let Some(done) = self.decisions.remove(&id) {
                         answer(done, Ok(()));
@@ -418,6 +447,16 @@ impl Driver {
                         answer(done, result);
                     }
                 }
+            }
+        }
+        while let Some(event) = self.parts.engine.poll_event() {
+            journal::note(&event);
+            match &event {
+                Event::Message(message) => {
+                    let position = message.id.position(&self.node).unwrap_or_default();
+                    self.parts.events.push_message(position, event);
+                }
+                _ => self.parts.events.push(event),
             }
         }
     }

@@ -5,10 +5,12 @@
 
 mod block;
 mod carrier;
+mod carriers;
 mod clock;
 mod command;
 mod driver;
 mod events;
+mod journal;
 mod socket;
 mod streams;
 
@@ -16,7 +18,7 @@ use once_cell::sync::Lazy;
 use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use block::block_on;
-pub(crate) use carrier::Carrier;
+pub(crate) use carriers::Carriers;
 pub(crate) use clock::now;
 pub(crate) use command::Command;
 pub(crate) use driver::{Driver, DriverParts};

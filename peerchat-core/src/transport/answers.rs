@@ -100,6 +100,7 @@ pub(super) struct HeldHandshake {
     pub(super) peer: NodeKey,
     /// The peer's link index.
     pub(super) remote: u32,
+    pub(super) is_throwaway: bool,
     pub(super) from: SocketAddr,
 }
 

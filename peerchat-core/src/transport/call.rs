@@ -47,6 +47,10 @@ impl ReplyToken {
     }
 }
 
+/// Names a throwaway key of this node, under which others are asked without learning whose it is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ThrowawayId(pub u64);
+
 /// A request to another node.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Call {
@@ -106,6 +110,9 @@ pub enum TransportEvent {
         /// Whether the peer is known to receive at that address. False for what came inside a first handshake packet
         /// (the address may be forged, the packet replayed) and after a change of address.
         is_proven: bool,
+        /// Whether it asks under a key that it made for this and that is no node's: there is nobody to call back, and
+        /// nothing to remember.
+        is_throwaway: bool,
         /// What is asked, at most [`MAX_KIND`].
         kind: u8,
         /// What the question needs.
@@ -123,9 +130,9 @@ pub enum TransportEvent {
         kind: u8,
         /// The answer.
         body: Vec<u8>,
-        /// Time from the first packet that carried the request to the answer; by stream, the smoothed round trip of the
-        /// connection.
-        round_trip: Duration,
+        /// Time from the packet that carried the request to the answer, `None` if several did (Karn's rule); by stream, the
+        /// smoothed round trip of the connection.
+        round_trip: Option<Duration>,
     },
     /// A call has ended without an answer.
     CallFailed {
@@ -134,7 +141,7 @@ pub enum TransportEvent {
         /// Why.
         reason: CallError,
     },
-    /// A peer that started a handshake, or whose address has changed, has proven that it receives at this address.
+    /// A node that started a handshake, or whose address has changed, has proven that it receives at this address.
     PeerProven {
         /// The peer.
         peer: Contact,

@@ -19,6 +19,8 @@ pub(super) struct PendingCall {
     pub(super) call: Call,
     /// When the request was first sent, in whatever packet.
     sent_at: Option<Instant>,
+    /// It was sent more than once.
+    is_repeated: bool,
     /// A handshake may still be tried if the link does not answer.
     can_fall_back: bool,
     stage: Stage,
@@ -49,7 +51,19 @@ impl PendingCall {
 
     /// Takes note that the request goes out.
     pub(super) fn mark_sent(&mut self, now: Instant) {
+        self.is_repeated |= self.sent_at.is_some();
         self.sent_at.get_or_insert(now);
+    }
+
+    /// Takes note that the packet with the request went out more than once.
+    pub(super) const fn mark_repeated(&mut self) {
+        self.is_repeated = true;
+    }
+
+    /// Returns how long the answer took; `None` if nobody knows to which of several requests it is (Karn's rule).
+    fn round_trip(&self, now: Instant) -> Option<Duration> {
+        let at = self.sent_at.filter(|_| !self.is_repeated)?;
+        Some(now.saturating_duration_since(at))
     }
 }
 
@@ -64,7 +78,13 @@ impl Transport {
             return;
         }
         let request_id = self.next_request_id();
-        let pending = PendingCall { call, sent_at: None, can_fall_back: true, stage: Stage::Handshake };
+        let pending = PendingCall {
+            call,
+            sent_at: None,
+            is_repeated: false,
+            can_fall_back: true,
+            stage: Stage::Handshake,
+        };
         self.calls.insert(request_id, pending);
         let Some(link) = self.links.current(&peer).filter(|link| link.is_usable(now)) else {
             self.dial_for_call(request_id, address, now);
@@ -183,7 +203,7 @@ impl Transport {
             observed,
             kind,
             body: body.to_vec(),
-            round_trip: now.saturating_duration_since(pending.sent_at.unwrap_or(now)),
+            round_trip: pending.round_trip(now),
         });
     }
 

@@ -42,8 +42,10 @@ impl Transport {
         self.links.prove(index, now);
         self.evict_links();
         let Some(link) = self.links.get(index) else { return };
-        let (peer, address) = (link.peer, link.address);
-        self.events.push_back(TransportEvent::PeerProven { peer: Contact::new(peer, address) });
+        let (peer, address, is_throwaway) = (link.peer, link.address, link.is_throwaway);
+        if !is_throwaway {
+            self.events.push_back(TransportEvent::PeerProven { peer: Contact::new(peer, address) });
+        }
         self.send_waiting(peer, index, now);
     }
 
@@ -82,8 +84,10 @@ impl Transport {
         };
         link.move_to(from);
         self.stats.links_moved += 1;
-        let peer = Contact::new(link.peer, from);
-        self.events.push_back(TransportEvent::PeerProven { peer });
+        let (peer, is_throwaway) = (Contact::new(link.peer, from), link.is_throwaway);
+        if !is_throwaway {
+            self.events.push_back(TransportEvent::PeerProven { peer });
+        }
     }
 
     /// Tells a peer that its link is not known here.

@@ -11,7 +11,7 @@ use super::handshake::{Ephemeral, read_response};
 use super::link::{Link, LinkParts};
 use super::packet::{InitMac, has_mac, set_cookie};
 use super::timers::Timer;
-use super::{CallError, INITIAL_RTO, MAX_DATAGRAM_LEN, MAX_EARLY_REQUEST_LEN, MAX_TRANSMISSIONS, Transport};
+use super::{CallError, MAX_DATAGRAM_LEN, MAX_EARLY_REQUEST_LEN, MAX_TRANSMISSIONS, Transport};
 use crate::idle;
 use crate::kademlia::NodeKey;
 
@@ -123,7 +123,7 @@ impl Transport {
     /// Sends the first packet of a handshake, and waits the longer the more often it was sent.
     fn send_init(&mut self, index: u32, now: Instant) {
         let Some(dial) = self.dials.get(&index) else { return };
-        let wait = INITIAL_RTO * (1 << dial.transmissions.saturating_sub(1));
+        let wait = self.typical_round_trip.cold_timeout() * (1 << dial.transmissions.saturating_sub(1));
         let (address, init) = (dial.address, dial.init.clone());
         self.timers.set(Timer::Handshake(index), now + wait);
         self.transmit(address, init);
@@ -159,11 +159,14 @@ impl Transport {
         let Some(dial) = self.remove_dial(receiver) else { return };
         self.stats.handshakes_completed += 1;
         let (peer, address) = (dial.peer, dial.address);
-        let parts = LinkParts { peer, local: receiver, remote, address, keys, is_proven: true };
+        let (is_proven, is_throwaway) = (true, false);
+        let parts = LinkParts { peer, local: receiver, remote, address, keys, is_proven, is_throwaway };
         self.links.insert_current(Link::new(parts, now), now);
         self.evict_links();
         if dial.transmissions == 1 && dial.early.is_some() == frame.is_some() {
-            self.links.insert_round_trip(&peer, now.saturating_duration_since(dial.started_at));
+            let sample = now.saturating_duration_since(dial.started_at);
+            self.links.insert_round_trip(&peer, sample);
+            self.typical_round_trip.insert(sample);
         }
         self.use_fresh_link(receiver, dial, frame, now);
     }
@@ -171,6 +174,11 @@ impl Transport {
     /// Ends the early call of a completed handshake and sends those that waited for it.
     fn use_fresh_link(&mut self, link: u32, dial: Dial, frame: Option<Frame<'_>>, now: Instant) {
         let mut unanswered = dial.early;
+        if dial.transmissions > 1
+            && let Some(call) = unanswered.and_then(|id| self.calls.get_mut(&id))
+        {
+            call.mark_repeated();
+        }
         if let Some(Frame::Response { id, kind, observed, body }) = frame
             && Some(id) == dial.early
         {
@@ -209,6 +217,11 @@ impl Transport {
         for id in dial.early.into_iter().chain(dial.waiting) {
             self.fail_call(id, CallError::Timeout);
         }
+    }
+
+    /// Tells whether a COOKIE answers a handshake that is pending.
+    pub(super) fn has_dial_with(&self, mac: &InitMac) -> bool {
+        self.dials.values().any(|dial| has_mac(&dial.init, mac))
     }
 
     fn remove_dial(&mut self, index: u32) -> Option<Dial> {

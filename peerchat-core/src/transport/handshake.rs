@@ -24,7 +24,10 @@ use super::{MAX_DATAGRAM_LEN, frame::Frame, x25519};
 use crate::identity::SecretKey;
 use crate::kademlia::NodeKey;
 
-/// What this version of the protocol can do beyond the first one: nothing.
+/// The feature bit of an initiator that is no node: its key was made for this and is forgotten soon.
+pub(super) const THROWAWAY: u32 = 1;
+
+/// What a responder can do beyond the first version of the protocol: nothing.
 const FEATURES: u32 = 0;
 
 /// Opens the prologue; version and hash of the network name follow.
@@ -48,6 +51,8 @@ pub(super) struct Local {
     key: NodeKey,
     /// What each HANDSHAKE_INIT to this node is authenticated with.
     mac_key: [u8; KEY_LEN],
+    /// What it says of itself when it initiates: 0 or [`THROWAWAY`].
+    pub(super) features: u32,
 }
 
 impl Local {
@@ -59,7 +64,7 @@ impl Local {
         let public = node.public();
         let pair = KeyPair { secret: node.to_x25519(), public: public.to_x25519() };
         let key = public.into();
-        Self { params, prologue, network: *network, pair, key, mac_key: mac_key(network, &key) }
+        Self { params, prologue, network: *network, pair, key, mac_key: mac_key(network, &key), features: 0 }
     }
 
     /// Returns this node's key.
@@ -86,7 +91,7 @@ impl Local {
         let mut payload = Vec::with_capacity(MAX_DATAGRAM_LEN);
         payload.extend(self.key.as_bytes());
         payload.extend(index.to_be_bytes());
-        payload.extend(FEATURES.to_be_bytes());
+        payload.extend(self.features.to_be_bytes());
         let frame_len = early.map_or(0, |frame| frame.encoded_len());
         payload.extend(u16::try_from(frame_len).map_err(|_| snow::Error::Input)?.to_be_bytes());
         if let Some(frame) = early {
@@ -156,6 +161,8 @@ pub(super) struct InitPayload<'a> {
     pub(super) key: NodeKey,
     /// The index that DATA to the initiator carries.
     pub(super) index: u32,
+    /// The key is no node's.
+    pub(super) is_throwaway: bool,
     pub(super) early: Option<Frame<'a>>,
 }
 
@@ -163,14 +170,15 @@ impl<'a> InitPayload<'a> {
     fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (&key, rest) = bytes.split_first_chunk()?;
         let (&index, rest) = rest.split_first_chunk()?;
-        // Feature bits: none is known yet, those of later versions are not for us.
-        let (_, rest) = rest.split_first_chunk::<4>()?;
+        // Those bits of later versions that are not known here are not for us.
+        let (&features, rest) = rest.split_first_chunk::<4>()?;
+        let is_throwaway = u32::from_be_bytes(features) & THROWAWAY != 0;
         let (&frame_len, rest) = rest.split_first_chunk()?;
         let early = match usize::from(u16::from_be_bytes(frame_len)) {
             0 => None,
             len => Some(Frame::decode(rest.get(..len)?)?),
         };
-        Some(Self { key: NodeKey::from_bytes(key), index: u32::from_be_bytes(index), early })
+        Some(Self { key: NodeKey::from_bytes(key), index: u32::from_be_bytes(index), is_throwaway, early })
     }
 }
 

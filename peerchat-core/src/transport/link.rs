@@ -83,6 +83,8 @@ pub(super) struct Link {
     pub(super) open_count: u16,
     /// The peer has the keys: we started the handshake, or a packet arrived.
     pub(super) is_proven: bool,
+    /// The peer's key is no node's.
+    pub(super) is_throwaway: bool,
     /// The peer seems to have lost the link; cleared by the next packet that arrives over it.
     pub(super) is_suspect: bool,
     keys: LinkKeys,
@@ -98,12 +100,13 @@ pub(super) struct LinkParts {
     pub(super) address: SocketAddr,
     pub(super) keys: LinkKeys,
     pub(super) is_proven: bool,
+    pub(super) is_throwaway: bool,
 }
 
 impl Link {
     /// Makes the link of a handshake that has just ended.
     pub(super) fn new(parts: LinkParts, now: Instant) -> Self {
-        let LinkParts { peer, local, remote, address, keys, is_proven } = parts;
+        let LinkParts { peer, local, remote, address, keys, is_proven, is_throwaway } = parts;
         Self {
             peer,
             local,
@@ -113,6 +116,7 @@ impl Link {
             made_at: now,
             open_count: 0,
             is_proven,
+            is_throwaway,
             is_suspect: false,
             keys,
             sent_count: 0,

@@ -20,6 +20,10 @@ pub const MAX_UNPROVEN_LINKS_PER_PEER: usize = 3;
 /// How long a link waits for the packet that proves it.
 pub const UNPROVEN_LINK_LIFETIME: Duration = Duration::from_secs(30);
 
+/// Most peers with links under keys that are no nodes'; a quarter of all links if those are fewer. When there are more, the
+/// one used least recently goes: depositors of mail push out one another, and no node.
+pub const MAX_THROWAWAY_LINKS: usize = 256;
+
 /// One peer's links.
 #[derive(Debug)]
 struct Peer {
@@ -29,6 +33,8 @@ struct Peer {
     previous: Option<u32>,
     round_trip: RoundTrip,
     used_at: Instant,
+    /// Its key is no node's.
+    is_throwaway: bool,
 }
 
 /// A link that a peer started and has not used yet.
@@ -54,6 +60,7 @@ pub(super) struct Links {
     /// Oldest first.
     unproven: VecDeque<Unproven>,
     max_peers: usize,
+    throwaway_count: usize,
 }
 
 impl Links {
@@ -65,6 +72,7 @@ impl Links {
             by_remote: BTreeSet::new(),
             unproven: VecDeque::new(),
             max_peers,
+            throwaway_count: 0,
         }
     }
 
@@ -153,19 +161,26 @@ impl Links {
         }
     }
 
-    /// Drops the peer that was used least recently, sparing those whose links `is_busy`, once there are too many.
+    /// Drops the peer that was used least recently, sparing those whose links `is_busy`, once there are too many; one of
+    /// those that are no nodes while there are too many of them.
     /// Returns whether one was dropped.
     pub(super) fn evict(&mut self, is_busy: impl Fn(u32) -> bool) -> bool {
-        if self.peers.len() <= self.max_peers {
+        let is_crowded = self.throwaway_count > MAX_THROWAWAY_LINKS.min(self.max_peers.div_ceil(4));
+        if self.peers.len() <= self.max_peers && !is_crowded {
             return false;
         }
         let place = |(key, peer): (&NodeKey, &Peer)| (peer.used_at, *key);
         let newest = self.peers.iter().map(place).max();
-        let others = || self.peers.iter().filter(|entry| Some(place(*entry)) != newest);
+        let may_go = |peer: &Peer| peer.is_throwaway || !is_crowded;
+        let others = || {
+            let others = self.peers.iter().filter(|(_, peer)| may_go(peer));
+            others.filter(|entry| Some(place(*entry)) != newest)
+        };
         let is_idle = |peer: &Peer| !is_busy(peer.current) && !peer.previous.is_some_and(&is_busy);
         let idle = others().filter(|(_, peer)| is_idle(peer)).map(place).min();
         let Some((_, key)) = idle.or_else(|| others().map(place).min()) else { return false };
         if let Some(peer) = idle::remove(&mut self.peers, &key) {
+            self.throwaway_count -= usize::from(peer.is_throwaway);
             self.remove(peer.current);
             peer.previous.into_iter().for_each(|index| self.remove(index));
         }
@@ -195,10 +210,12 @@ impl Links {
     }
 
     fn make_current(&mut self, key: NodeKey, index: u32, now: Instant) {
+        let is_throwaway = self.get(index).is_some_and(|link| link.is_throwaway);
         let dropped = match self.peers.entry(key) {
             Entry::Vacant(entry) => {
                 let round_trip = RoundTrip::default();
-                entry.insert(Peer { current: index, previous: None, round_trip, used_at: now });
+                entry.insert(Peer { current: index, previous: None, round_trip, used_at: now, is_throwaway });
+                self.throwaway_count += usize::from(is_throwaway);
                 None
             }
             Entry::Occupied(mut entry) => {

@@ -26,8 +26,8 @@
 //! - The MAC is the first half of keyed BLAKE3 over type, version and Noise message, under a key that follows from the
 //!   responder's key and the network: who does not know the node is dropped before any curve is computed. The cookie is
 //!   zeros until a COOKIE has given one; then the same packet is sent again with it.
-//! - Each side chooses a random link index and tells it encrypted; DATA carries that of its receiver. Feature bits are
-//!   sent as zero and ignored.
+//! - Each side chooses a random link index and tells it encrypted; DATA carries that of its receiver. The lowest
+//!   feature bit of an initiator says that its key is no node's; the others are sent as zero and ignored.
 //! - DATA is ChaCha20-Poly1305 under the key of its direction with the nonce of Noise (4 zero bytes, counter
 //!   little-endian); its first 13 bytes are the associated data. The counter starts at 0 and never repeats; see
 //!   [`REPLAY_WINDOW`].
@@ -125,7 +125,7 @@ pub use answers::{
     CACHED_ANSWER_LIFETIME, MAX_CACHED_ANSWERS, MAX_HELD_HANDSHAKES, MAX_OPEN_REQUESTS,
     MAX_OPEN_REQUESTS_PER_LINK, OPEN_REQUEST_LIFETIME,
 };
-pub use call::{Call, CallError, CallId, ProbeId, ReplyToken, Transmit, TransportEvent};
+pub use call::{Call, CallError, CallId, ProbeId, ReplyToken, ThrowawayId, Transmit, TransportEvent};
 pub use cookie::{COOKIE_LIFETIME, MAX_KNOWN_COOKIES};
 pub use dial::MAX_HANDSHAKES;
 pub use frame::MAX_KIND;
@@ -137,13 +137,15 @@ pub use limits::{
     RESETS_SENT_PER_ADDRESS, RESETS_SENT_PER_SECOND,
 };
 pub use link::{REJECT_AFTER, REJECT_AFTER_PACKETS, REKEY_AFTER, REKEY_AFTER_PACKETS};
-pub use links::{MAX_UNPROVEN_LINKS, MAX_UNPROVEN_LINKS_PER_PEER, UNPROVEN_LINK_LIFETIME};
+pub use links::{
+    MAX_THROWAWAY_LINKS, MAX_UNPROVEN_LINKS, MAX_UNPROVEN_LINKS_PER_PEER, UNPROVEN_LINK_LIFETIME,
+};
 pub use packet::PROTOCOL_VERSION;
 pub use rate::MAX_COUNTED_ADDRESSES;
 #[cfg(feature = "runtime")]
 pub(crate) use rate::{Rate, SharedLimit};
 pub use replay::REPLAY_WINDOW;
-pub use rtt::{INITIAL_RTO, MAX_RTO, MIN_RTO};
+pub use rtt::{INITIAL_RTO, MAX_RTO, MIN_COLD_RTO, MIN_RTO, RoundTrip};
 pub use serve::EARLY_ANSWER_WAIT;
 pub use stats::TransportStats;
 
@@ -211,6 +213,8 @@ pub struct Transport {
     /// The ephemeral secret of the next handshake.
     ephemeral: Ephemeral,
     links: Links,
+    /// What handshakes take, over all peers.
+    typical_round_trip: RoundTrip,
     calls: BTreeMap<u32, PendingCall>,
     last_request_id: u32,
     /// Links with the calls sent over them that are not answered yet.
@@ -243,6 +247,7 @@ impl Transport {
             ephemeral: Ephemeral::draw(&mut rng),
             last_request_id: rng.next_u32(),
             links: Links::new(config.max_links),
+            typical_round_trip: RoundTrip::default(),
             rng,
             calls: BTreeMap::new(),
             in_flight: BTreeSet::new(),
@@ -259,6 +264,27 @@ impl Transport {
             events: VecDeque::new(),
             oversized: VecDeque::new(),
             stats: TransportStats::default(),
+        }
+    }
+
+    /// Makes a transport that says to those it calls that `key`, which was drawn for this, is no node's.
+    #[must_use]
+    pub fn throwaway(config: TransportConfig, key: &SecretKey, rng: ChaCha20Rng) -> Self {
+        let mut transport = Self::new(config, key, rng);
+        transport.local.features = handshake::THROWAWAY;
+        transport
+    }
+
+    /// Tells whether a datagram answers a handshake of this transport, or came over one of its links.
+    #[must_use]
+    pub fn is_for_us(&self, from: SocketAddr, datagram: &[u8]) -> bool {
+        let from = canonical(from);
+        match Packet::decode(datagram) {
+            Ok(Packet::Response { receiver, .. }) => self.dials.contains_key(&receiver),
+            Ok(Packet::Data(data)) => self.links.contains(data.receiver),
+            Ok(Packet::Reset { index, .. }) => self.links.with_remote(index).any(|link| link.address == from),
+            Ok(Packet::Cookie { mac, .. }) => self.has_dial_with(&mac),
+            _ => false,
         }
     }
 

@@ -96,8 +96,8 @@ impl Transport {
             Err(InitError::BadKey) => return self.stats.dropped_bad_key += 1,
         };
         self.ephemeral = Ephemeral::draw(&mut self.rng);
-        let (peer, remote) = (payload.key, payload.index);
-        let held = HeldHandshake { noise, init: init.mac, init_len: len, peer, remote, from };
+        let (peer, remote, is_throwaway) = (payload.key, payload.index, payload.is_throwaway);
+        let held = HeldHandshake { noise, init: init.mac, init_len: len, peer, remote, is_throwaway, from };
         self.answers.open(init.mac, now);
         match payload.early {
             Some(Frame::Request { id, kind, body }) if self.open.can_hold() => {
@@ -109,10 +109,10 @@ impl Transport {
 
     /// Asks the engine for the answer to an early request.
     fn hold_handshake(&mut self, held: HeldHandshake, (id, kind, body): (u32, u8, &[u8]), now: Instant) {
-        let (peer, from) = (held.peer, held.from);
+        let (peer, from, is_throwaway) = (held.peer, held.from, held.is_throwaway);
         let token = self.open.insert(id, from, Origin::Handshake(Box::new(held)), now);
         self.timers.set(Timer::EarlyAnswer(token.0), now + EARLY_ANSWER_WAIT);
-        self.push_request(token, Contact::new(peer, from), false, (kind, body));
+        self.push_request(token, Contact::new(peer, from), (false, is_throwaway), (kind, body));
         self.drop_open_surplus(now);
     }
 
@@ -134,7 +134,8 @@ impl Transport {
         };
         self.stats.handshakes_answered += 1;
         let (peer, remote, address) = (held.peer, held.remote, held.from);
-        let parts = LinkParts { peer, local: index, remote, address, keys, is_proven: false };
+        let (is_proven, is_throwaway) = (false, held.is_throwaway);
+        let parts = LinkParts { peer, local: index, remote, address, keys, is_proven, is_throwaway };
         self.links.insert_unproven(Link::new(parts, now), now);
         self.answers.close(&held.init, response.clone());
         self.transmit(address, response);
@@ -158,16 +159,22 @@ impl Transport {
             return;
         }
         link.open_count += 1;
-        let (peer, is_proven) = (link.peer, link.address == from);
+        let (peer, about) = (link.peer, (link.address == from, link.is_throwaway));
         let token = self.open.insert(id, from, Origin::Link(index), now);
         self.arm_sweep(now);
-        self.push_request(token, Contact::new(peer, from), is_proven, (kind, body));
+        self.push_request(token, Contact::new(peer, from), about, (kind, body));
         self.drop_open_surplus(now);
     }
 
-    fn push_request(&mut self, token: ReplyToken, from: Contact, is_proven: bool, (kind, body): (u8, &[u8])) {
+    fn push_request(
+        &mut self,
+        token: ReplyToken,
+        from: Contact,
+        (is_proven, is_throwaway): (bool, bool),
+        (kind, body): (u8, &[u8]),
+    ) {
         let body = body.to_vec();
-        self.events.push_back(TransportEvent::Request { token, from, is_proven, kind, body });
+        self.events.push_back(TransportEvent::Request { token, from, is_proven, is_throwaway, kind, body });
     }
 
     /// Sends a response of `len` bytes where the request came from, or where its link leads by now.

@@ -10,7 +10,7 @@ use crate::codec::{self, bounded_list};
 use crate::kademlia::{
     AddressFamily, Contact, K, MAX_RECORD_LEN, NodeId, RecordKey, Rpc, RpcReply, StoreRefusal,
 };
-use crate::mail::{EnvelopeId, MAX_LISTED, MAX_SEALED_LEN, MailRequest, MailResponse};
+use crate::mail::{EnvelopeId, MAX_LISTED, MAX_SEALED_LEN, MailRequest, MailResponse, Offer};
 use crate::user::{ChatRequest, ChatResponse, DeliverRefusal};
 
 /// Any request of one node to another.
@@ -73,6 +73,7 @@ mod request {
     pub(super) const FETCH: u8 = 0x22;
     pub(super) const RELEASE: u8 = 0x23;
     pub(super) const WAITING: u8 = 0x24;
+    pub(super) const OFFER: u8 = 0x25;
 }
 
 /// Kinds of responses; the transport sets the highest bit of the byte on the wire.
@@ -92,6 +93,7 @@ mod response {
     pub(super) const RELEASED: u8 = 0x23;
     pub(super) const NOTED: u8 = 0x24;
     pub(super) const NOT_KEPT: u8 = 0x25;
+    pub(super) const WANTED: u8 = 0x26;
     pub(super) const UNSUPPORTED: u8 = 0x7e;
 }
 
@@ -128,6 +130,12 @@ struct FetchBody(RecordKey, EnvelopeId);
 
 #[derive(Deserialize, Serialize)]
 struct WaitingBody(RecordKey, u32);
+
+#[derive(Deserialize, Serialize)]
+struct OfferBody(RecordKey, NodeId, Offer);
+
+#[derive(Deserialize, Serialize)]
+struct WantedBody(u64, u64);
 
 #[derive(Deserialize, Serialize)]
 struct ListedBody(
@@ -173,6 +181,9 @@ impl Request {
             Self::Mail(MailRequest::Release(release)) => (request::RELEASE, codec::encode(release)),
             Self::Mail(MailRequest::Waiting { mailbox, count }) => {
                 (request::WAITING, codec::encode(&WaitingBody(*mailbox, *count)))
+            }
+            Self::Mail(MailRequest::Offer { mailbox, device, offer }) => {
+                (request::OFFER, codec::encode(&OfferBody(*mailbox, *device, offer.clone())))
             }
         };
         Encoded { kind, body }
@@ -221,6 +232,10 @@ impl Request {
                 let WaitingBody(mailbox, count) = decode(body)?;
                 Self::Mail(MailRequest::Waiting { mailbox, count })
             }
+            request::OFFER => {
+                let OfferBody(mailbox, device, offer) = decode(body)?;
+                Self::Mail(MailRequest::Offer { mailbox, device, offer })
+            }
             _ => return Err(WireError::UnknownKind),
         })
     }
@@ -254,6 +269,9 @@ impl Response {
             Self::Mail(MailResponse::Fetched(envelope)) => (response::FETCHED, envelope.clone()),
             Self::Mail(MailResponse::Released) => (response::RELEASED, Vec::new()),
             Self::Mail(MailResponse::Noted) => (response::NOTED, Vec::new()),
+            Self::Mail(MailResponse::Wanted { missing, released }) => {
+                (response::WANTED, codec::encode(&WantedBody(*missing, *released)))
+            }
             Self::Mail(MailResponse::Refused(refusal)) => (response::NOT_KEPT, codec::encode(refusal)),
             Self::Unsupported => (response::UNSUPPORTED, Vec::new()),
         };
@@ -293,6 +311,10 @@ impl Response {
             response::FETCHED => Self::Mail(MailResponse::Fetched(envelope(body)?)),
             response::RELEASED => empty(body, Self::Mail(MailResponse::Released))?,
             response::NOTED => empty(body, Self::Mail(MailResponse::Noted))?,
+            response::WANTED => {
+                let WantedBody(missing, released) = decode(body)?;
+                Self::Mail(MailResponse::Wanted { missing, released })
+            }
             response::NOT_KEPT => Self::Mail(MailResponse::Refused(decode(body)?)),
             response::UNSUPPORTED => empty(body, Self::Unsupported)?,
             _ => return Err(WireError::UnknownKind),

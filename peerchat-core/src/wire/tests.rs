@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::crypto::{Envelope, EnvelopeKind};
 use crate::identity::UserId;
-use crate::kademlia::NodeKey;
-use crate::mail::{MAX_RELEASED, MailRefusal, Release};
+use crate::kademlia::{NodeId, NodeKey};
+use crate::mail::{EnvelopeTag, MAX_OFFERED, MAX_RELEASED, MailRefusal, Offer, Release};
 use crate::user::Delivery;
 
 /// Returns kind and body in rows of sixteen bytes, long runs of one byte shortened.
@@ -142,6 +142,7 @@ fn the_largest_answers_fit_one_datagram() {
 #[test]
 fn mail_bytes() {
     let (mailbox, id) = (RecordKey::from_bytes([0xaa; 32]), EnvelopeId::from_bytes([0xbb; 32]));
+    let device = NodeId::from_bytes([0xcc; 32]);
     let release = Release {
         mailbox,
         device: NodeKey::from_bytes([0xcd; 32]),
@@ -154,6 +155,8 @@ fn mail_bytes() {
         MailRequest::Fetch { mailbox, id },
         MailRequest::Release(release),
         MailRequest::Waiting { mailbox, count: 300 },
+        MailRequest::Offer { mailbox, device, offer: Offer::All([0xdd; 32]) },
+        MailRequest::Offer { mailbox, device, offer: Offer::These(vec![EnvelopeTag::of(&id); 2]) },
     ];
     let requests = requests.map(|request| check_request(Request::Mail(request)));
     insta::assert_snapshot!(requests.join("\n\n"));
@@ -165,6 +168,7 @@ fn mail_bytes() {
         MailResponse::Noted,
         MailResponse::Refused(MailRefusal::Invalid),
         MailResponse::Refused(MailRefusal::Busy),
+        MailResponse::Wanted { missing: 5, released: u64::MAX },
     ];
     let responses = responses.map(|response| check_response(Response::Mail(response)));
     insta::assert_snapshot!(responses.join("\n\n"));
@@ -190,6 +194,14 @@ fn the_longest_lists_of_mail_fit_a_datagram_and_a_longer_one_is_refused() {
     assert_eq!(Response::decode(list.kind, &list.body), Err(WireError::Malformed));
     let release = Request::Mail(MailRequest::Release(released(MAX_RELEASED + 1))).encode();
     assert_eq!(Request::decode(release.kind, &release.body), Err(WireError::Malformed));
+    let offer = |count| {
+        let (mailbox, device) = (RecordKey::from_bytes([1; 32]), NodeId::from_bytes([1; 32]));
+        let offer = Offer::These(vec![EnvelopeTag::from_bytes([1; 16]); count]);
+        Request::Mail(MailRequest::Offer { mailbox, device, offer }).encode()
+    };
+    assert!(offer(MAX_OFFERED).body.len() <= crate::transport::MAX_BODY_LEN);
+    let offer = offer(MAX_OFFERED + 1);
+    assert_eq!(Request::decode(offer.kind, &offer.body), Err(WireError::Malformed));
 }
 
 #[test]

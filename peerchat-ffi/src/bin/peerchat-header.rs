@@ -1,15 +1,23 @@
-//! Writes `include/peerchat.h`, or the file that is named as the only argument.
+//! Writes what is made from the sources of the C ABI: `include/peerchat.h`, `docs/errors.md` and the list of functions.
 
-use std::path::PathBuf;
+use std::error::Error;
 use std::process::ExitCode;
 
+use peerchat::{header, reference};
+
 fn main() -> ExitCode {
-    let path = std::env::args_os().nth(1).map_or_else(peerchat::header::path, PathBuf::from);
-    match peerchat::header::text().and_then(|text| Ok(std::fs::write(&path, text)?)) {
+    match write() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("cannot write {}: {error}", path.display());
+            eprintln!("cannot write what is made from the C ABI: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn write() -> Result<(), Box<dyn Error>> {
+    let text = header::text()?;
+    std::fs::write(header::path(), &text)?;
+    std::fs::write(reference::symbols_path(), reference::symbols_text(&text))?;
+    Ok(std::fs::write(reference::errors_path(), reference::errors_text()?)?)
 }

@@ -3,11 +3,13 @@
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
 use std::path::Path;
+use std::sync::Arc;
 
 use peerchat_core::{Client, Error, UserId, UserName};
 use safer_ffi::derive_ReprC;
 use safer_ffi::prelude::repr_c;
 
+use super::callback::Callbacks;
 use super::guard::{guard, or_else, required};
 use super::options::{passphrase, peerchat_options_t};
 use super::status::{Failure, peerchat_status_t};
@@ -20,11 +22,16 @@ use super::string::{COwnedStr, CStrArg, owned, string};
 #[derive(Debug)]
 pub struct peerchat_t {
     inner: Client,
+    callbacks: Arc<Callbacks>,
 }
 
 impl peerchat_t {
     pub(super) fn inner(&self) -> &Client {
         &self.inner
+    }
+
+    pub(super) fn callbacks(&self) -> &Arc<Callbacks> {
+        &self.callbacks
     }
 
     fn user_id(&self) -> Result<UserId, Failure> {
@@ -64,7 +71,8 @@ pub extern "C" fn peerchat_create(
     guard(|| {
         let (options, out_client) = (required(options, "options")?, required(out_client, "out_client")?);
         let inner = Client::open(options.config()?)?;
-        out_client.write(Box::new(peerchat_t { inner }).into());
+        let callbacks = Arc::new(Callbacks::new(options.has_callback_thread()));
+        out_client.write(Box::new(peerchat_t { inner, callbacks }).into());
         Ok(())
     })
 }
@@ -78,7 +86,9 @@ pub extern "C" fn peerchat_create(
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_close(client: Option<&peerchat_t>) -> peerchat_status_t {
     guard(|| {
-        required(client, "client")?.inner.close();
+        let client = required(client, "client")?;
+        client.inner.close();
+        client.callbacks.close();
         Ok(())
     })
 }
@@ -86,16 +96,24 @@ pub extern "C" fn peerchat_close(client: Option<&peerchat_t>) -> peerchat_status
 /// Closes the client if it is open, waits until its state is saved and its port and profile are free again, and
 /// frees it.
 ///
-/// Blocks up to 2 seconds. Everything that was acknowledged is on disk already: what may be lost if that is too
+/// Blocks up to 2 seconds, and until a callback that runs on the library's thread has returned. Everything that was acknowledged is on disk already: what may be lost if that is too
 /// short is at most half a minute of what the node learned about others. It comes last and alone: no other call on
-/// this client may run or follow. Call peerchat_close first and join the threads that wait.
+/// this client may run or follow. Call peerchat_close first and join the threads that wait. From inside a callback of
+/// this client it does nothing.
 /// @param client  Taken; NULL is allowed and does nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_destroy(client: Option<repr_c::Box<peerchat_t>>) {
     or_else((), || {
-        if let Some(client) = client {
-            client.inner.shutdown();
+        let Some(client) = client else { return };
+        if client.callbacks.is_running_here() {
+            // Whoever runs the callback would find the client gone; a leak is the lesser evil.
+            std::mem::forget(client);
+            return;
         }
+        client.inner.close();
+        client.callbacks.close();
+        client.callbacks.join();
+        client.inner.shutdown();
     });
 }
 
@@ -126,12 +144,13 @@ pub extern "C" fn peerchat_bootstrap(
 /// Gives a descriptor that is readable while an event waits, for poll(2), select(2), epoll and the like.
 ///
 /// It is made on first use, stays the same, and belongs to the client until peerchat_destroy: neither read nor
-/// close it; peerchat_poll with a timeout of 0 until PEERCHAT_NO_EVENT makes it unreadable again. Level-triggered.
+/// close it; peerchat_poll or peerchat_dispatch with a timeout of 0 until PEERCHAT_NO_EVENT makes it unreadable again. Level-triggered.
 /// A closed client leaves it readable. Never blocks. Thread-safe. Not on Windows.
 /// @param client  The client.
 /// @param out_fd  Receives the descriptor.
-/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL (also if the system
-///         has no descriptor left, or is Windows).
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_WRONG_MODE (the events go to the callback, on the
+///         library's thread), PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL (also if the system has no descriptor left,
+///         or is Windows).
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_fd(
     client: Option<&peerchat_t>,
@@ -139,6 +158,7 @@ pub extern "C" fn peerchat_fd(
 ) -> peerchat_status_t {
     guard(|| {
         let (client, out_fd) = (required(client, "client")?, required(out_fd, "out_fd")?);
+        client.callbacks.refuse_if_threaded()?;
         out_fd.write(event_fd(client)?);
         Ok(())
     })

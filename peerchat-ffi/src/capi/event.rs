@@ -2,9 +2,9 @@
 
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use peerchat_core::{Event, ReceivedMessage};
+use peerchat_core::{Client, Event, ReceivedMessage};
 use safer_ffi::derive_ReprC;
 use safer_ffi::prelude::repr_c;
 
@@ -12,7 +12,7 @@ use super::client::peerchat_t;
 use super::guard::{guard, or_else, required};
 use super::message::{PEERCHAT_MESSAGE_ID_LEN, peerchat_message_id_t, peerchat_message_state_t};
 use super::status::{Failure, peerchat_status_t};
-use super::string::{CEventStr, exactly, lines, owned};
+use super::string::{CEventStr, exactly, free_text, leak_text, lines, owned};
 
 /// A timeout that never ends.
 pub const PEERCHAT_WAIT_FOREVER: u32 = u32::MAX;
@@ -60,7 +60,8 @@ pub enum peerchat_event_kind_t {
     PEERCHAT_EVENT_NAME_CONTESTED = 11,
 }
 
-/// Something the application is told. Read-only; it owns its strings until peerchat_event_free.
+/// Something the application is told. Read-only; it owns its strings until peerchat_event_free, or until the
+/// callback returns that was told it.
 ///
 /// `kind` says which members have a meaning; all others are 0 or an empty string, and no string is ever NULL. Later
 /// versions add members at the end only: before reading one that your oldest supported version lacks, check that
@@ -176,9 +177,8 @@ impl peerchat_event_t {
     }
 
     fn free_text(&mut self) {
-        let bytes = std::ptr::slice_from_raw_parts_mut(self.text.cast_mut().cast::<u8>(), self.text_len + 1);
-        // SAFETY: `leak_text` made both from a box of these bytes; whoever calls this replaces or drops them.
-        drop(unsafe { Box::from_raw(bytes) });
+        // SAFETY: `leak_text` made both; whoever calls this replaces or drops them.
+        unsafe { free_text(self.text, self.text_len) };
     }
 }
 
@@ -186,13 +186,6 @@ impl Drop for peerchat_event_t {
     fn drop(&mut self) {
         self.free_text();
     }
-}
-
-/// Returns the bytes of a text, with a NUL after them, and their count without it. Unlike the other strings, a text
-/// may hold NULs, so its length cannot be found again by looking for one.
-fn leak_text(text: &str) -> (*const c_char, usize) {
-    let bytes: Box<[u8]> = text.bytes().chain([0]).collect();
-    (Box::into_raw(bytes).cast::<c_char>().cast_const(), text.len())
 }
 
 impl From<Event> for peerchat_event_t {
@@ -278,7 +271,8 @@ impl From<Event> for peerchat_event_t {
 /// @param timeout_ms  Milliseconds; 0 does not wait, PEERCHAT_WAIT_FOREVER does not give up.
 /// @param out_event   Receives the event, which the caller frees with peerchat_event_free; untouched unless
 ///                    PEERCHAT_OK is returned.
-/// @return PEERCHAT_OK, PEERCHAT_NO_EVENT, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+/// @return PEERCHAT_OK, PEERCHAT_NO_EVENT, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_WRONG_MODE (the events go to the
+///         callback, on the library's thread), PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_poll(
     client: Option<&peerchat_t>,
@@ -287,7 +281,8 @@ pub extern "C" fn peerchat_poll(
 ) -> peerchat_status_t {
     guard(|| {
         let (client, out_event) = (required(client, "client")?, required(out_event, "out_event")?);
-        Ok(match wait(client, timeout_ms)? {
+        client.callbacks().refuse_if_threaded()?;
+        Ok(match wait_until(client.inner(), deadline_in(timeout_ms))? {
             Some(event) => {
                 out_event.write(Box::new(peerchat_event_t::from(event)).into());
                 peerchat_status_t::PEERCHAT_OK
@@ -297,15 +292,21 @@ pub extern "C" fn peerchat_poll(
     })
 }
 
-fn wait(client: &peerchat_t, timeout_ms: u32) -> Result<Option<Event>, Failure> {
-    if timeout_ms != PEERCHAT_WAIT_FOREVER {
-        return Ok(client.inner().poll(Duration::from_millis(timeout_ms.into()))?);
-    }
-    loop {
-        if let Some(event) = client.inner().poll(WAIT_SLICE)? {
-            return Ok(Some(event));
+/// Returns when a timeout that begins now ends, `None` for one that never does.
+pub(super) fn deadline_in(timeout_ms: u32) -> Option<Instant> {
+    (timeout_ms != PEERCHAT_WAIT_FOREVER).then(|| Instant::now() + Duration::from_millis(timeout_ms.into()))
+}
+
+/// Waits for an event until `deadline`, `None` for ever.
+pub(super) fn wait_until(client: &Client, deadline: Option<Instant>) -> Result<Option<Event>, Failure> {
+    let Some(deadline) = deadline else {
+        loop {
+            if let Some(event) = client.poll(WAIT_SLICE)? {
+                return Ok(Some(event));
+            }
         }
-    }
+    };
+    Ok(client.poll(deadline.saturating_duration_since(Instant::now()))?)
 }
 
 /// Frees an event and its strings.

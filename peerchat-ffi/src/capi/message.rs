@@ -100,6 +100,39 @@ pub unsafe extern "C" fn peerchat_send(
     })
 }
 
+/// Takes a text message for sending and gives its id without waiting for the disk.
+///
+/// A PEERCHAT_EVENT_MESSAGE_STATE event with that id tells once it is on disk: PEERCHAT_MESSAGE_QUEUED, or a later state
+/// if it came further meanwhile. Until then a crash loses it, and peerchat_message_state does not know it. If the disk
+/// refuses it, the client stops with PEERCHAT_EVENT_CLOSED. On any other status than PEERCHAT_OK nothing was taken and
+/// `*out_id` is untouched. Waits for the node to take it, which is well under a millisecond unless the node is busy.
+/// Thread-safe.
+/// @param client    The client, with a user.
+/// @param to        "alice", or "alice#7kq2m4xd" to name the person as well. UTF-8.
+/// @param text      UTF-8, `text_len` bytes, no NUL needed; copied.
+/// @param text_len  1 to PEERCHAT_MAX_TEXT_LEN.
+/// @param out_id    Receives the id.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
+///         PEERCHAT_ERR_EMPTY_TEXT, PEERCHAT_ERR_TEXT_TOO_LONG, PEERCHAT_ERR_OUTBOX_FULL, PEERCHAT_ERR_NO_USER,
+///         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn peerchat_send_async(
+    client: Option<&peerchat_t>,
+    to: CStrArg<'_>,
+    text: *const c_char,
+    text_len: usize,
+    out_id: Option<&mut MaybeUninit<peerchat_message_id_t>>,
+) -> peerchat_status_t {
+    guard(|| {
+        let (client, out_id) = (required(client, "client")?, required(out_id, "out_id")?);
+        let to = string(to, "to")?;
+        // SAFETY: the caller vouches for `text_len` readable bytes; the helper refuses NULL.
+        let text = unsafe { self::text(text, text_len) }?;
+        out_id.write(client.inner().enqueue(to, text)?.into());
+        Ok(())
+    })
+}
+
 /// Tells how far a message of our own has come.
 ///
 /// Waits for the disk at most. Thread-safe.

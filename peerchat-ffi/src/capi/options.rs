@@ -29,6 +29,7 @@ pub struct peerchat_options_t {
     message_lifetime: Option<Duration>,
     mail_quota: Option<u64>,
     passphrase: Option<Passphrase>,
+    has_callback_thread: bool,
 }
 
 impl peerchat_options_t {
@@ -56,6 +57,12 @@ impl peerchat_options_t {
         builder = set(builder, self.message_lifetime, ConfigBuilder::message_lifetime);
         builder = set(builder, self.mail_quota, ConfigBuilder::mail_quota);
         builder.build().map_err(|error| Error::from(error).into())
+    }
+}
+
+impl peerchat_options_t {
+    pub(super) fn has_callback_thread(&self) -> bool {
+        self.has_callback_thread
     }
 }
 
@@ -289,6 +296,21 @@ pub extern "C" fn peerchat_options_set_passphrase(
     })
 }
 
+/// Asks for a thread of the library that runs the callback, begun by the first peerchat_set_callback. Default: none; the
+/// callback runs within peerchat_dispatch.
+///
+/// For such a client peerchat_poll, peerchat_dispatch and peerchat_fd return PEERCHAT_ERR_WRONG_MODE. Never blocks.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_callback_thread(
+    options: Option<&mut peerchat_options_t>,
+) -> peerchat_status_t {
+    change(options, |options| {
+        options.has_callback_thread = true;
+        Ok(())
+    })
+}
+
 /// Returns the passphrase behind an argument, which may be NULL.
 pub(super) fn passphrase(argument: CStrArg<'_>) -> Result<Option<Passphrase>, Failure> {
     if argument.is_none() {
@@ -328,6 +350,7 @@ mod tests {
             message_lifetime: Some(Duration::from_secs(1)),
             mail_quota: Some(7),
             passphrase: Some(Passphrase::new("open sesame").unwrap()),
+            has_callback_thread: true,
         };
         assert!(!format!("{options:?}").contains("sesame"));
         let config = options.config().unwrap();

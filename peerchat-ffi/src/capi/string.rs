@@ -47,6 +47,24 @@ pub(super) fn owned(text: &str) -> char_p::Box {
     c_string(text).into()
 }
 
+/// Returns the bytes of a text, with a NUL after them, and their count without it. Unlike the other strings, a text
+/// may hold NULs, so its length cannot be found again by looking for one.
+pub(super) fn leak_text(text: &str) -> (*const c_char, usize) {
+    let bytes: Box<[u8]> = text.bytes().chain([0]).collect();
+    (Box::into_raw(bytes).cast::<c_char>().cast_const(), text.len())
+}
+
+/// Frees a text.
+///
+/// # Safety
+///
+/// [`leak_text`] gave both, and neither is used again.
+pub(super) unsafe fn free_text(text: *const c_char, text_len: usize) {
+    let bytes = std::ptr::slice_from_raw_parts_mut(text.cast_mut().cast::<u8>(), text_len + 1);
+    // SAFETY: the caller vouches for it that this was a box of these bytes.
+    drop(unsafe { Box::from_raw(bytes) });
+}
+
 /// Returns a list as one line for each.
 pub(super) fn lines<T>(list: &[T], text: impl Fn(&T) -> String) -> String {
     list.iter().map(text).collect::<Vec<_>>().join("\n")

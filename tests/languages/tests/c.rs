@@ -12,6 +12,12 @@ const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"];
 /// What the archive needs beside itself, as `rustc --print native-static-libs` says on Linux.
 const STATIC_NEEDS: [&str; 6] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm", "-ldl"];
 
+/// Makes gcc and the program look for memory errors and leaks on the side of C.
+const ADDRESS_SANITIZER: [&str; 2] = ["-fsanitize=address", "-fno-omit-frame-pointer"];
+
+/// How often `make test` creates and destroys a client; PEERCHAT_CYCLES asks for more, as `make soak` does.
+const CYCLES: &str = "250";
+
 #[derive(Clone, Copy, Debug)]
 enum Linked {
     Shared,
@@ -26,9 +32,13 @@ fn compiler(name: &str, standard: &str) -> Command {
 }
 
 fn compile(source: &Path, linked: Linked, dir: &TempDir) -> PathBuf {
+    compile_with(&[], source, linked, dir)
+}
+
+fn compile_with(flags: &[&str], source: &Path, linked: Linked, dir: &TempDir) -> PathBuf {
     let program = dir.path().join(source.file_stem().unwrap());
     let mut command = compiler("gcc", "c99");
-    command.args(["-g", "-pthread"]).arg(source).arg("-o").arg(&program);
+    command.args(["-g", "-pthread"]).args(flags).arg(source).arg("-o").arg(&program);
     match linked {
         Linked::Shared => {
             command.arg(shared_library()).arg(format!("-Wl,-rpath,{}", library_dir().display()));
@@ -80,20 +90,39 @@ fn check_under_valgrind(source: &Path, arguments: &[&OsStr]) {
     run(&valgrind);
 }
 
-#[test]
-fn header_compiles_as_c99() {
-    if has("gcc", "c::header_compiles_as_c99") {
-        let header = root().join("include/peerchat.h");
-        run(compiler("gcc", "c99").args(["-fsyntax-only", "-x", "c"]).arg(header));
+/// Runs a test with AddressSanitizer on the side of C, which sees what the library hands over as its own allocations.
+fn check_with_sanitizer(test: &str, takes_directory: bool) {
+    if !has("gcc", &format!("c::{test} with AddressSanitizer")) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut program = Command::new(compile_with(&ADDRESS_SANITIZER, &source(test), Linked::Shared, &dir));
+    if takes_directory {
+        program.arg(dir.path().join("profiles"));
+    }
+    run(&program);
+}
+
+/// Checks that nothing but the header is needed to include it, in each language and standard.
+fn check_header(compilers: [(&str, &str); 2], standards: [&str; 2]) {
+    let header = root().join("include/peerchat.h");
+    for (name, language) in compilers {
+        for standard in standards {
+            if has(name, &format!("c::header as {standard} by {name}")) {
+                run(compiler(name, standard).args(["-fsyntax-only", "-x", language]).arg(&header));
+            }
+        }
     }
 }
 
 #[test]
-fn header_compiles_as_cpp11() {
-    if has("g++", "c::header_compiles_as_cpp11") {
-        let header = root().join("include/peerchat.h");
-        run(compiler("g++", "c++11").args(["-fsyntax-only", "-x", "c++"]).arg(header));
-    }
+fn header_compiles_as_c() {
+    check_header([("gcc", "c"), ("clang", "c")], ["c99", "c11"]);
+}
+
+#[test]
+fn header_compiles_as_cpp() {
+    check_header([("g++", "c++"), ("clang++", "c++")], ["c++11", "c++20"]);
 }
 
 #[test]
@@ -134,13 +163,91 @@ fn threads() {
     check("threads", false);
 }
 
-/// The long form is `tests/soak-languages`.
 #[test]
-fn clients_that_come_and_go_leave_no_memory_behind() {
-    if has("gcc", "c::clients_that_come_and_go_leave_no_memory_behind") {
+fn sending_without_waiting() {
+    check("async", false);
+}
+
+#[test]
+fn callbacks() {
+    check("callbacks", false);
+}
+
+#[test]
+fn history_statistics_and_log() {
+    check("history", false);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn one_loop_serves_fifty_clients() {
+    check("epoll", false);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn clients_that_come_and_go_leave_nothing_behind() {
+    if has("gcc", "c::cycles") {
         let dir = tempfile::tempdir().unwrap();
-        run(Command::new(compile(&source("cycles"), Linked::Shared, &dir)).arg("500"));
+        let mut program = Command::new(compile(&source("cycles"), Linked::Shared, &dir));
+        let count = std::env::var("PEERCHAT_CYCLES").unwrap_or_else(|_| CYCLES.into());
+        let output = run(program.arg(count));
+        println!("{}", String::from_utf8_lossy(&output.stdout));
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_exception_that_leaves_a_callback_ends_the_program() {
+    use std::os::unix::process::ExitStatusExt;
+
+    const SIGABRT: i32 = 6;
+    if !has("g++", "c::throws") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("throws");
+    let mut compile = compiler("g++", "c++11");
+    compile.arg(source("throws").with_extension("cpp"));
+    compile.arg(shared_library()).arg(format!("-Wl,-rpath,{}", library_dir().display()));
+    run(compile.arg("-o").arg(&program));
+    let output = Command::new(program).output().unwrap();
+    assert_eq!(output.status.signal(), Some(SIGABRT), "{output:?}");
+}
+
+#[test]
+fn smoke_with_sanitizer() {
+    check_with_sanitizer("smoke", false);
+}
+
+#[test]
+fn ownership_with_sanitizer() {
+    check_with_sanitizer("ownership", false);
+}
+
+#[test]
+fn errors_with_sanitizer() {
+    check_with_sanitizer("errors", true);
+}
+
+#[test]
+fn threads_with_sanitizer() {
+    check_with_sanitizer("threads", false);
+}
+
+#[test]
+fn sending_without_waiting_with_sanitizer() {
+    check_with_sanitizer("async", false);
+}
+
+#[test]
+fn callbacks_with_sanitizer() {
+    check_with_sanitizer("callbacks", false);
+}
+
+#[test]
+fn history_statistics_and_log_with_sanitizer() {
+    check_with_sanitizer("history", false);
 }
 
 /// `make demo` has the conversation; here the example builds against both libraries, and ends with its input.
@@ -175,4 +282,24 @@ fn smoke_under_valgrind() {
 #[test]
 fn ownership_under_valgrind() {
     check_under_valgrind(&source("ownership"), &[]);
+}
+
+#[test]
+fn threads_under_valgrind() {
+    check_under_valgrind(&source("threads"), &[]);
+}
+
+#[test]
+fn sending_without_waiting_under_valgrind() {
+    check_under_valgrind(&source("async"), &[]);
+}
+
+#[test]
+fn callbacks_under_valgrind() {
+    check_under_valgrind(&source("callbacks"), &[]);
+}
+
+#[test]
+fn history_statistics_and_log_under_valgrind() {
+    check_under_valgrind(&source("history"), &[]);
 }

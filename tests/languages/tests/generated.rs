@@ -13,6 +13,29 @@ fn the_header_is_fresh() {
     assert!(committed == fresh, "include/peerchat.h is stale: run `make header`");
 }
 
+#[test]
+fn the_page_about_errors_is_fresh() {
+    let committed = fs::read_to_string(peerchat::reference::errors_path()).unwrap();
+    assert!(
+        committed == peerchat::reference::errors_text().unwrap(),
+        "docs/errors.md is stale: run `make header`"
+    );
+}
+
+/// A function that is gone breaks every program that was linked with it: the list changes only on purpose.
+#[test]
+fn exactly_the_listed_functions_are_exported() {
+    let committed = fs::read_to_string(peerchat::reference::symbols_path()).unwrap();
+    let declared = peerchat::reference::symbols_text(&peerchat::header::text().unwrap());
+    assert!(committed == declared, "peerchat-ffi/symbols.txt is stale: run `make header`");
+    let output = run(Command::new("nm").args(["-D", "--defined-only"]).arg(shared_library()));
+    let symbols = String::from_utf8(output.stdout).unwrap();
+    let exported = symbols.lines().filter_map(|line| line.split(' ').nth(2));
+    let mut ours: Vec<_> = exported.filter(|name| name.starts_with("peerchat_")).collect();
+    ours.sort_unstable();
+    assert_eq!(ours, committed.lines().collect::<Vec<_>>());
+}
+
 /// Compares what is committed for a language with what the library gives now.
 fn check(language: Language, name: &str, files: &[&str]) {
     let out = tempfile::tempdir().unwrap();

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use peerchat_core::kademlia::{AddressFamily, Contact, K, NodeId, NodeKey, Rpc, RpcReply};
+use peerchat_core::kademlia::{
+    AddressFamily, Contact, K, NodeId, NodeKey, Record, RecordKind, Rpc, RpcReply, StoreRefusal,
+};
 use rand::RngExt;
 use rand_chacha::ChaCha20Rng;
 
@@ -21,6 +23,9 @@ pub enum Behaviour {
     Withholder,
     /// Like [`Self::Withholder`], but answers FIND_VALUE with a record that it has changed.
     Forger,
+    /// Is after one name: answers with the claim of a rival and refuses that of the holder, for the rival's sake.
+    /// Names the other members to who looks for the name, and the closest honest hosts to everybody else.
+    Usurper,
 }
 
 /// Returns the request by which an adversary becomes known: only who says that they serve enters a routing table.
@@ -36,6 +41,8 @@ pub(crate) struct Conspiracy {
     pub(crate) honest: Vec<Contact>,
     /// Records that somebody asked an adversary to keep.
     seen: Vec<(NodeId, Vec<u8>)>,
+    /// The records of the rival for whom usurpers work.
+    pub(crate) rival: Vec<Record>,
 }
 
 /// How many of the records that they were asked to keep forgers have in mind.
@@ -49,6 +56,11 @@ impl Conspiracy {
         rpc: &Rpc,
         rng: &mut ChaCha20Rng,
     ) -> Option<RpcReply> {
+        if behaviour == Behaviour::Usurper
+            && let Some(reply) = self.usurped(rpc)
+        {
+            return Some(reply);
+        }
         let target = match rpc {
             Rpc::Ping | Rpc::DialBack { .. } | Rpc::Relay { .. } | Rpc::Dial => {
                 return (behaviour != Behaviour::Silent).then_some(RpcReply::Pong);
@@ -69,6 +81,29 @@ impl Conspiracy {
             Behaviour::Poisoner => RpcReply::Nodes(self.invented(&target, rng)),
             _ => RpcReply::Nodes(model::closest(&self.honest, &target, K)),
         })
+    }
+
+    /// Returns what a usurper answers to what touches the name or the rival.
+    fn usurped(&self, rpc: &Rpc) -> Option<RpcReply> {
+        let claim = self.rival.iter().find(|record| record.header().kind == RecordKind::Claim)?;
+        let place = claim.header().key.place();
+        match rpc {
+            Rpc::FindValue { key, .. } => {
+                let record = self.rival.iter().find(|record| record.header().key == *key)?;
+                Some(RpcReply::Value(record.as_bytes().to_vec()))
+            }
+            Rpc::FindNode { target, .. } if *target == place => {
+                Some(RpcReply::Nodes(model::closest(&self.members, target, K)))
+            }
+            Rpc::Store { record } => {
+                let is_contested = Record::parse(record).is_ok_and(|record| {
+                    record.header().key == claim.header().key && record.header().owner != claim.header().owner
+                });
+                let incumbent = Some(claim.as_bytes().to_vec());
+                is_contested.then_some(RpcReply::Refused { reason: StoreRefusal::Owned, incumbent })
+            }
+            _ => None,
+        }
     }
 
     fn remember(&mut self, record: &[u8]) {

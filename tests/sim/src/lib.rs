@@ -13,6 +13,7 @@ pub mod model;
 mod network;
 mod queue;
 mod swarm;
+mod takeover;
 
 pub use adversary::{Behaviour, grind_key};
 pub use disk::Disk;
@@ -20,6 +21,7 @@ pub use faults::{Churn, NAT_MAPPING_LIFETIME};
 pub use link::{Latency, Link};
 pub use network::{Host, Network};
 pub use swarm::{Addresses, Swarm, SwarmStats, Trace};
+pub use takeover::{Pinned, Sight, Takeover};
 
 /// When a request is sent again if it or its answer was lost, and when the call has failed, after the first try.
 const RETRANSMISSIONS: [std::time::Duration; 3] = [

@@ -1,6 +1,6 @@
 //! [`Network`]: whole engines, with people and disks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use peerchat_core::crypto::{DeviceCipher, StandIn};
 use peerchat_core::engine::{Engine, EngineConfig};
 use peerchat_core::event::{CommandId, Event, MessageId, MessageState};
 use peerchat_core::identity::{Recipient, SecretKey, UserName};
-use peerchat_core::kademlia::{AddressFamily, LOOKUP_PATHS, NodeKey, Serve};
+use peerchat_core::kademlia::{AddressFamily, LOOKUP_PATHS, NodeId, NodeKey, Record, Rpc, Serve};
 use peerchat_core::mail::DEFAULT_MAIL_QUOTA;
 use peerchat_core::save::{ProfileKeys, Saved};
 use peerchat_core::time::{Now, Timestamp};
@@ -17,7 +17,7 @@ use peerchat_core::user::{Decision, DecisionError, FoundUser, LookupError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-use crate::adversary::{Behaviour, Conspiracy, hello};
+use crate::adversary::{Behaviour, Conspiracy, grind_key, hello};
 use crate::disk::Disk;
 use crate::faults::{Churn, Reach};
 use crate::link::{Latency, Link};
@@ -305,6 +305,38 @@ impl Network {
         host
     }
 
+    /// Adds a host that is after a name, with a key whose id lies where it was wanted, known to `victims`.
+    pub fn add_usurper(&mut self, key: NodeKey, victims: &[Host]) -> Host {
+        let host = self.add_adversary(Behaviour::Usurper, &[]);
+        self.machines[host.0].key = key;
+        let contact = self.contact(host);
+        if let Some(member) = self.conspiracy.members.last_mut() {
+            *member = contact;
+        }
+        for victim in victims {
+            self.send_unsolicited(host, *victim, hello(contact.id()));
+        }
+        host
+    }
+
+    /// Lets usurpers work for the person of this host: they have the records that it has signed.
+    pub fn conspire_for(&mut self, rival: Host) {
+        let records = self.machines[rival.0].disk.saved().own_records;
+        self.conspiracy.rival = records.iter().filter_map(|bytes| Record::parse(bytes).ok()).collect();
+    }
+
+    /// Lets an adversary ask a host to keep what the rival has signed.
+    pub fn press(&mut self, adversary: Host, victim: Host) {
+        for record in self.conspiracy.rival.clone() {
+            self.send_unsolicited(adversary, victim, Rpc::Store { record: record.as_bytes().to_vec() });
+        }
+    }
+
+    /// Draws a key whose id shares its first `bit_count` bits with `target`.
+    pub fn grind_key(&mut self, target: &NodeId, bit_count: usize) -> NodeKey {
+        grind_key(target, bit_count, &mut self.rng)
+    }
+
     /// Lets somebody have the keys and the address of a host who behaves as they please; its engine ends.
     pub fn take_over(&mut self, host: Host, behaviour: Behaviour) {
         self.kill(host);
@@ -343,6 +375,12 @@ impl Network {
     #[must_use]
     pub fn announced(&self, host: Host) -> u64 {
         self.machines[host.0].announced
+    }
+
+    /// Returns the keys under which envelopes came to a machine, and records under throwaway keys.
+    #[must_use]
+    pub fn depositors(&self, host: Host) -> &BTreeSet<NodeKey> {
+        &self.machines[host.0].depositors
     }
 
     /// Returns the key of a machine's node.

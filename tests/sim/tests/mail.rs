@@ -169,8 +169,47 @@ fn mail_is_spread_again_after_all_holders_but_one_vanish_for_good() {
     let keepers = keepers(&post, envelope.id());
     assert!(keepers.contains(survivor));
     let found = post.closest(20).iter().filter(|host| keepers.contains(host)).count();
-    // Not all: whom the survivor took for a holder when the mail came is not asked whether it is one.
-    assert!(found >= 6, "{found} of the 20 that are closest now have it");
+    assert_eq!(found, 20, "of the 20 that are closest now");
+}
+
+/// A holder is away when bob releases his mail, and comes back with it: nobody takes it again.
+#[test]
+fn what_was_released_is_not_spread_again_by_a_holder_that_was_away() {
+    let mut post = Post::without_engine(8, 30);
+    let envelope = post.envelope(1);
+    let sender = post.hosts[3];
+    let holders = post.closest(20);
+    for holder in &holders {
+        assert_eq!(post.deposit(sender, *holder, &envelope), MailResponse::Deposited);
+    }
+    let (away, others) = holders.split_last().unwrap();
+    post.net.kill(*away);
+    for holder in others {
+        assert_eq!(post.release(*holder, &[envelope.id()]), MailResponse::Released);
+    }
+    post.net.start(*away);
+    post.net.run_for(Duration::from_secs(3 * 3600));
+    let keepers = keepers(&post, envelope.id());
+    assert!(keepers.contains(away), "one node's word drops nothing");
+    assert!(keepers.iter().all(|host| !others.contains(host)), "{keepers:?}");
+}
+
+/// Whoever cannot be reached any more, as after a start behind a NAT, may be reached again.
+#[test]
+fn a_node_that_stops_serving_keeps_its_mail() {
+    let mut post = Post::without_engine(9, 40);
+    let envelope = post.envelope(1);
+    let sender = post.hosts[3];
+    let holder = post.closest(1)[0];
+    for host in post.closest(18) {
+        assert_eq!(post.deposit(sender, host, &envelope), MailResponse::Deposited);
+    }
+    post.net.kill(holder);
+    post.net.hide(holder);
+    post.net.start(holder);
+    post.net.run_for(Duration::from_secs(3 * 3600));
+    assert!(!post.net.engine(holder).unwrap().node().is_serving());
+    assert!(keepers(&post, envelope.id()).contains(&holder));
 }
 
 #[test]

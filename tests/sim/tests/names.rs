@@ -6,7 +6,7 @@ use peerchat_core::event::{Event, MessageState};
 use peerchat_core::identity::{Recipient, UserId, UserName};
 use peerchat_core::kademlia::CLAIM_HOLD;
 use peerchat_core::user::{Decision, DecisionError};
-use peerchat_sim::{Host, Network};
+use peerchat_sim::{Host, Network, Sight, Takeover};
 
 const SETTLE: Duration = Duration::from_secs(20);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -69,4 +69,29 @@ fn a_name_that_went_to_somebody_else_is_told_and_messages_wait_for_the_one_who_w
     assert_eq!(net.texts(usurper).len(), 1);
     assert_eq!(net.texts(bob).len(), 3);
     assert_eq!(changes(&net, alice).len(), 1, "nothing is left to decide");
+}
+
+/// As many Sybils as there are holders, closer to the name than anybody else: strangers are lost to them, and who has met
+/// the holder is not.
+#[test]
+fn sybils_around_a_name_never_replace_a_contact_who_was_met() {
+    let mut takeover = Takeover::prepare(41, 12, 3);
+    takeover.attack(20);
+    let strangers = takeover.strangers().to_vec();
+    let sights: Vec<Sight> = strangers.into_iter().map(|host| takeover.look(host)).collect();
+    assert!(sights.iter().any(|sight| *sight != Sight::Right), "the attack does not work: {sights:?}");
+    let pinned = takeover.write_to_victim();
+    assert_eq!(pinned.len(), 3);
+    for contact in pinned {
+        assert!(contact.is_kept && contact.is_delivered && !contact.is_betrayed, "{contact:?}");
+    }
+}
+
+#[test]
+fn one_sybil_beside_a_name_changes_nothing() {
+    let mut takeover = Takeover::prepare(42, 12, 1);
+    takeover.attack(1);
+    let strangers = takeover.strangers().to_vec();
+    let sights: Vec<Sight> = strangers.into_iter().map(|host| takeover.look(host)).collect();
+    assert!(sights.iter().all(|sight| *sight == Sight::Right), "{sights:?}");
 }

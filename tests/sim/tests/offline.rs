@@ -37,7 +37,8 @@ fn held_by(net: &Network, host: Host, message: MessageId) -> u32 {
     net.events(host).iter().rev().find_map(count).unwrap_or(0)
 }
 
-/// Beside the mail a holder keeps records, which are public.
+/// Beside the mail a holder keeps records, which are public. It is given mail under a key that is no node's, and takes it for
+/// none.
 #[test]
 fn what_holders_keep_says_nothing_of_who_wrote_what() {
     let (mut net, alice, bob, others) = network(6, 0.0, 8);
@@ -52,6 +53,10 @@ fn what_holders_keep_says_nothing_of_who_wrote_what() {
     let own = [writer.user.as_bytes().as_slice(), writer.node.as_bytes(), key.as_bytes(), b"alice", b"river"];
     let mut count = 0;
     for host in others {
+        let seen = net.depositors(host);
+        assert_eq!(seen.len(), 1, "one throwaway key for one mailbox");
+        let known = net.engine(host).unwrap().node().contacts_to_save();
+        assert!(!seen.contains(&key) && known.iter().all(|contact| !seen.contains(&contact.key())));
         for body in net.disk(host).mail_bodies() {
             count += 1;
             assert!(own.iter().all(|words| !body.windows(words.len()).any(|found| found == *words)));

@@ -73,9 +73,9 @@ fn lookups_of_five_hundred_nodes_are_right_although_packets_are_lost_and_doubled
     let keys = publish(&mut swarm, 100);
     let traces = find_all(&mut swarm, &keys);
     assert_eq!((traces.len(), found_count(&traces)), (100, 100));
-    // Of the nodes themselves, loss hides the very nearest from a lookup now and then; its neighbours are found.
-    let right = right_count(&mut swarm, 100);
-    assert!(right >= 95, "{right} of 100 found the nearest node");
+    // A lookup waits for the third transmission: one call in 1,100 fails at this loss.
+    let right = right_count(&mut swarm, 400);
+    assert!(right >= 398, "{right} of 400 found the nearest node");
 }
 
 #[test]

@@ -10,9 +10,12 @@ use super::super::rpc::Rpc;
 use super::{LookupId, Outgoing, PublishId, RpcId};
 use crate::idle;
 
-/// How long after its soft timeout a lookup still waits for a request, at least. The transport repeats a lost
-/// request within that time.
+/// How long after its soft timeout a lookup still waits for a request, at least.
 const LOOKUP_GRACE: Duration = Duration::from_millis(400);
+
+/// How many times what a contact, or what any contact takes, a lookup waits for a request after its soft timeout. The
+/// transport repeats a lost request after one and three times that, and then an answer is on its way back.
+const GRACE_FACTOR: u32 = 3;
 
 /// When a request that was neither answered nor reported as failed counts as failed: long after the transport has
 /// given up, so that nothing here depends on its report.
@@ -39,6 +42,23 @@ pub(super) enum Why {
     Reach,
 }
 
+/// How long a lookup waits for a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// How long until others are asked beside.
+    pub(super) soft_timeout: Duration,
+    /// The soft timeout of a contact that was never measured.
+    pub(super) typical: Duration,
+}
+
+impl Patience {
+    /// Returns how long a lookup waits after the soft timeout. A contact without a link takes as long as any, however
+    /// fast it was before.
+    fn grace(self) -> Duration {
+        (self.soft_timeout.max(self.typical) * GRACE_FACTOR).max(LOOKUP_GRACE)
+    }
+}
+
 /// How long a request has been on its way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Stage {
@@ -57,7 +77,7 @@ pub(super) struct Call {
     pub(super) why: Why,
     stage: Stage,
     sent: Instant,
-    soft_timeout: Duration,
+    patience: Patience,
     /// When the stage ends.
     deadline: Instant,
 }
@@ -86,17 +106,18 @@ pub(super) struct Calls {
 
 impl Calls {
     /// Sends a request.
-    pub(super) fn send(&mut self, to: Contact, rpc: Rpc, why: Why, soft_timeout: Duration, now: Instant) {
+    pub(super) fn send(&mut self, to: Contact, rpc: Rpc, why: Why, patience: Patience, now: Instant) {
         let id = RpcId(self.next_id);
         self.next_id += 1;
-        let deadline = now + if matches!(why, Why::Lookup(_)) { soft_timeout } else { GIVE_UP_AFTER };
+        let deadline =
+            now + if matches!(why, Why::Lookup(_)) { patience.soft_timeout } else { GIVE_UP_AFTER };
         let stage = if matches!(why, Why::Lookup(_)) { Stage::Fresh } else { Stage::Overdue };
         match why {
             Why::Check | Why::Rejoin => _ = self.pinged.insert(to.id()),
             Why::Publish(_) | Why::Replicate(_) | Why::GiveUp(_) => self.stores += 1,
             Why::Lookup(_) | Why::Question(_) | Why::Reach => {}
         }
-        self.pending.insert(id, Call { to, why, stage, sent: now, soft_timeout, deadline });
+        self.pending.insert(id, Call { to, why, stage, sent: now, patience, deadline });
         self.deadlines.insert((deadline, id));
         self.outgoing.push_back(Outgoing { id, to, rpc });
     }
@@ -122,7 +143,7 @@ impl Calls {
         let call = self.pending.get_mut(&id)?;
         let passed = Passed { id, to: call.to.id(), why: call.why, stage: call.stage };
         (call.stage, call.deadline) = match call.stage {
-            Stage::Fresh => (Stage::Slow, now + call.soft_timeout.max(LOOKUP_GRACE)),
+            Stage::Fresh => (Stage::Slow, now + call.patience.grace()),
             // Never in the past, or a caller that passes deadlines in a loop would not end.
             Stage::Slow | Stage::Overdue => {
                 (Stage::Overdue, (call.sent + GIVE_UP_AFTER).max(now + GIVE_UP_AFTER / 2))

@@ -95,7 +95,7 @@ impl Node {
     /// stored before.
     pub(super) fn publish_all(&mut self, is_again: bool, now: Now) {
         self.publishing.is_again_due |= is_again;
-        if self.searches.is_finding_itself() {
+        if self.is_finding_neighbours() {
             return;
         }
         let is_again = std::mem::take(&mut self.publishing.is_again_due);
@@ -202,6 +202,11 @@ impl Node {
         (closest, is_among)
     }
 
+    /// Tells whether the own id is being looked up and more than a dead seed is asked.
+    fn is_finding_neighbours(&self) -> bool {
+        self.searches.is_finding_itself() && (!self.is_online() || self.searches.is_hearing_of_itself())
+    }
+
     /// Looks for the nodes to store a record at. While the own id is being looked up this waits: with half a routing
     /// table it would find others than the closest, and all would have to be stored again.
     fn begin_publication(&mut self, record: Record, is_awaited: bool, now: Now) -> PublishId {
@@ -211,7 +216,7 @@ impl Node {
         let publication =
             Publication { record, outcome: PublishOutcome::default(), unfinished: 0, is_awaited };
         self.publishing.running.insert(id, publication);
-        if self.searches.is_finding_itself() {
+        if self.is_finding_neighbours() {
             self.publishing.waiting.push(id);
         } else {
             self.search(place, Purpose::Publish(id), now);

@@ -380,7 +380,7 @@ mod tests {
         let (seed, helper) = (contact(1, "8.8.8.8:1"), contact(2, "9.9.9.9:1"));
         node.join(seed, now);
         let asked = node.poll_rpc(now).unwrap();
-        node.handle_reply(asked.id, seed, RpcReply::Nodes(vec![helper]), Duration::ZERO, now);
+        node.handle_reply(asked.id, seed, RpcReply::Nodes(vec![helper]), Some(Duration::ZERO), now);
         assert_eq!(sent(&mut node, now)[0].rpc, Rpc::DialBack { helper: helper.id() });
         assert!(node.reach.is_reserved(&helper));
         let later = now.after(TEST_TIME);

@@ -71,7 +71,8 @@ impl Node {
         self.writes.extend(gone.map(|key| NodeWrite::RecordGone { key }));
     }
 
-    fn store_for_others(&mut self, bytes: &[u8], now: Now) -> RpcReply {
+    /// Keeps a record for whoever brings it.
+    pub fn store_for_others(&mut self, bytes: &[u8], now: Now) -> RpcReply {
         let time = self.wall_time(now);
         // Most STOREs repeat what is kept: the signature was checked when it came first.
         if let Some(key) = Record::key_of(bytes) {

@@ -74,6 +74,12 @@ impl Searches {
         self.own_lookups > 0
     }
 
+    /// Tells whether a lookup of the own id has been answered by somebody.
+    pub(super) fn is_hearing_of_itself(&self) -> bool {
+        let is_heard = |search: &Search| search.purpose.is_own() && search.lookup.has_answers();
+        self.running.values().any(is_heard)
+    }
+
     /// Returns how many lookups run for replication.
     pub(super) const fn replication_count(&self) -> usize {
         self.replications

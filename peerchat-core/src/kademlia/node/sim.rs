@@ -260,7 +260,7 @@ impl Network {
             Delivery::Reply { from, to, id, reply, sent } if self.hosts[to].is_up => {
                 let contact = self.hosts[from].contact;
                 let round_trip = self.now.instant - sent;
-                self.act(to, |node, now| node.handle_reply(id, contact, reply, round_trip, now));
+                self.act(to, |node, now| node.handle_reply(id, contact, reply, Some(round_trip), now));
             }
             Delivery::Failure { to, id } if self.hosts[to].is_up => {
                 self.act(to, |node, now| node.handle_failure(id, now));

@@ -7,6 +7,7 @@ use super::sim::{HOUR, Network, node, start};
 use super::*;
 use crate::kademlia::MAX_RECORD_LEN;
 
+mod joining;
 mod refusals;
 
 /// Makes a network of `size` hosts that join one after another, each publishing a record of its own at once.
@@ -403,7 +404,9 @@ fn a_record_is_kept_unless_all_of_the_nearest_keep_it() {
         assert_eq!(stores.len(), 3);
         for (number, offer) in stores.into_iter().enumerate() {
             match last.clone().filter(|_| number == 2).or((number < 2).then_some(RpcReply::Stored)) {
-                Some(reply) => node.handle_reply(offer.id, offer.to, reply, Duration::from_millis(9), now),
+                Some(reply) => {
+                    node.handle_reply(offer.id, offer.to, reply, Some(Duration::from_millis(9)), now)
+                }
                 None => node.handle_failure(offer.id, now),
             }
         }
@@ -474,7 +477,7 @@ fn a_stranger_cannot_point_a_lookup_into_a_lan() {
         contact(6, "9.9.9.9:0"),
         honest,
     ]);
-    node.handle_reply(asked.id, stranger, reply, Duration::from_millis(9), now);
+    node.handle_reply(asked.id, stranger, reply, Some(Duration::from_millis(9)), now);
     let asked: Vec<_> = std::iter::from_fn(|| node.poll_rpc(now)).map(|outgoing| outgoing.to).collect();
     assert_eq!(asked, [honest]);
     assert_eq!((node.stats().refused_scope, node.stats().refused_family), (3, 1));
@@ -486,12 +489,12 @@ fn a_value_under_another_key_counts_as_a_failure() {
     let holder = contact(1, "8.8.8.8:1");
     hear(&mut node, holder, now);
     let asked = std::iter::from_fn(|| node.poll_rpc(now)).last().unwrap();
-    node.handle_reply(asked.id, holder, RpcReply::Nodes(Vec::new()), Duration::ZERO, now);
+    node.handle_reply(asked.id, holder, RpcReply::Nodes(Vec::new()), Some(Duration::ZERO), now);
     let record = Network::with_seed(0).user_record(1);
     for bytes in [record.as_bytes().to_vec(), vec![0; MAX_RECORD_LEN]] {
         node.find_value(RecordKey::from_bytes([7; 32]), 1, now);
         let asked = std::iter::from_fn(|| node.poll_rpc(now)).last().unwrap();
-        node.handle_reply(asked.id, holder, RpcReply::Value(bytes), Duration::ZERO, now);
+        node.handle_reply(asked.id, holder, RpcReply::Value(bytes), Some(Duration::ZERO), now);
         let Some(NodeEvent::LookupDone { outcome, .. }) = std::iter::from_fn(|| node.poll_event()).last()
         else {
             panic!("the lookup does not end");
@@ -585,12 +588,12 @@ impl Besieged {
             Step::Failure => self.node.handle_failure(self.calls.remove(0).id, now),
             Step::WrongKind => {
                 let call = self.calls.remove(0);
-                self.node.handle_reply(call.id, call.to, RpcReply::Stored, Duration::ZERO, now);
+                self.node.handle_reply(call.id, call.to, RpcReply::Stored, Some(Duration::ZERO), now);
             }
             Step::Answer(contacts) => {
                 let call = self.calls.remove(contacts.len() % self.calls.len());
                 let reply = self.answer(&call.rpc, &contacts);
-                self.node.handle_reply(call.id, call.to, reply, Duration::from_millis(5), now);
+                self.node.handle_reply(call.id, call.to, reply, Some(Duration::from_millis(5)), now);
             }
         }
         self.drain();

@@ -1,6 +1,7 @@
 //! What holds for a mailbox, and the helpers of all its tests.
 
 mod handing;
+mod limits;
 mod model;
 
 use super::*;
@@ -114,7 +115,7 @@ impl Desk {
         self.drain();
         while let Some((id, position)) = self.reading.pop_front() {
             let bytes = self.bodies.get(&position).map(|bytes| bytes.to_vec());
-            self.mailbox.handle_read(id, bytes);
+            self.mailbox.handle_read(id, bytes, self.now);
             self.drain();
         }
     }
@@ -424,7 +425,7 @@ fn an_envelope_that_cannot_be_read_is_gone_and_one_that_was_released_meanwhile_t
     desk.drain();
     let (read, _) = desk.reading.pop_front().unwrap();
     desk.release(&[envelope.id()]);
-    desk.mailbox.handle_read(read, Some(envelope.as_bytes().to_vec()));
+    desk.mailbox.handle_read(read, Some(envelope.as_bytes().to_vec()), desk.now);
     assert_eq!(desk.answer(tag), refused(MailRefusal::Gone));
 }
 

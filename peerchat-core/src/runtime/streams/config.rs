@@ -24,12 +24,12 @@ const HANDSHAKE_BUFFER_LEN: usize = 4096;
 /// Makes the endpoint of the node with this key, and what its connections begin with. `seed` must come from a secure
 /// source.
 pub(super) fn endpoint(
-    node: &SecretKey,
+    (node, is_throwaway): (&SecretKey, bool),
     network: &str,
     seed: [u8; 32],
     time: Arc<RetryTime>,
 ) -> (Endpoint, ClientConfig) {
-    let (client, server) = tls::configs(node, network);
+    let (client, server) = tls::configs(node, network, is_throwaway);
     let transport = Arc::new(transport());
     let mut client_config = ClientConfig::new(Arc::new(client));
     client_config.transport_config(transport.clone()).token_store(Arc::new(NoneTokenStore));
@@ -52,12 +52,17 @@ pub(super) fn endpoint(
     (endpoint, client_config)
 }
 
+/// Returns the key by which a node knows the connection ids of its own making.
+pub(super) fn id_key(node: &SecretKey) -> u64 {
+    let key = blake3::derive_key("peerchat QUIC connection ids", &*node.to_bytes());
+    key.first_chunk().copied().map_or(0, u64::from_be_bytes)
+}
+
 /// Keys that follow from the node's key let a node that was restarted tell its peers that their connections are gone.
 fn endpoint_config(node: &SecretKey, seed: [u8; 32]) -> EndpointConfig {
     let secret = node.to_bytes();
     let reset_key = ResetKey(blake3::derive_key("peerchat QUIC stateless reset", &*secret));
-    let id_key = blake3::derive_key("peerchat QUIC connection ids", &*secret);
-    let id_key = id_key.first_chunk().copied().map_or(0, u64::from_be_bytes);
+    let id_key = id_key(node);
     let mut config = EndpointConfig::new(Arc::new(reset_key));
     config
         .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)))

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::{Buf as _, Bytes};
+use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{
     ConnectionEvent, ConnectionHandle, Dir, Endpoint, EndpointEvent, Event, StreamEvent, StreamId, VarInt,
 };
@@ -32,6 +33,8 @@ pub(super) struct Connection {
     pub(super) is_ours: bool,
     /// The handshake is done: the peer has proven its key and that it receives at its address.
     pub(super) is_connected: bool,
+    /// The peer began it under a key that is no node's.
+    is_throwaway: bool,
     /// It is over: broken, closed by the peer, idle, or given up.
     pub(super) is_lost: bool,
     /// When a call or a request began last.
@@ -61,6 +64,7 @@ impl Connection {
             peer,
             is_ours: peer.is_some(),
             is_connected: false,
+            is_throwaway: false,
             is_lost: false,
             used_at: now,
             deadline: None,
@@ -231,7 +235,11 @@ impl Connection {
         let identity = self.quic.crypto_session().peer_identity();
         let chain = identity.and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
         self.peer = chain.as_deref().and_then(|chain| chain.first()).and_then(tls::node_key);
+        let data = self.quic.crypto_session().handshake_data();
+        let protocol = data.and_then(|data| data.downcast::<HandshakeData>().ok()?.protocol);
+        self.is_throwaway = protocol.is_some_and(|name| name.ends_with(tls::THROWAWAY_SUFFIX));
         match self.peer {
+            Some(_) if self.is_throwaway => out.stats.connections_accepted += 1,
             Some(peer) => {
                 out.stats.connections_accepted += 1;
                 out.tell(TransportEvent::PeerProven { peer: Contact::new(peer, self.address()) });
@@ -308,7 +316,8 @@ impl Connection {
         let token = out.name(self.handle, id);
         self.exchanges.insert(id, Exchange::Working { token, until: now + REQUEST_LIFETIME });
         let token = ReplyToken::of_stream(token);
-        out.tell(TransportEvent::Request { token, from, is_proven: true, kind, body });
+        let is_throwaway = self.is_throwaway;
+        out.tell(TransportEvent::Request { token, from, is_proven: true, is_throwaway, kind, body });
     }
 
     fn take_response(&self, own: OwnCall, from: Contact, bytes: &[u8], out: &mut Outputs) {
@@ -316,7 +325,7 @@ impl Connection {
             out.stats.dropped_exchanges += 1;
             return out.fail(own);
         };
-        let (call, round_trip) = (own.call.id, self.quic.rtt());
+        let (call, round_trip) = (own.call.id, Some(self.quic.rtt()));
         out.tell(TransportEvent::Response { call, from, observed, kind, body, round_trip });
     }
 

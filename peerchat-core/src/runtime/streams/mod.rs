@@ -20,7 +20,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use quinn_proto::{ClientConfig, ConnectionHandle, DatagramEvent, Endpoint, Incoming};
+use quinn_proto::{
+    ClientConfig, ConnectionHandle, ConnectionId, ConnectionIdGenerator as _, DatagramEvent, Endpoint,
+    HashedConnectionIdGenerator, Incoming,
+};
 
 mod config;
 mod connection;
@@ -97,6 +100,9 @@ const AVOID_AFTER_FAILURE: Duration = Duration::from_secs(60);
 /// Peers that are remembered for it. When full, the oldest is forgotten.
 const MAX_AVOIDED: usize = 64;
 
+/// Length of the connection ids of our own making, in bytes.
+const OWN_ID_LEN: usize = 8;
+
 /// What the streams tell whoever holds them.
 #[derive(Debug)]
 pub(crate) enum StreamsEvent {
@@ -112,6 +118,8 @@ pub(crate) enum StreamsEvent {
 /// ask [`Streams::poll_timeout`] when [`Streams::handle_timeout`] is next due.
 pub(crate) struct Streams {
     own: NodeKey,
+    /// Knows the connection ids of our own making.
+    ids: HashedConnectionIdGenerator,
     endpoint: Endpoint,
     client: ClientConfig,
     time: Arc<RetryTime>,
@@ -128,10 +136,20 @@ pub(crate) struct Streams {
 impl Streams {
     /// Makes the streams of the node with this key. `seed` must come from a secure source.
     pub(crate) fn new(node: &SecretKey, network: &str, seed: [u8; 32], now: Now) -> Self {
+        Self::with_key((node, false), network, seed, now)
+    }
+
+    /// Makes streams that say to those they call that `key`, which was drawn for this, is no node's.
+    pub(crate) fn throwaway(key: &SecretKey, network: &str, seed: [u8; 32], now: Now) -> Self {
+        Self::with_key((key, true), network, seed, now)
+    }
+
+    fn with_key(key: (&SecretKey, bool), network: &str, seed: [u8; 32], now: Now) -> Self {
         let time = Arc::new(RetryTime::default());
-        let (endpoint, client) = config::endpoint(node, network, seed, time.clone());
+        let (endpoint, client) = config::endpoint(key, network, seed, time.clone());
         Self {
-            own: node.public().into(),
+            own: key.0.public().into(),
+            ids: HashedConnectionIdGenerator::from_key(config::id_key(key.0)),
             endpoint,
             client,
             time,
@@ -190,6 +208,11 @@ impl Streams {
             connection.refuse(id, &mut self.out);
         }
         self.run(handle, now);
+    }
+
+    /// Tells whether a datagram belongs to a connection of these streams.
+    pub(crate) fn is_for_us(&self, datagram: &[u8]) -> bool {
+        destination(datagram).is_some_and(|id| self.ids.validate(&ConnectionId::new(id)).is_ok())
     }
 
     /// Takes a datagram that has arrived. `is_proven` tells of an address whether a link leads there.
@@ -446,6 +469,16 @@ impl Streams {
             self.connections = BTreeMap::new();
         }
     }
+}
+
+/// Returns the connection id that a packet is for, if it has the length of ours (RFC 9000, 17.2 and 17.3).
+fn destination(datagram: &[u8]) -> Option<&[u8; OWN_ID_LEN]> {
+    let (first, rest) = datagram.split_first()?;
+    if first & 0x80 == 0 {
+        return rest.first_chunk();
+    }
+    let (len, rest) = rest.get(4..)?.split_first()?;
+    rest.first_chunk().filter(|_| usize::from(*len) == OWN_ID_LEN)
 }
 
 impl fmt::Debug for Streams {

@@ -33,6 +33,9 @@ const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0
 /// Bytes of the network's hash that the ALPN shows.
 const NETWORK_TAG_LEN: usize = 8;
 
+/// What follows the name of the protocol if the client's key is no node's.
+pub(super) const THROWAWAY_SUFFIX: &[u8] = b"/throwaway";
+
 /// One key exchange and two ciphers; QUIC itself needs the first one.
 static PROVIDER: Lazy<Arc<CryptoProvider>> = Lazy::new(|| {
     Arc::new(CryptoProvider {
@@ -46,13 +49,18 @@ static PROVIDER: Lazy<Arc<CryptoProvider>> = Lazy::new(|| {
 });
 
 /// Returns both halves of the TLS of the node with this key.
-pub(super) fn configs(node: &SecretKey, network: &str) -> (QuicClientConfig, QuicServerConfig) {
+pub(super) fn configs(
+    node: &SecretKey,
+    network: &str,
+    is_throwaway: bool,
+) -> (QuicClientConfig, QuicServerConfig) {
     let own = node.public();
     let spki = CertificateDer::from([&SPKI_PREFIX[..], own.as_bytes()].concat());
     let certified = Arc::new(CertifiedKey::new(vec![spki], Arc::new(NodeKeyPair(node.clone()))));
     let verifier = Arc::new(Verifier { own });
-    let alpn = vec![alpn(network)];
-    let (client, server) = (client(&verifier, &certified, &alpn), server(verifier, certified, alpn));
+    let names = vec![alpn(network), [&alpn(network), THROWAWAY_SUFFIX].concat()];
+    let own = names.get(usize::from(is_throwaway)).cloned().into_iter().collect();
+    let (client, server) = (client(&verifier, &certified, own), server(verifier, certified, names));
     let configs = client.and_then(|client| Ok((client, server?)));
     configs.expect("the provider has TLS 1.3 with AES-128-GCM")
 }
@@ -60,14 +68,14 @@ pub(super) fn configs(node: &SecretKey, network: &str) -> (QuicClientConfig, Qui
 fn client(
     verifier: &Arc<Verifier>,
     certified: &Arc<CertifiedKey>,
-    alpn: &[Vec<u8>],
+    alpn: Vec<Vec<u8>>,
 ) -> Result<QuicClientConfig, Error> {
     let mut config = ClientConfig::builder_with_details(PROVIDER.clone(), Arc::new(NoTime))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(verifier.clone())
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified.clone())));
-    config.alpn_protocols = alpn.to_vec();
+    config.alpn_protocols = alpn;
     config.enable_sni = false;
     config.resumption = Resumption::disabled();
     QuicClientConfig::try_from(config).map_err(|error| Error::General(error.to_string()))

@@ -4,7 +4,7 @@ use super::*;
 
 fn round_trip_of(event: &TransportEvent) -> Duration {
     match event {
-        TransportEvent::Response { round_trip, .. } => *round_trip,
+        TransportEvent::Response { round_trip, .. } => round_trip.expect("sent once"),
         other => panic!("no response: {other:?}"),
     }
 }

@@ -9,7 +9,7 @@ use peerchat_core::event::{CommandId, Event, MessageId};
 use peerchat_core::kademlia::NodeKey;
 use peerchat_core::save::{BatchId, Read, ReadId};
 use peerchat_core::time::{Now, Timestamp};
-use peerchat_core::transport::{CallId, ProbeId};
+use peerchat_core::transport::{CallId, ProbeId, ThrowawayId};
 use peerchat_core::user::{FoundUser, LookupError};
 use peerchat_core::wire::{Request, Response};
 
@@ -25,6 +25,7 @@ pub(super) enum Happening {
         from: Host,
         id: CallId,
         request: Request,
+        throwaway: Option<ThrowawayId>,
     },
     Response {
         id: CallId,
@@ -80,6 +81,8 @@ pub(super) struct Machine {
     pub(super) found: BTreeMap<CommandId, Result<FoundUser, LookupError>>,
     /// Requests made for a test, and their answers.
     pub(super) asked: BTreeMap<CallId, Option<Response>>,
+    /// Under which keys envelopes, and records under throwaway keys, have come.
+    pub(super) depositors: BTreeSet<NodeKey>,
     /// How many WAITING requests have arrived.
     pub(super) announced: u64,
     pub(super) timeout: Option<Instant>,
@@ -105,6 +108,7 @@ impl Machine {
             decided: BTreeSet::new(),
             found: BTreeMap::new(),
             asked: BTreeMap::new(),
+            depositors: BTreeSet::new(),
             announced: 0,
             timeout: None,
             churn: None,

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use peerchat_core::engine::{EngineCall, Outcome};
-use peerchat_core::kademlia::{Contact, Rpc};
+use peerchat_core::kademlia::{Contact, NodeKey, Rpc};
 use peerchat_core::mail::MailRequest;
-use peerchat_core::transport::{CallId, ProbeId, ReplyToken};
+use peerchat_core::transport::{CallId, ProbeId, ReplyToken, ThrowawayId};
 use peerchat_core::wire::{Request, Response};
 
 use super::machine::{Happening, Scheduled};
@@ -26,7 +26,9 @@ impl Network {
     pub(super) fn handle(&mut self, host: Host, happening: Happening) {
         let now = self.machines[host.0].clock(self.now);
         match happening {
-            Happening::Request { from, id, request } => self.handle_request(host, from, id, request),
+            Happening::Request { from, id, request, throwaway } => {
+                self.handle_request(host, (from, throwaway), id, request);
+            }
             Happening::Response { id, from, response, asked } => {
                 self.handle_response(host, from, id, response, asked);
             }
@@ -58,20 +60,30 @@ impl Network {
 
     /// Sends a request of an adversary, who does not wait for the answer.
     pub(super) fn send_unsolicited(&mut self, from: Host, to: Host, rpc: Rpc) {
-        let request = Happening::Request { from, id: UNSOLICITED, request: Request::Dht(rpc) };
+        let (id, request) = (UNSOLICITED, Request::Dht(rpc));
+        let request = Happening::Request { from, id, request, throwaway: None };
         if self.reach.send(from.0, to.0, self.now.instant) {
             self.carry(from, to, request);
         }
     }
 
-    fn handle_request(&mut self, host: Host, from: Host, id: CallId, request: Request) {
-        let peer = self.contact(from);
+    fn handle_request(
+        &mut self,
+        host: Host,
+        (from, throwaway): (Host, Option<ThrowawayId>),
+        id: CallId,
+        request: Request,
+    ) {
+        let peer = self.asker(from, throwaway);
         let from_run = self.machines[from.0].run;
         self.request_count += 1;
         let token = self.request_count;
         let machine = &mut self.machines[host.0];
         let now = machine.clock(self.now);
         machine.announced += u64::from(matches!(request, Request::Mail(MailRequest::Waiting { .. })));
+        if throwaway.is_some() || matches!(request, Request::Mail(MailRequest::Deposit { .. })) {
+            machine.depositors.insert(peer.key());
+        }
         machine.open_requests.insert(token, (from, from_run, id, now.instant));
         if let Some(behaviour) = machine.behaviour {
             let answer = match &request {
@@ -82,7 +94,11 @@ impl Network {
                 self.answer(host, token, response);
             }
         } else if let Some(engine) = &mut machine.engine {
-            engine.handle_request(peer, true, ReplyToken::for_simulation(token), request, now);
+            let token = ReplyToken::for_simulation(token);
+            match throwaway {
+                None => engine.handle_request(peer, true, token, request, now),
+                Some(_) => engine.handle_throwaway_request(peer, true, token, request, now),
+            }
         }
     }
 
@@ -96,7 +112,9 @@ impl Network {
         } else if machine.pending.remove(&id)
             && let Some(engine) = &mut machine.engine
         {
-            engine.handle_response(id, peer, machine.address, response, now.instant - asked, now);
+            let elapsed = now.instant - asked;
+            let round_trip = (elapsed < RETRANSMISSIONS[0]).then_some(elapsed);
+            engine.handle_response(id, peer, machine.address, response, round_trip, now);
         }
     }
 
@@ -123,7 +141,7 @@ impl Network {
         self.last_asked += 1;
         // Far above the ids of the engine's own calls.
         let id = CallId(u64::MAX - self.last_asked);
-        let call = EngineCall { id, to: self.contact(to), request };
+        let call = EngineCall { id, to: self.contact(to), request, throwaway: None };
         self.machines[from.0].pending.insert(id);
         self.machines[from.0].asked.insert(id, None);
         self.transmit(from, call, 0, self.now.instant);
@@ -136,7 +154,8 @@ impl Network {
         let to = self.by_address.get(&call.to.address()).copied();
         // Whoever answers at the address must have the key.
         if let Some(to) = to.filter(|to| self.machines[to.0].key == call.to.key()) {
-            let request = || Happening::Request { from: host, id: call.id, request: call.request.clone() };
+            let (from, id, throwaway) = (host, call.id, call.throwaway);
+            let request = || Happening::Request { from, id, request: call.request.clone(), throwaway };
             self.travel(host, to, request);
         }
         let at = asked + RETRANSMISSIONS[attempt];
@@ -231,6 +250,17 @@ impl Network {
     pub(super) fn schedule(&mut self, at: Instant, host: Host, happening: Happening) {
         let run = self.machines[host.0].run;
         self.queue.push(at, Scheduled { host, run, happening });
+    }
+
+    /// Returns what is seen of who asks: with a throwaway key, another key each run.
+    fn asker(&self, from: Host, throwaway: Option<ThrowawayId>) -> Contact {
+        let Some(ThrowawayId(number)) = throwaway else { return self.contact(from) };
+        let machine = &self.machines[from.0];
+        let mut bytes = *machine.key.as_bytes();
+        let drawn = [machine.run, number].map(u64::to_be_bytes).concat();
+        bytes.iter_mut().zip(drawn).for_each(|(byte, drawn)| *byte ^= drawn);
+        let hash = *NodeKey::from_bytes(bytes).node_id().as_bytes();
+        Contact::new(NodeKey::from_bytes(hash), machine.address)
     }
 
     /// Returns the key and the address of a machine.

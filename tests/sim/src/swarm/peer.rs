@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use peerchat_core::kademlia::{Contact, Node, Record, RecordKey};
 use peerchat_core::time::{Now, Timestamp};
+use peerchat_core::transport::RoundTrip;
 
 use crate::adversary::Behaviour;
 
@@ -31,6 +32,8 @@ pub(super) struct Peer {
     pub(super) records: BTreeMap<RecordKey, Vec<u8>>,
     /// What it publishes whenever it is there.
     pub(super) own: Vec<Record>,
+    /// What requests take.
+    pub(super) round_trip: RoundTrip,
     /// How many traced lookups it runs.
     pub(super) trace_count: usize,
     /// How far its wall clock is ahead.
@@ -38,7 +41,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) const fn new(contact: Contact) -> Self {
+    pub(super) fn new(contact: Contact) -> Self {
         Self {
             body: Body::Away(Vec::new()),
             contact,
@@ -47,6 +50,7 @@ impl Peer {
             timer: None,
             records: BTreeMap::new(),
             own: Vec::new(),
+            round_trip: RoundTrip::default(),
             trace_count: 0,
             ahead_ms: 0,
         }

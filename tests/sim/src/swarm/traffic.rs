@@ -6,24 +6,24 @@
 use std::time::{Duration, Instant};
 
 use peerchat_core::kademlia::{Contact, Node, NodeEvent, NodeWrite, Outgoing, Rpc, RpcId, RpcReply};
+use peerchat_core::transport::RoundTrip;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 use super::Swarm;
 use super::peer::Body;
-use crate::RETRANSMISSIONS;
-
-/// When the transport sends a request.
-const ATTEMPTS: [Duration; 3] = [Duration::ZERO, RETRANSMISSIONS[0], RETRANSMISSIONS[1]];
-
-/// When it gives up.
-const GIVE_UP: Duration = RETRANSMISSIONS[2];
+/// When the transport sends a request, and when it gives up, in waits for the answer of a stranger.
+const ATTEMPTS: [u32; 3] = [0, 1, 3];
+const GIVE_UP: u32 = 7;
 
 /// The id of what adversaries send: they do not wait for answers.
 const UNSOLICITED: RpcId = RpcId(u64::MAX);
 
 /// How many honest hosts a newcomer asks for a way in.
 const SEEDS: usize = 3;
+
+/// How many it asks at most.
+const MAX_SEEDS: usize = 32;
 
 /// A request on its way.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub(super) struct Request {
     id: RpcId,
     rpc: Rpc,
     sent: Instant,
+    /// How long the transport waits before it sends it again.
+    rto: Duration,
     attempt: usize,
     /// The network has doubled it: the other copy sees to the failure if there is one.
     is_copy: bool,
@@ -43,7 +45,7 @@ pub(super) struct Request {
 #[derive(Debug)]
 pub(super) enum Happening {
     Request(Request),
-    Reply { from: usize, to: usize, to_run: u32, id: RpcId, reply: RpcReply, sent: Instant },
+    Reply { from: usize, to: usize, to_run: u32, id: RpcId, reply: RpcReply, round_trip: Option<Duration> },
     Failure { to: usize, to_run: u32, id: RpcId },
     Timer { host: usize, run: u32 },
     Arrive { host: usize },
@@ -54,8 +56,8 @@ impl Swarm {
     pub(super) fn handle(&mut self, happening: Happening) {
         match happening {
             Happening::Request(request) => self.handle_request(request),
-            Happening::Reply { from, to, to_run, id, reply, sent } if self.peers[to].run == to_run => {
-                self.handle_reply(from, to, id, reply, sent);
+            Happening::Reply { from, to, to_run, id, reply, round_trip } if self.peers[to].run == to_run => {
+                self.handle_reply(from, to, id, reply, round_trip);
             }
             Happening::Failure { to, to_run, id } if self.peers[to].run == to_run => {
                 self.stats.failures += 1;
@@ -85,6 +87,7 @@ impl Swarm {
         let peer = &mut self.peers[host];
         let Body::Away(contacts) = std::mem::replace(&mut peer.body, Body::Away(Vec::new())) else { return };
         peer.run += 1;
+        peer.round_trip = RoundTrip::default();
         let (now, key) = (peer.clock(self.now), peer.contact.key());
         let records: Vec<_> = peer.records.values().cloned().collect();
         let mut node = Node::new(key, self.config, ChaCha20Rng::from_seed(self.rng.random()), now);
@@ -150,11 +153,20 @@ impl Swarm {
         self.schedule_timer(host);
     }
 
-    /// Draws hosts that are there to join through: now and then one that has just left is among them.
+    /// Draws hosts to join through, many of which may have left; the last one is there, as a newcomer goes on asking for
+    /// a way in until somebody answers.
     fn seeds(&mut self) -> Vec<Contact> {
         let known = self.conspiracy.honest.len();
-        let drawn = (0..SEEDS.min(known)).map(|_| self.conspiracy.honest[self.rng.random_range(0..known)]);
-        drawn.collect()
+        let mut drawn = Vec::new();
+        for _ in 0..MAX_SEEDS.min(known) {
+            let seed = self.conspiracy.honest[self.rng.random_range(0..known)];
+            drawn.push(seed);
+            let is_there = self.by_address.get(&seed.address()).is_some_and(|host| self.is_up(*host));
+            if is_there && drawn.len() >= SEEDS {
+                break;
+            }
+        }
+        drawn
     }
 
     fn schedule_timer(&mut self, host: usize) {
@@ -186,61 +198,72 @@ impl Swarm {
 
     fn send(&mut self, from: usize, Outgoing { id, to, rpc }: Outgoing) {
         let (sent, from_run) = (self.now.instant, self.peers[from].run);
+        let rto = self.peers[from].round_trip.cold_timeout();
         let target = self.by_address.get(&to.address()).copied();
         // Whoever answers at the address must have the key.
         let target = target.filter(|to_host| self.peers[*to_host].contact.key() == to.key());
         let target = target.filter(|to_host| self.reach.send(from, *to_host, sent));
         let attempt = (0..ATTEMPTS.len()).find(|_| !self.link.is_lost(&mut self.rng));
         let (Some(to), Some(attempt)) = (target, attempt) else {
-            return self.fail(from, from_run, id, sent);
+            return self.fail(from, from_run, id, sent + rto * GIVE_UP);
         };
-        let request = Request { from, to, from_run, id, rpc, sent, attempt, is_copy: false };
+        let request = Request { from, to, from_run, id, rpc, sent, rto, attempt, is_copy: false };
         if self.link.duplication > 0.0 && self.rng.random_bool(self.link.duplication) {
-            let at = sent + ATTEMPTS[attempt] + self.link.delay((from, to), &mut self.rng);
+            let at = sent + rto * ATTEMPTS[attempt] + self.link.delay((from, to), &mut self.rng);
             self.queue.push(at, Happening::Request(Request { is_copy: true, ..request.clone() }));
         }
-        let at = sent + ATTEMPTS[attempt] + self.link.delay((from, to), &mut self.rng);
+        let at = sent + rto * ATTEMPTS[attempt] + self.link.delay((from, to), &mut self.rng);
         self.queue.push(at, Happening::Request(request));
     }
 
-    fn fail(&mut self, to: usize, to_run: u32, id: RpcId, sent: Instant) {
-        self.queue.push((sent + GIVE_UP).max(self.now.instant), Happening::Failure { to, to_run, id });
+    fn fail(&mut self, to: usize, to_run: u32, id: RpcId, at: Instant) {
+        self.queue.push(at.max(self.now.instant), Happening::Failure { to, to_run, id });
     }
 
     fn handle_request(&mut self, request: Request) {
-        let Request { from, to, from_run, id, rpc, sent, attempt, is_copy } = request;
+        let Request { from, to, from_run, id, rpc, sent, rto, attempt, is_copy } = request;
         let asker = self.peers[from].contact;
         let reply = match &self.peers[to].body {
             Body::Away(_) => None,
             Body::Adversary(behaviour) => self.conspiracy.answer(*behaviour, &rpc, &mut self.rng),
             Body::Node(_) => self.with_node(to, |node, now| node.handle_request(asker, true, rpc, now)),
         };
-        let delay = reply.is_some().then(|| self.reply_delay(attempt)).flatten();
+        let delay = reply.is_some().then(|| self.reply_delay(attempt, rto)).flatten();
         let delay = delay.filter(|_| self.reach.send(to, from, self.now.instant));
         match reply.zip(delay) {
             Some((reply, delay)) => {
                 let at = self.now.instant + delay + self.link.delay((to, from), &mut self.rng);
-                let reply = Happening::Reply { from: to, to: from, to_run: from_run, id, reply, sent };
+                // Nobody knows to which of several requests an answer is.
+                let round_trip = Some(at - sent).filter(|elapsed| *elapsed < rto);
+                let reply = Happening::Reply { from: to, to: from, to_run: from_run, id, reply, round_trip };
                 self.queue.push(at, reply);
             }
             None if is_copy => {}
-            None => self.fail(from, from_run, id, sent),
+            None => self.fail(from, from_run, id, sent + rto * GIVE_UP),
         }
     }
 
     /// Draws how much later than at once an answer gets through, `None` if never.
-    fn reply_delay(&mut self, attempt: usize) -> Option<Duration> {
+    fn reply_delay(&mut self, attempt: usize, rto: Duration) -> Option<Duration> {
         if !self.link.is_lost(&mut self.rng) {
             return Some(Duration::ZERO);
         }
         let later = ATTEMPTS[attempt + 1..].iter();
         let mut through =
             later.filter(|_| !self.link.is_lost(&mut self.rng) && !self.link.is_lost(&mut self.rng));
-        through.next().map(|at| *at - ATTEMPTS[attempt])
+        through.next().map(|at| rto * (*at - ATTEMPTS[attempt]))
     }
 
-    fn handle_reply(&mut self, from: usize, to: usize, id: RpcId, reply: RpcReply, sent: Instant) {
-        let (contact, round_trip) = (self.peers[from].contact, self.now.instant - sent);
+    fn handle_reply(
+        &mut self,
+        from: usize,
+        to: usize,
+        id: RpcId,
+        reply: RpcReply,
+        round_trip: Option<Duration>,
+    ) {
+        let contact = self.peers[from].contact;
+        round_trip.into_iter().for_each(|sample| self.peers[to].round_trip.insert(sample));
         if self.peers[to].trace_count > 0
             && let RpcReply::Nodes(contacts) = &reply
         {

@@ -13,6 +13,7 @@ use report::Report;
 
 mod churn;
 mod growth;
+mod names;
 mod plot;
 mod probes;
 mod progress;
@@ -42,13 +43,14 @@ impl Options {
 
 type Experiment = fn(&Options) -> Report;
 
-const EXPERIMENTS: [(&str, Experiment); 6] = [
+const EXPERIMENTS: [(&str, Experiment); 7] = [
     ("growth", growth::run),
     ("churn", churn::run),
     ("churn-large", churn::run_large),
     ("sybils", sybils::run),
     ("targets", targets::run),
     ("survival", survival::run),
+    ("names", names::run),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,19 @@
+//! Long runs in which everything between people goes wrong: processes are killed, people leave and come back from
+//! elsewhere, a million messages pass through restarts. Real sockets on loopback, real disks, real time.
+//!
+//! Every run is judged by a [`ledger::Ledger`]: what was acknowledged must be there in the end, and nothing is shown
+//! twice. `make soak` runs the long forms, the tests of this crate short ones.
+
+pub mod child;
+pub mod crowd;
+pub mod kills;
+pub mod ledger;
+pub mod life;
+pub mod million;
+pub mod outcome;
+
+/// Whatever went wrong, for a person to read.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Told how far a run has come, in words.
+pub type Progress<'a> = &'a mut dyn FnMut(&str);
