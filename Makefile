@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak sweep sim bench build install header bindings fmt clippy doc clean
+.PHONY: help demo test soak sweep sim bench build install header bindings python-wheel fmt clippy doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -16,11 +16,12 @@ test: ## Run everything that is tested
 	@tests/run
 
 # With SEED=N the choices of an earlier run are made again.
-soak: ## Run kills, real life, a million messages and 10,000 clients of C; or one: make soak RUN=kills|life|million AMOUNT=50
+soak: ## Run kills, real life, a million messages and 10,000 clients of each language; or one: make soak RUN=kills|life|million AMOUNT=50
 	$(CARGO) build --release -p peerchat-soak
 	@ulimit -n "$$(ulimit -Hn)" && exec env SEED="$(SEED)" target/release/soak $(if $(RUN),$(RUN) $(AMOUNT))
 ifndef RUN
 	PEERCHAT_CYCLES=10000 $(CARGO) test --workspace --test c clients_that_come_and_go -- --nocapture
+	tests/soak-languages
 endif
 
 # A node costs one descriptor, so the limit on open files is raised as far as the system allows.
@@ -51,6 +52,9 @@ header: ## Regenerate include/peerchat.h, docs/errors.md and the list of exporte
 
 bindings: ## Regenerate the code under bindings/*/generated
 	bindings/generate
+
+python-wheel: ## Build the Python wheel that ships, into target/wheels
+	bindings/python/wheel
 
 fmt: ## Format the Rust code
 	$(CARGO) fmt --all

@@ -23,7 +23,15 @@ fn the_library_fits_pages_of_16_kib() {
 #[test]
 fn the_scripts_are_bash() {
     if has("bash", "packaging::the_scripts_are_bash") {
-        let scripts = ["kotlin/test", "swift/make-xcframework", "swift/test", "swift/toolchain"];
+        let scripts = [
+            "kotlin/test",
+            "python/test",
+            "python/tools/cargo",
+            "python/wheel",
+            "swift/make-xcframework",
+            "swift/test",
+            "swift/toolchain",
+        ];
         for script in scripts {
             run(Command::new("bash").arg("-n").arg(root().join("bindings").join(script)));
         }

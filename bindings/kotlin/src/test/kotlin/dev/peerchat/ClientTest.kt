@@ -163,6 +163,27 @@ class ClientTest {
     }
 
     @Test
+    fun `two people know each other`() = waiting {
+        Client(options("alice")).use { alice ->
+            Client(options("bob")).use { bob ->
+                bob.bootstrap(alice.localAddress)
+                bob.await<Event.Registered>()
+                val id = bob.send("alice", "hello")
+                alice.await<Event.Message>()
+                bob.awaitFinal(id)
+                assertEquals(0u, bob.messageHolders(id))
+                assertEquals(alice.safetyNumber("bob"), bob.safetyNumber("alice"))
+                alice.setVerified("bob")
+                assertTrue(alice.identity("bob").isVerified)
+                alice.setVerified("bob", false)
+                assertEquals(bob.userId to false, alice.identity("bob").run { userId to isVerified })
+                assertFails<PeerchatException.NotMet> { alice.identity("carol") }
+                assertFails<PeerchatException.IdentityNotSeen> { alice.acceptIdentity("bob", alice.userId!!) }
+            }
+        }
+    }
+
+    @Test
     fun `poll waits as long as it is told`() = waiting {
         Client(options("alice")).use { client ->
             while (client.poll(Duration.ZERO) != null) Unit
@@ -214,10 +235,11 @@ class ClientTest {
 
     @Test
     fun `clients that come and go leave no memory behind`() {
+        // More of them in tests/soak-languages.
+        val rounds = System.getenv("PEERCHAT_CYCLES")?.toInt() ?: 2_000
         // The first ones also pay for compiled code and for the pools of the allocator.
         repeat(1_000) { cycle() }
         val before = residentKiB()
-        val rounds = 2_000
         repeat(rounds) { cycle() }
         val growth = residentKiB() - before
         println("$rounds clients left $growth KiB behind")
