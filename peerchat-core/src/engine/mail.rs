@@ -18,6 +18,9 @@ use crate::wire::{Request, Response};
 
 use super::saving::Then;
 
+#[cfg(test)]
+mod tests;
+
 /// How soon it is looked who holds what is kept here after a contact has come or gone; several do so at a time.
 const REVIEW_SOON: Duration = Duration::from_secs(10);
 

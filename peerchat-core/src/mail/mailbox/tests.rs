@@ -1,6 +1,7 @@
 //! What holds for a mailbox, and the helpers of all its tests.
 
 mod handing;
+mod limits;
 mod model;
 
 use super::*;

@@ -85,6 +85,24 @@ fn a_message_that_nobody_keeps_stays_queued_and_is_deposited_later() {
     assert_eq!(town.state(ALICE, id), Some((MessageState::Stored, u32::from(HOLDERS))));
 }
 
+/// It is not asked for each message, and is asked again another time.
+#[test]
+fn a_holder_without_room_is_left_out_and_the_others_keep_the_message() {
+    let mut town = Town::new();
+    town.leave(BOB);
+    town.full.insert(holder(0).id());
+    let ids: Vec<_> = (0..3).map(|number| town.send(ALICE, "bob", &format!("message {number}"))).collect();
+    assert!(town.refused_count >= 1 && town.refused_count <= ids.len());
+    for id in &ids {
+        assert_eq!(town.state(ALICE, *id), Some((MessageState::Stored, u32::from(HOLDERS) - 1)));
+    }
+    town.full.clear();
+    town.pass(REDEPOSIT_INTERVAL + Duration::from_secs(600));
+    for id in &ids {
+        assert_eq!(town.state(ALICE, *id), Some((MessageState::Stored, u32::from(HOLDERS))));
+    }
+}
+
 #[test]
 fn what_holders_have_lost_is_deposited_again_after_a_day() {
     let mut town = Town::new();
@@ -205,10 +223,13 @@ struct Town {
     /// Which holders have the records of those whose mail they keep.
     have_record: BTreeSet<NodeId>,
     refusal: Option<MailRefusal>,
+    /// Those who have no room.
+    full: BTreeSet<NodeId>,
     is_shuffled: bool,
     /// Whether holders list nothing.
     is_mail_slow: bool,
     fetch_count: usize,
+    refused_count: usize,
     rng: ChaCha20Rng,
 }
 
@@ -234,9 +255,11 @@ impl Town {
             released: BTreeSet::new(),
             have_record: (0..HOLDERS).map(|number| holder(number).id()).collect(),
             refusal: None,
+            full: BTreeSet::new(),
             is_shuffled: false,
             is_mail_slow: false,
             fetch_count: 0,
+            refused_count: 0,
             rng: ChaCha20Rng::seed_from_u64(3),
         };
         town.come(ALICE);
@@ -390,6 +413,9 @@ impl Town {
                 let envelope = SealedEnvelope::parse(&envelope).unwrap();
                 if let Some(refusal) = self.refusal {
                     MailResponse::Refused(refusal)
+                } else if self.full.contains(&to.id()) {
+                    self.refused_count += 1;
+                    MailResponse::Refused(MailRefusal::Full)
                 } else if !self.have_record.contains(&to.id()) {
                     MailResponse::Refused(MailRefusal::UnknownMailbox)
                 } else if self.released.contains(&envelope.id()) {
