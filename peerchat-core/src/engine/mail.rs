@@ -249,13 +249,14 @@ impl Engine {
                 (self.mail.offered, self.mail.offer_at) = (None, now.instant + OFFER_EVERY);
                 return;
             };
-            let (mut closest, _) = self.node.holders(&place.mailbox.place());
+            let (mut closest, is_ours) = self.node.holders(&place.mailbox.place());
             closest.retain(|contact| contact.id() != place.device);
             if !self.mail.mailbox.has_room_to_offer(closest.len()) {
                 return;
             }
             self.mail.offered = Some(place);
-            if self.node.is_online() && self.mail.mailbox.is_offer_due(place, now.instant) {
+            // Who is none of the closest knows less well who they are.
+            if is_ours && self.node.is_online() && self.mail.mailbox.is_offer_due(place, now.instant) {
                 closest.into_iter().for_each(|to| self.mail.mailbox.offer(place, to));
             }
         }
