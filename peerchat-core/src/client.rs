@@ -649,7 +649,6 @@ fn spawn(driver: Driver, events: Arc<EventQueue>, store: Store, ended: Arc<Ended
     });
 }
 
-/// Draws the keys that a new profile would get.
 /// Takes up the keys by which the device of a user takes part in sessions, or makes them.
 fn device_cipher(location: &Location, saved: &Saved) -> Result<Option<Box<dyn DeviceCipher>>, Error> {
     if saved.keys.user.is_none() {
@@ -666,6 +665,7 @@ fn device_cipher(location: &Location, saved: &Saved) -> Result<Option<Box<dyn De
     Ok(Some(Box::new(cipher)))
 }
 
+/// Draws the keys that a new profile would get.
 fn draw_keys(has_user: bool) -> Result<ProfileKeys, Error> {
     let draw = || {
         let mut secret = zeroize::Zeroizing::new([0; 32]);

@@ -350,3 +350,37 @@ impl Saved {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let secret = || SecretKey::from_bytes(&[7; 32]);
+        let keys = ProfileKeys { node: secret(), user: Some(secret()) };
+        insta::assert_snapshot!(
+            format!("{keys:?}"),
+            @"ProfileKeys { node: SecretKey(..), user: Some(SecretKey(..)) }"
+        );
+        let state = Secret::copy_of(b"state");
+        let mut seals = SealKeys::default();
+        assert!(seals.rotate(&[9; 32], Timestamp::from_unix_ms(1)));
+        let device = SavedDevice { state: state.clone(), prekeys: Prekeys::default(), seals };
+        insta::assert_snapshot!(
+            format!("{device:?}"),
+            @"SavedDevice { state: Secret(..), prekeys: Prekeys([]), seals: SealKeys(1 ..) }"
+        );
+        let session = SavedSession {
+            id: SessionId([1; 32]),
+            conversation: ConversationId(1),
+            device: NodeId::from_bytes([2; 32]),
+            prekey: None,
+            state: Some(state),
+            last_used: 1,
+            is_retired: false,
+        };
+        let printed = format!("{session:?}");
+        assert!(printed.contains("state: Some(Secret(..))"), "{printed}");
+    }
+}

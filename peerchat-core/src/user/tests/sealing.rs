@@ -142,6 +142,38 @@ fn the_number_outside_must_be_the_one_inside() {
     assert!(bench.messages().is_empty());
 }
 
+/// What a later version writes waits on disk for the program that understands it.
+#[test]
+fn a_message_of_an_unknown_kind_is_kept_and_acknowledged_and_nobody_is_told() {
+    let (mut bench, peer) = (Bench::new(), Peer::new(2, "bob"));
+    bench.meet(&peer);
+    let me = bench.user.id();
+    let conversation = conversation_of(&me, &peer.id());
+    let content = Content { conversation, number: 1, kind: 777, sent: NOW, body: vec![0xff, 0] };
+    let envelope = peer.seal(&content, &bench.keys());
+    let delivery = Delivery { from: peer.id(), to: me, number: 1, oldest: 1, tag: 1, envelope };
+    assert_eq!(bench.hand_over(&peer, delivery), ChatResponse::Delivered { next: 2 });
+    let kept: Vec<_> =
+        bench.messages().iter().map(|message| (message.number, message.kind, message.body.clone())).collect();
+    assert_eq!(kept, [(Some(1), 777, vec![0xff, 0])]);
+    assert!(!bench.events.iter().any(|event| matches!(event, Event::Message(_))));
+    assert_eq!(bench.deliver(&peer, 2, 1), ChatResponse::Delivered { next: 3 });
+}
+
+#[test]
+fn the_conversation_inside_must_be_that_of_the_two() {
+    let (mut bench, peer) = (Bench::new(), Peer::new(2, "bob"));
+    bench.meet(&peer);
+    let me = bench.user.id();
+    let conversation = conversation_of(&me, &Peer::new(3, "carol").id());
+    let content = Content { conversation, number: 1, kind: 1, sent: NOW, body: b"1".to_vec() };
+    let envelope = peer.seal(&content, &bench.keys());
+    let delivery = Delivery { from: peer.id(), to: me, number: 1, oldest: 1, tag: 1, envelope };
+    let refused = bench.hand_over(&peer, delivery);
+    assert_eq!(refused, ChatResponse::NotDelivered(DeliverRefusal::BadIntroduction));
+    assert!(bench.messages().is_empty());
+}
+
 #[test]
 fn a_session_is_only_for_the_device_that_the_user_record_lists() {
     let (mut bench, peer) = (Bench::new(), Peer::new(2, "bob"));
