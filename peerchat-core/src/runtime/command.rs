@@ -1,6 +1,7 @@
 //! [`Command`]: what a client asks of its driver.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -29,7 +30,7 @@ pub(crate) enum Command {
         key: Option<NodeKey>,
     },
     /// Save a text for sending.
-    Send { to: Recipient, text: String, done: SendDone },
+    Send { to: Recipient, text: String, lifetime: Option<Duration>, done: SendDone },
     /// Look a name up.
     Lookup { id: CommandId, name: Recipient, done: oneshot::Sender<Result<FoundUser, LookupError>> },
     /// Do what the application decided about a person.

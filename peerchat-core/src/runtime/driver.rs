@@ -15,11 +15,11 @@ use crate::engine::{Engine, EngineCall, Outcome};
 use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId};
 use crate::kademlia::NodeId;
-use crate::save::{BatchId, Read, ReadId};
+use crate::save::{BatchId, Found, Read, ReadId, Relation};
 use crate::storage::Store;
 use crate::time::Now;
 use crate::transport::{Call, Transmit, TransportEvent};
-use crate::user::{DecisionError, FoundUser, LookupError, received_event};
+use crate::user::{FoundUser, LookupError, User, received_event};
 use crate::wire::{Request, Response, WireError};
 
 /// Most datagrams taken from the socket before what they caused is sent.
@@ -57,7 +57,7 @@ pub(crate) struct DriverParts {
 enum Done {
     Written(BatchId, Result<(), Error>),
     Refilled(Result<(u64, Vec<(u64, Event)>), Error>),
-    Read(Vec<(ReadId, Option<Vec<u8>>)>),
+    Read(Vec<(ReadId, Found)>),
 }
 
 /// Runs one node.
@@ -220,20 +220,21 @@ impl Driver {
                     });
                 }
             },
-            Command::Send { to, text, done } => match self.parts.engine.send_text(&to, &text, now) {
-                None => answer(done, Err(Error::NoUser)),
-                Some(Err(_)) => answer(done, Err(Error::OutboxFull { limit: crate::user::MAX_OUTBOX })),
-                Some(Ok(id)) => {
-                    self.sends.insert(id, done);
+            Command::Send { to, text, lifetime, done } => {
+                match self.parts.engine.send_text(&to, &text, lifetime, now) {
+                    None => answer(done, Err(Error::NoUser)),
+                    Some(Err(error)) => answer(done, Err(error.into())),
+                    Some(Ok(id)) => {
+                        self.sends.insert(id, done);
+                    }
                 }
-            },
+            }
             Command::Lookup { id, name, done } => {
                 self.lookups.insert(id, done);
                 self.parts.engine.lookup(id, name, now);
             }
             Command::Decide { id, decision, done } => match self.parts.engine.decide(id, decision, now) {
-                Err(DecisionError::NotMet) => answer(done, Err(Error::NotMet)),
-                Err(DecisionError::NotSeen) => answer(done, Err(Error::IdentityNotSeen)),
+                Err(error) => answer(done, Err(error.into())),
                 Ok(()) => {
                     self.decisions.insert(id, done);
                 }
@@ -246,7 +247,7 @@ impl Driver {
     fn statistics(&self) -> Statistics {
         let node = self.parts.engine.node();
         let (transport, streams) = self.parts.carrier.stats();
-        let mailbox = self.parts.engine.mailbox();
+        let (mailbox, user) = (self.parts.engine.mailbox(), self.parts.engine.user());
         Statistics {
             mail_count: mailbox.kept_count(),
             mail_len: mailbox.kept_len(),
@@ -267,6 +268,9 @@ impl Driver {
             datagrams_received: transport.datagrams_in + streams.datagrams_in,
             bytes_sent: transport.bytes_out + streams.bytes_out,
             bytes_received: transport.bytes_in + streams.bytes_in,
+            mail_dropped: user.map_or(0, User::dropped_mail_count),
+            blocked: user.map_or(0, User::blocked_count),
+            requests_refused: user.map_or(0, User::refused_request_count),
             dropped: self.dropped + transport.dropped() + streams.dropped(),
         }
     }
@@ -480,13 +484,20 @@ fn answer<T>(to: oneshot::Sender<T>, result: T) {
     let _ = to.send(result);
 }
 
-/// Reads one thing. One that cannot be read is as good as one that is not there: others may have it.
-fn read(store: &Store, what: Read) -> Option<Vec<u8>> {
-    let Read::Mail { position } = what;
-    store.mail(position).unwrap_or_else(|error| {
-        tracing::warn!(%error, position, "an envelope cannot be read");
-        None
-    })
+/// Reads one thing. An envelope that cannot be read is as good as one that is not there: others may have it.
+fn read(store: &Store, what: Read) -> Found {
+    match what {
+        Read::Mail { position } => Found::Mail(store.mail(position).unwrap_or_else(|error| {
+            tracing::warn!(%error, position, "an envelope cannot be read");
+            None
+        })),
+        Read::Delivered { conversation, after, up_to } => {
+            let delivered = store.delivered(conversation, after, up_to);
+            let delivered =
+                delivered.inspect_err(|error| tracing::warn!(%error, "what was delivered cannot be read"));
+            Found::Delivered(delivered.ok())
+        }
+    }
 }
 
 fn read_messages(
@@ -501,7 +512,8 @@ fn read_messages(
     let mut messages = Vec::with_capacity(rows.len());
     for (message, conversation) in rows {
         let id = MessageId::new(&node, message.position);
-        let event = conversation.user.and_then(|user| received_event(id, conversation.peer, user, &message));
+        let from = (conversation.peer, conversation.relation < Relation::Contact);
+        let event = conversation.user.and_then(|user| received_event(id, from, user, &message));
         messages.extend(event.map(|event| (message.position, event)));
     }
     Ok((if is_all { read_to.max(latest) } else { read_to }, messages))
