@@ -10,6 +10,7 @@
 )]
 
 mod client;
+mod contacts;
 mod event;
 mod guard;
 mod message;
@@ -20,6 +21,7 @@ mod string;
 mod version;
 
 pub use client::*;
+pub use contacts::*;
 pub use event::*;
 pub use message::*;
 pub use options::*;
