@@ -69,6 +69,12 @@ pub struct peerchat_statistics_t {
     pub refused_owned: u64,
     /// Records refused because the node keeps as many as it may.
     pub refused_full: u64,
+    /// Envelopes for this user that were dropped because they do not open, or nobody that is known wrote them.
+    pub mail_dropped: u64,
+    /// Messages, introductions and envelopes of people whom this user has blocked that were turned away.
+    pub blocked: u64,
+    /// Introductions and envelopes of strangers that were turned away because there were too many requests.
+    pub requests_refused: u64,
 }
 
 impl From<Statistics> for peerchat_statistics_t {
@@ -103,6 +109,9 @@ impl From<Statistics> for peerchat_statistics_t {
             refused_older: refused.older,
             refused_owned: refused.owned,
             refused_full: refused.full,
+            mail_dropped: counts.mail_dropped,
+            blocked: counts.blocked,
+            requests_refused: counts.requests_refused,
         }
     }
 }

@@ -152,6 +152,11 @@ fn layout() {
 }
 
 #[test]
+fn people() {
+    check("people", false);
+}
+
+#[test]
 fn smoke() {
     check("smoke", false);
 }

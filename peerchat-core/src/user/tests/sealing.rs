@@ -14,7 +14,7 @@ fn bob() -> Recipient {
 /// Lets Alice owe Bob messages, and returns what she sends.
 fn owe(bench: &mut Bench, texts: &[&str]) -> Vec<(CallTag, Delivery)> {
     for text in texts {
-        bench.user.send(&bob(), text, bench.now).unwrap();
+        bench.user.send(&bob(), text, None, bench.now).unwrap();
     }
     bench.drain();
     bench.take_deliveries()
@@ -317,6 +317,7 @@ fn a_device_without_a_key_must_introduce_itself_first() {
         identity: None,
         tags: Vec::new(),
         owes_receipt: false,
+        read_to: 0,
     };
     let mut bench = Bench::with(|saved| (saved.conversations, saved.streams) = (vec![known], vec![stream]));
     let unknown = ChatResponse::NotDelivered(DeliverRefusal::UnknownSender);
