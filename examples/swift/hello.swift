@@ -33,8 +33,8 @@ func meet() async throws {
 
     do {
         try await alice.send(to: "bob", "")
-    } catch PeerchatError.EmptyText {
-        print("not sent: EMPTY_TEXT")
+    } catch {
+        print("not sent: \(error.code == .emptyText ? "EMPTY_TEXT" : error.reason)")
     }
 
     await bob.shutdown()
