@@ -40,11 +40,11 @@
  * Ownership
  *     These are yours to free, each by its own function: a client (peerchat_destroy), options (peerchat_options_free),
  *     an event (peerchat_event_free) unless it was given to a callback, a page of history (peerchat_history_free), a
- *     person (peerchat_person_free) and a string that a `char **out_...` parameter received (peerchat_string_free). All
- *     of these functions accept NULL, nothing else does unless it says so. Never use free(3) on them. All but the
- *     client may outlive it. Whatever you pass in is copied or read during the call; the library keeps no pointer of
- *     yours but a callback and its context. An output parameter is written on success only (PEERCHAT_OK), unless its
- *     function says otherwise.
+ *     person (peerchat_person_free), a list of people (peerchat_people_free, which takes the people in it along) and a
+ *     string that a `char **out_...` parameter received (peerchat_string_free). All of these functions accept NULL,
+ *     nothing else does unless it says so. Never use free(3) on them. All but the client may outlive it. Whatever you
+ *     pass in is copied or read during the call; the library keeps no pointer of yours but a callback and its context.
+ *     An output parameter is written on success only (PEERCHAT_OK), unless its function says otherwise.
  *
  * Threads
  *     Every function may be called from every thread, at the same time and on the same client, with two exceptions:
@@ -190,6 +190,22 @@ enum peerchat_status_t
    */
   PEERCHAT_ERR_IDENTITY_NOT_SEEN = -19,
   /**
+   * This user has blocked the person.
+   */
+  PEERCHAT_ERR_BLOCKED = -20,
+  /**
+   * There are as many contacts as there may be.
+   */
+  PEERCHAT_ERR_TOO_MANY_CONTACTS = -21,
+  /**
+   * The message was delivered or given up before.
+   */
+  PEERCHAT_ERR_ALREADY_ENDED = -22,
+  /**
+   * The recipient has blocked this user. Only in events.
+   */
+  PEERCHAT_ERR_BLOCKED_BY_RECIPIENT = -23,
+  /**
    * The client was closed.
    */
   PEERCHAT_ERR_CLOSED = -30,
@@ -264,7 +280,7 @@ typedef int32_t peerchat_status_t;
 
 /**
  * How far a sent message has come. States only move forward, and each is true when it is told. A later version
- * may add some (4 is reserved): treat an unknown one as "on its way".
+ * may add some: treat an unknown one as "on its way".
  */
 enum peerchat_message_state_t
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -289,6 +305,11 @@ enum peerchat_message_state_t
    */
   PEERCHAT_MESSAGE_DELIVERED = 3,
   /**
+   * As PEERCHAT_MESSAGE_DELIVERED, and the recipient's application has marked it as read, and said so. Never told by a
+   * recipient who sends no read receipts, or to whom this user is no contact.
+   */
+  PEERCHAT_MESSAGE_READ = 4,
+  /**
    * Given up: it was not delivered within its lifetime.
    */
   PEERCHAT_MESSAGE_EXPIRED = 5,
@@ -296,6 +317,11 @@ enum peerchat_message_state_t
    * Given up for a reason that retrying does not change.
    */
   PEERCHAT_MESSAGE_FAILED = 6,
+  /**
+   * Given up by peerchat_cancel, or because this user blocked the recipient. A copy that was under way, or kept by others
+   * for the recipient, cannot be called back and may still arrive.
+   */
+  PEERCHAT_MESSAGE_CANCELED = 7,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -346,12 +372,12 @@ enum peerchat_event_kind_t
   PEERCHAT_EVENT_REGISTRATION_FAILED = 6,
   /**
    * A message arrived and is on disk. Has `message_id`, `name`, `user_id` and `fingerprint` of who wrote it,
-   * `text`, `text_len`, `number`, `sent_unix_ms`, `received_unix_ms`.
+   * `text`, `text_len`, `number`, `sent_unix_ms`, `received_unix_ms`, `is_request`.
    */
   PEERCHAT_EVENT_MESSAGE = 7,
   /**
    * A sent message came further, or was given up. Has `message_id`, `name` of whom it is for, `state`; if it was
-   * given up, `code` and `detail`.
+   * given up by the library, `code` and `detail`.
    */
   PEERCHAT_EVENT_MESSAGE_STATE = 8,
   /**
@@ -490,6 +516,10 @@ typedef struct {
    * Whether the user of this client wrote it.
    */
   bool is_own;
+  /**
+   * Whether it came from somebody who was no contact then; see peerchat_accept_contact.
+   */
+  bool is_request;
 } peerchat_history_entry_t;
 
 /**
@@ -521,7 +551,7 @@ typedef struct {
    */
   uint32_t struct_size;
   /**
-   * Whether they are marked as verified. Only from peerchat_identity.
+   * Whether they are marked as verified. Only from peerchat_identity and peerchat_contacts.
    */
   bool is_verified;
   /**
@@ -548,6 +578,10 @@ typedef struct {
    * Where that node was last announced to be, one address a line. Only from peerchat_lookup_wait.
    */
   const char *addresses;
+  /**
+   * What they are to this user. Only from peerchat_contacts.
+   */
+  peerchat_relation_t relation;
 } peerchat_person_t;
 
 /**
@@ -648,6 +682,11 @@ typedef struct {
    * How many nodes keep the message for its recipient, if its state is PEERCHAT_MESSAGE_STORED.
    */
   uint32_t held_by;
+  /**
+   * Whether the message is of somebody who is neither a contact nor blocked: peerchat_accept_contact or
+   * peerchat_block decides.
+   */
+  bool is_request;
 } peerchat_event_t;
 
 /**
@@ -778,6 +817,18 @@ typedef struct {
    * Records refused because the node keeps as many as it may.
    */
   uint64_t refused_full;
+  /**
+   * Envelopes for this user that were dropped because they do not open, or nobody that is known wrote them.
+   */
+  uint64_t mail_dropped;
+  /**
+   * Messages, introductions and envelopes of people whom this user has blocked that were turned away.
+   */
+  uint64_t blocked;
+  /**
+   * Introductions and envelopes of strangers that were turned away because there were too many requests.
+   */
+  uint64_t requests_refused;
 } peerchat_statistics_t;
 
 /**
@@ -932,6 +983,17 @@ peerchat_status_t peerchat_options_set_alpha(peerchat_options_t *options, size_t
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_options_set_message_lifetime_ms(peerchat_options_t *options, uint64_t lifetime_ms);
+
+/**
+ * Sets whether contacts are told what was read, once peerchat_mark_read says so. Default: yes. Nobody else is told in any
+ * case.
+ *
+ * Never blocks.
+ * @param are_sent  Whether they are told.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_read_receipts(peerchat_options_t *options,
+                                                     bool are_sent);
 
 /**
  * Sets how much mail the node keeps for people who are away. Default: 1 GiB, 64 MiB for a profile in memory.

@@ -47,7 +47,7 @@ class Chat:
                 case events.Registered(name=name):
                     notice(f"{name} is registered")
                 case events.MessageState(id=message, state=state, detail=detail) if state.is_final:
-                    if state is not peerchat.State.DELIVERED:
+                    if state not in (peerchat.State.DELIVERED, peerchat.State.READ):
                         notice(f"not delivered: {detail}")
                     async with self.changed:
                         self.unfinished.discard(message)

@@ -50,7 +50,7 @@ fn chat(data_dir: &str, name: &str, peer: &str, bootstrap: Option<&str>) -> Resu
             Some(Event::Message(message)) => println!("{}: {}", message.from, message.text),
             Some(Event::MessageState { state: MessageState::Queued | MessageState::Stored, .. }) | None => {}
             Some(Event::MessageState { id, state, detail, .. }) => {
-                if state != MessageState::Delivered {
+                if !matches!(state, MessageState::Delivered | MessageState::Read) {
                     eprintln!("* not delivered: {detail}");
                 }
                 update(&client, &unfinished, |unfinished| _ = unfinished.messages.remove(&id));

@@ -45,7 +45,7 @@ actor Unfinished {
 func showEvents(of client: Client, _ unfinished: Unfinished) async {
     for await event in client.events {
         switch event {
-        case .message(_, let sender, _, _, let text, _, _, _): write("\(sender): \(text)", to: .standardOutput)
+        case .message(_, let sender, _, _, let text, _, _, _, _): write("\(sender): \(text)", to: .standardOutput)
         case .registered(let name, _, _): notice("\(name) is registered")
         case .bootstrapFailed(_, _, _, let detail): notice(detail)
         case .registrationFailed(_, _, _, _, let detail): notice(detail)

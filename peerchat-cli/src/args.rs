@@ -20,8 +20,8 @@ Exit codes:
 const EVENTS: &str = "\
 Output: one JSON object per line. \"event\" says which kind it is; programs ignore kinds and keys they do not know.
   listening            address, key, name, user      (always first)
-  message              id, from, user, text, number, sent_unix_ms, received_unix_ms
-  message_state        id, to, state (queued, delivered, expired, failed), code, detail
+  message              id, from, user, text, number, sent_unix_ms, received_unix_ms, is_request
+  message_state        id, to, state (queued, stored, delivered, read, expired, failed, canceled), held_by, code, detail
   online               contact_count
   offline
   bootstrapped         command, node, address
@@ -54,8 +54,18 @@ pub(crate) enum Command {
     Whois(WhoisArgs),
     /// Say that the safety number was compared with a person, or take that back.
     Verify(VerifyArgs),
-    /// Let a name mean the person who holds it now.
+    /// Accept who has made a request, or let a name mean the person who holds it now.
     Accept(AcceptArgs),
+    /// List contacts, requests and who is blocked.
+    Contacts(ContactsArgs),
+    /// Make somebody a contact.
+    Add(PersonArgs),
+    /// Take nothing of somebody's any more.
+    Block(PersonArgs),
+    /// Take what somebody writes again; their next message makes a request.
+    Unblock(PersonArgs),
+    /// Take somebody out of the contacts, or turn their request down.
+    Remove(PersonArgs),
     /// Set, change or remove the passphrase that encrypts a profile's keys.
     Passphrase(PassphraseArgs),
     /// Print everything that happens as JSON lines.
@@ -173,7 +183,30 @@ pub(crate) struct AcceptArgs {
     /// Your name.
     #[arg(long)]
     pub(crate) name: UserName,
-    /// The name, and the fingerprint of who holds it now: bob#7kq2m4xd.
+    /// Who has made a request; or the name, and the fingerprint of who holds it now: bob#7kq2m4xd.
+    pub(crate) who: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ContactsArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+    /// Your name.
+    #[arg(long)]
+    pub(crate) name: UserName,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct PersonArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+    /// Your name.
+    #[arg(long)]
+    pub(crate) name: UserName,
+    /// Who: bob, or bob#7kq2m4xd.
     pub(crate) who: String,
 }
 

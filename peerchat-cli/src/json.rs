@@ -27,6 +27,7 @@ pub(crate) enum JsonLine<'a> {
         number: u64,
         sent_unix_ms: u64,
         received_unix_ms: u64,
+        is_request: bool,
     },
     MessageState {
         id: String,
@@ -117,6 +118,7 @@ impl<'a> JsonLine<'a> {
                 number: message.number,
                 sent_unix_ms: message.sent.unix_ms(),
                 received_unix_ms: message.received.unix_ms(),
+                is_request: message.is_request,
             },
             Event::MessageState { id, to, state, held_by, code, detail } => Self::MessageState {
                 id: id.to_string(),
@@ -157,6 +159,8 @@ fn state_name(state: MessageState) -> Option<&'static str> {
         MessageState::Queued => "queued",
         MessageState::Stored => "stored",
         MessageState::Delivered => "delivered",
+        MessageState::Read => "read",
+        MessageState::Canceled => "canceled",
         MessageState::Expired => "expired",
         MessageState::Failed => "failed",
         _ => return None,
@@ -183,11 +187,12 @@ mod tests {
             from: "bob".to_owned(),
             user: UserId::from_bytes([1; 32]),
             text: "one \"line\"\nand another, grün".to_owned(),
+            is_request: false,
             number: 7,
             sent: Timestamp::from_unix_ms(1_000),
             received: Timestamp::from_unix_ms(2_000),
         };
-        insta::assert_snapshot!(line(&Event::Message(message)), @r#"{"event":"message","id":"abababababababababababababababab","from":"bob","user":"aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq","text":"one \"line\"\nand another, grün","number":7,"sent_unix_ms":1000,"received_unix_ms":2000}"#);
+        insta::assert_snapshot!(line(&Event::Message(message)), @r#"{"event":"message","id":"abababababababababababababababab","from":"bob","user":"aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq","text":"one \"line\"\nand another, grün","number":7,"sent_unix_ms":1000,"received_unix_ms":2000,"is_request":false}"#);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod args;
 mod chat;
+mod contacts;
 mod fault;
 mod feed;
 mod json;
@@ -17,6 +18,7 @@ mod session;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use peerchat_core::Verb;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Args, Command};
@@ -33,6 +35,11 @@ fn main() -> ExitCode {
         Command::Whois(args) => people::whois(&args),
         Command::Verify(args) => people::verify(&args),
         Command::Accept(args) => people::accept(&args),
+        Command::Contacts(args) => contacts::list(&args),
+        Command::Add(args) => contacts::relate(&args, Verb::Add),
+        Command::Block(args) => contacts::relate(&args, Verb::Block),
+        Command::Unblock(args) => contacts::relate(&args, Verb::Unblock),
+        Command::Remove(args) => contacts::relate(&args, Verb::Remove),
         Command::Passphrase(args) => session::change_passphrase(&args),
         Command::Listen(args) => script::listen(&args),
     };

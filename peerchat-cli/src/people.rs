@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
-use peerchat_core::{Client, Error, Event, FoundUser, Identity, Recipient, UserName};
+use peerchat_core::{Client, Error, Event, FoundUser, Identity, Recipient, UserName, Verb};
 use serde::Serialize;
 
 use crate::args::{AcceptArgs, VerifyArgs, WhoisArgs};
@@ -131,16 +131,29 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<(), Fault> {
     outcome
 }
 
-/// Lets a name mean the person who holds it now.
+/// Accepts a request, or lets a name mean the person who holds it now.
 pub(crate) fn accept(args: &AcceptArgs) -> Result<(), Fault> {
     let client = session::open(&args.name, &args.profile)?;
-    let outcome = accept_as(&client, &args.who).map(drop).map_err(Fault::from);
+    let outcome = accept_who(&client, &args.who).map(drop).map_err(Fault::from);
     session::shut_down(&client);
     outcome
 }
 
+/// Accepts who is meant: the person who was seen to hold the name of somebody else, or who has made a request. Says what
+/// that means.
+pub(crate) fn accept_who(client: &Client, who: &str) -> Result<String, Error> {
+    match accept_as(client, who) {
+        Ok(name) => Ok(format!("{name} means {who} from now on")),
+        Err(Error::IdentityNotSeen | Error::NotMet) => {
+            client.relate_blocking(who, Verb::Accept)?;
+            Ok(format!("{who} is a contact now"))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Accepts `name#fingerprint` if that is who was seen to hold the name, and returns the name.
-pub(crate) fn accept_as(client: &Client, who: &str) -> Result<UserName, Error> {
+fn accept_as(client: &Client, who: &str) -> Result<UserName, Error> {
     let exact = Recipient::parse(who)?;
     let name = exact.name().clone();
     let rival = client.identity(name.as_str())?.rival;

@@ -72,8 +72,8 @@ fn follow(event: &Event, unfinished: &mut BTreeSet<MessageId>) -> Result<(), Fau
         eprintln!("peerchat: {warning}");
     }
     let Event::MessageState { id, to, state, detail, .. } = event else { return Ok(()) };
-    let is_given_up = matches!(state, MessageState::Expired | MessageState::Failed);
-    let is_finished = is_given_up || *state == MessageState::Delivered;
+    let is_given_up = matches!(state, MessageState::Expired | MessageState::Failed | MessageState::Canceled);
+    let is_finished = is_given_up || matches!(state, MessageState::Delivered | MessageState::Read);
     if is_finished && unfinished.remove(id) && is_given_up {
         return Err(Fault::told(&format!("the message to {to} was not delivered"), detail));
     }

@@ -22,11 +22,17 @@ use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey, RefusedRecords};
 use crate::runtime::{
     Carriers, Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime,
 };
-use crate::save::{ProfileKeys, Saved, SavedConversation, SavedMessage, StreamId};
+use crate::save::{ProfileKeys, Relation, Saved, SavedConversation, SavedMessage, StreamId};
 use crate::storage::{self, Opened, Store};
 use crate::time::Timestamp;
 use crate::transport::TransportConfig;
 use crate::user::{ContentKind, Decision, FoundUser, LookupError};
+
+mod people;
+mod sending;
+
+pub use people::Person;
+pub use sending::SendOptions;
 
 /// Most commands that wait for the driver. Whoever gives one more waits until there is room.
 const MAX_COMMANDS: usize = 1024;
@@ -114,6 +120,8 @@ pub struct HistoryEntry {
     pub state: Option<MessageState>,
     /// How many nodes keep it for the recipient, if its state is [`MessageState::Stored`]; else 0.
     pub held_by: u32,
+    /// Whether it is of somebody who is neither a contact nor blocked.
+    pub is_request: bool,
 }
 
 /// Who the person behind a name is, as far as this profile goes.
@@ -172,6 +180,13 @@ pub struct Statistics {
     pub bytes_sent: u64,
     /// Bytes of UDP payload received.
     pub bytes_received: u64,
+    /// Sealed envelopes for this user that were dropped because they do not open, or nobody that is known wrote them.
+    pub mail_dropped: u64,
+    /// Messages, introductions and envelopes of people whom this user has blocked that were turned away.
+    pub blocked: u64,
+    /// Introductions and envelopes of strangers that were turned away because there were too many requests; whoever tries
+    /// again counts again.
+    pub requests_refused: u64,
     /// Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
     pub dropped: u64,
 }
@@ -214,6 +229,7 @@ impl Client {
             serve: config.serve(),
             user: config.user().cloned(),
             message_lifetime: config.message_lifetime(),
+            read_receipts: config.read_receipts(),
             mail_quota: config.mail_quota(),
         };
         let engine = Engine::new(engine_config, saved, cipher, engine_seed, crate::runtime::now());
@@ -313,21 +329,31 @@ impl Client {
         Ok(id)
     }
 
-    /// Saves a text for sending and returns once it is on disk; [`Event::MessageState`] tells what becomes of it.
+    /// Saves a text for sending and returns once it is on disk; [`Event::MessageState`] tells what becomes of it. Who is
+    /// written to is a contact from then on.
     ///
     /// `to` is `alice` or `alice#7kq2m4xd`. Dropping the future does not take the message back.
     ///
     /// # Errors
     ///
-    /// The recipient's name or the text breaks the rules, the outbox is full, the disk refused, there is no user,
-    /// or the client is closed. Nothing was queued then.
+    /// The recipient's name or the text breaks the rules, the recipient is blocked, the outbox or the list of contacts is
+    /// full, the disk refused, there is no user, or the client is closed. Nothing was queued then.
     pub async fn send(&self, to: &str, text: &str) -> Result<MessageId, Error> {
-        let (to, text) = (Recipient::parse(to)?, check_text(text)?);
+        self.send_with(to, text, SendOptions::default()).await
+    }
+
+    /// Does what [`Client::send`] does, with options.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::send`], or an option is out of its range.
+    pub async fn send_with(&self, to: &str, text: &str, options: SendOptions) -> Result<MessageId, Error> {
+        let (to, text, lifetime) = (Recipient::parse(to)?, check_text(text)?, options.checked_lifetime()?);
         if self.handle.user.is_none() {
             return Err(Error::NoUser);
         }
         let (done, saved) = oneshot::channel();
-        self.command(Command::Send { to, text, done }).await?;
+        self.command(Command::Send { to, text, lifetime, done }).await?;
         saved.await.map_err(|_| Error::Closed)?
     }
 
@@ -613,6 +639,7 @@ impl Client {
             return None;
         }
         let held_by = held_by(&message);
+        let is_request = message.stream != StreamId::OWN && conversation.relation < Relation::Contact;
         Some(HistoryEntry {
             id: MessageId::new(&self.handle.node_id, message.position),
             position: message.position,
@@ -623,6 +650,7 @@ impl Client {
             received: message.received,
             state: message.state,
             held_by,
+            is_request,
         })
     }
 }
@@ -649,7 +677,6 @@ fn spawn(driver: Driver, events: Arc<EventQueue>, store: Store, ended: Arc<Ended
     });
 }
 
-/// Draws the keys that a new profile would get.
 /// Takes up the keys by which the device of a user takes part in sessions, or makes them.
 fn device_cipher(location: &Location, saved: &Saved) -> Result<Option<Box<dyn DeviceCipher>>, Error> {
     if saved.keys.user.is_none() {
@@ -666,6 +693,7 @@ fn device_cipher(location: &Location, saved: &Saved) -> Result<Option<Box<dyn De
     Ok(Some(Box::new(cipher)))
 }
 
+/// Draws the keys that a new profile would get.
 fn draw_keys(has_user: bool) -> Result<ProfileKeys, Error> {
     let draw = || {
         let mut secret = zeroize::Zeroizing::new([0; 32]);

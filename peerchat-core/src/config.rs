@@ -19,6 +19,12 @@ pub const MAX_NETWORK_LEN: usize = 64;
 /// How long an undelivered message is retried unless told otherwise.
 pub const DEFAULT_MESSAGE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// Shortest lifetime that a single message can be given.
+pub const MIN_MESSAGE_LIFETIME: Duration = Duration::from_secs(1);
+
+/// Longest lifetime that a single message can be given.
+pub const MAX_MESSAGE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// How much mail a node in memory keeps for others unless told otherwise, in bytes.
 pub const DEFAULT_MAIL_QUOTA_IN_MEMORY: u64 = 64 << 20;
 
@@ -117,6 +123,7 @@ pub struct Config {
     serve: Serve,
     max_links: usize,
     message_lifetime: Duration,
+    read_receipts: bool,
     mail_quota: Option<u64>,
 }
 
@@ -193,6 +200,12 @@ impl Config {
         self.message_lifetime
     }
 
+    /// Returns whether contacts are told what was read.
+    #[must_use]
+    pub fn read_receipts(&self) -> bool {
+        self.read_receipts
+    }
+
     /// Returns how much mail the node keeps for others, in bytes.
     #[must_use]
     pub fn mail_quota(&self) -> u64 {
@@ -223,6 +236,7 @@ impl ConfigBuilder {
                 serve: Serve::default(),
                 max_links: MAX_LINKS,
                 message_lifetime: DEFAULT_MESSAGE_LIFETIME,
+                read_receipts: true,
                 mail_quota: None,
             },
         }
@@ -304,6 +318,14 @@ impl ConfigBuilder {
     #[must_use]
     pub fn message_lifetime(mut self, lifetime: Duration) -> Self {
         self.config.message_lifetime = lifetime;
+        self
+    }
+
+    /// Sets whether contacts are told what was read, once the application marks it so. Default: yes. Nobody else is told in
+    /// any case. What others tell is shown whatever this says.
+    #[must_use]
+    pub fn read_receipts(mut self, are_sent: bool) -> Self {
+        self.config.read_receipts = are_sent;
         self
     }
 

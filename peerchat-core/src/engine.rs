@@ -16,7 +16,7 @@ use crate::kademlia::{
     RpcId, RpcReply, Serve,
 };
 use crate::mail::{MailAnswer, MailCallTag, MailReadId, MailRequest, Mailbox};
-use crate::save::{BatchId, Read, ReadId, Saved, Write, WriteBatch};
+use crate::save::{BatchId, ConversationId, Found, Read, ReadId, Saved, Write, WriteBatch};
 use crate::time::Now;
 use crate::transport::{CallId, ProbeId, ReplyToken, ThrowawayId};
 use crate::user::{
@@ -62,6 +62,8 @@ pub struct EngineConfig {
     pub user: Option<UserName>,
     /// How long an undelivered message is retried.
     pub message_lifetime: Duration,
+    /// Whether contacts are told what was read.
+    pub read_receipts: bool,
     /// How much mail the node keeps for others, in bytes; see [`crate::mail::DEFAULT_MAIL_QUOTA`].
     pub mail_quota: u64,
 }
@@ -104,6 +106,14 @@ pub enum Outcome {
     },
 }
 
+/// Who asked for something that is being read.
+#[derive(Clone, Copy, Debug)]
+enum ReadUse {
+    Mail(MailReadId),
+    /// What was delivered in this conversation, up to this number.
+    Delivered(ConversationId, u64),
+}
+
 /// What a lookup of the DHT was started for.
 #[derive(Clone, Copy, Debug)]
 enum LookupUse {
@@ -131,7 +141,7 @@ pub struct Engine {
     requests: BTreeMap<RequestTag, ReplyToken>,
     last_request: u64,
     last_probe: u64,
-    reads: BTreeMap<ReadId, MailReadId>,
+    reads: BTreeMap<ReadId, ReadUse>,
     last_read: u64,
     /// Digest of the contacts that were saved last, in whatever order.
     saved_routing: [u8; 32],
@@ -169,8 +179,12 @@ impl Engine {
         let mailbox = Mailbox::new(config.mail_quota, &saved.mail, &saved.released, now);
         let user = saved.keys.user.clone().zip(config.user).zip(cipher);
         let user = user.map(|((user_key, name), cipher)| {
-            let user_config =
-                UserConfig { name, family: config.family, message_lifetime: config.message_lifetime };
+            let user_config = UserConfig {
+                name,
+                family: config.family,
+                message_lifetime: config.message_lifetime,
+                read_receipts: config.read_receipts,
+            };
             User::new(user_config, user_key, key, cipher, &mut saved, rng, now)
         });
         let mut engine = Self {
@@ -233,6 +247,12 @@ impl Engine {
         self.user.as_ref().map_or(0, User::outbox_count)
     }
 
+    /// Returns the user, for its getters.
+    #[must_use]
+    pub fn user(&self) -> Option<&User> {
+        self.user.as_ref()
+    }
+
     /// Returns the addresses under which other nodes see this one, best first.
     #[must_use]
     pub fn own_addresses(&self) -> Vec<SocketAddr> {
@@ -264,18 +284,20 @@ impl Engine {
         self.run(now);
     }
 
-    /// Saves a text for sending; [`Outcome::Saved`] follows once it is on disk. `None` if there is no user.
+    /// Saves a text for sending; [`Outcome::Saved`] follows once it is on disk. `None` if there is no user. It is retried
+    /// for `lifetime`; `None`: as long as the configuration says.
     ///
     /// # Errors
     ///
-    /// The outbox is full.
+    /// What [`PushError`] says.
     pub fn send_text(
         &mut self,
         to: &Recipient,
         text: &str,
+        lifetime: Option<Duration>,
         now: Now,
     ) -> Option<Result<MessageId, PushError>> {
-        let sent = self.user.as_mut()?.send(to, text, now);
+        let sent = self.user.as_mut()?.send(to, text, lifetime, now);
         self.run(now);
         Some(sent)
     }
@@ -289,11 +311,11 @@ impl Engine {
         self.run(now);
     }
 
-    /// Does what the application decided about a person; [`Outcome::Decided`] follows once it is on disk.
+    /// Does what the application decided; [`Outcome::Decided`] follows once it is on disk.
     ///
     /// # Errors
     ///
-    /// The person was not met, as by a node without a user, or was not seen to hold the name.
+    /// What [`DecisionError`] says; a node without a user has met nobody.
     pub fn decide(&mut self, command: CommandId, decision: Decision, now: Now) -> Result<(), DecisionError> {
         self.user.as_mut().ok_or(DecisionError::NotMet)?.decide(command, decision, now)?;
         self.run(now);
@@ -486,10 +508,18 @@ impl Engine {
         self.run(now);
     }
 
-    /// Takes what was read, `None` if it is not there or cannot be read.
-    pub fn handle_read(&mut self, id: ReadId, bytes: Option<Vec<u8>>, now: Now) {
-        if let Some(read) = idle::remove(&mut self.reads, &id) {
-            self.mail.mailbox.handle_read(read, bytes, now);
+    /// Takes what was read.
+    pub fn handle_read(&mut self, id: ReadId, found: Found, now: Now) {
+        match (idle::remove(&mut self.reads, &id), found) {
+            (Some(ReadUse::Mail(read)), Found::Mail(bytes)) => {
+                self.mail.mailbox.handle_read(read, bytes, now);
+            }
+            (Some(ReadUse::Delivered(conversation, up_to)), Found::Delivered(delivered)) => {
+                if let Some(user) = &mut self.user {
+                    user.handle_delivered(conversation, up_to, delivered);
+                }
+            }
+            _ => {}
         }
         self.run(now);
     }

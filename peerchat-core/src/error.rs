@@ -31,6 +31,14 @@ pub enum ErrorCode {
     NotMet = -18,
     /// The name was not seen to belong to this person.
     IdentityNotSeen = -19,
+    /// This user has blocked the person.
+    Blocked = -20,
+    /// There are as many contacts as there may be.
+    TooManyContacts = -21,
+    /// The message was delivered or given up before.
+    AlreadyEnded = -22,
+    /// The recipient has blocked this user.
+    BlockedByRecipient = -23,
 
     /// The client was closed.
     Closed = -30,
@@ -110,6 +118,24 @@ pub enum Error {
     /// The name was not seen to belong to this person.
     #[error("this name was not seen to belong to that person; accept only whom an identity event has named")]
     IdentityNotSeen,
+    /// This user has blocked the person.
+    #[error("this person is blocked; unblock them first")]
+    Blocked,
+    /// There are too many contacts.
+    #[error("there are {limit} contacts already; remove some first")]
+    TooManyContacts {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// The message is finished.
+    #[error("the message was delivered or given up before, and cannot be canceled any more")]
+    AlreadyEnded,
+    /// The lifetime of a message is out of range.
+    #[error("the lifetime of a message is {seconds} s, allowed are 1 s to 30 days")]
+    Lifetime {
+        /// The refused lifetime in seconds.
+        seconds: u64,
+    },
     /// A text that is not a user id.
     #[error(transparent)]
     UserId(#[from] crate::identity::UserIdError),
@@ -203,6 +229,10 @@ impl Error {
             Self::NoUser => ErrorCode::NoUser,
             Self::NotMet => ErrorCode::NotMet,
             Self::IdentityNotSeen => ErrorCode::IdentityNotSeen,
+            Self::Blocked => ErrorCode::Blocked,
+            Self::TooManyContacts { .. } => ErrorCode::TooManyContacts,
+            Self::AlreadyEnded => ErrorCode::AlreadyEnded,
+            Self::Lifetime { .. } => ErrorCode::InvalidArgument,
             Self::UserId(_) => ErrorCode::InvalidArgument,
             Self::Closed => ErrorCode::Closed,
             Self::TimedOut => ErrorCode::TimedOut,
@@ -216,6 +246,30 @@ impl Error {
             Self::UnknownRecipient => ErrorCode::UnknownRecipient,
             Self::NameContested { .. } => ErrorCode::NameContested,
             Self::Internal { .. } => ErrorCode::Internal,
+        }
+    }
+}
+
+impl From<crate::user::PushError> for Error {
+    fn from(error: crate::user::PushError) -> Self {
+        use crate::user::{MAX_CONTACTS, MAX_OUTBOX, PushError};
+        match error {
+            PushError::Full => Self::OutboxFull { limit: MAX_OUTBOX },
+            PushError::TooManyContacts => Self::TooManyContacts { limit: MAX_CONTACTS },
+            PushError::Blocked => Self::Blocked,
+        }
+    }
+}
+
+impl From<crate::user::DecisionError> for Error {
+    fn from(error: crate::user::DecisionError) -> Self {
+        use crate::user::{DecisionError, MAX_CONTACTS};
+        match error {
+            DecisionError::NotMet => Self::NotMet,
+            DecisionError::NotSeen => Self::IdentityNotSeen,
+            DecisionError::Blocked => Self::Blocked,
+            DecisionError::Full => Self::TooManyContacts { limit: MAX_CONTACTS },
+            DecisionError::Ended => Self::AlreadyEnded,
         }
     }
 }

@@ -60,7 +60,7 @@ impl fmt::Display for MessageId {
 
 /// How far a sent message has come. States only move forward, and each is true when it is told.
 ///
-/// The numbers are the same in C and on disk; 4 (read) is reserved.
+/// The numbers are the same in C and on disk.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 #[repr(i32)]
@@ -72,10 +72,16 @@ pub enum MessageState {
     Stored = 2,
     /// On the disk of a device of the recipient, which said so.
     Delivered = 3,
+    /// As [`Self::Delivered`], and the recipient's application has shown it, and said so. Never told by a recipient who
+    /// sends no read receipts, or to whom this user is no contact.
+    Read = 4,
     /// Given up: it was not delivered within its lifetime.
     Expired = 5,
     /// Given up for a reason that retrying does not change.
     Failed = 6,
+    /// Given up because the application said so, or because it blocked the recipient. A copy that was under way, or kept
+    /// by others for the recipient, cannot be called back and may still arrive.
+    Canceled = 7,
 }
 
 /// A message that arrived.
@@ -90,6 +96,8 @@ pub struct ReceivedMessage {
     pub user: UserId,
     /// What they wrote.
     pub text: String,
+    /// Whether the person is neither a contact nor blocked: the application has to accept them or not.
+    pub is_request: bool,
     /// Counts the messages of this sender to us, from 1, without gaps but for those the sender gave up.
     pub number: u64,
     /// When it was written, by the sender's clock.
@@ -159,7 +167,7 @@ pub enum Event {
         state: MessageState,
         /// How many nodes have said that they keep it for the recipient; 0 unless it is [`MessageState::Stored`].
         held_by: u32,
-        /// Why it was given up.
+        /// Why it was given up; `None` too if the application said so.
         code: Option<ErrorCode>,
         /// The same in words; empty unless it was given up.
         detail: String,

@@ -32,14 +32,17 @@ pub mod wire;
 
 pub use address::{AddressError, BootstrapAddress};
 #[cfg(feature = "runtime")]
-pub use client::{Client, HistoryEntry, Identity, MAX_HISTORY_PAGE, SHUTDOWN_TIMEOUT, Statistics};
+pub use client::{
+    Client, HistoryEntry, Identity, MAX_HISTORY_PAGE, Person, SHUTDOWN_TIMEOUT, SendOptions, Statistics,
+};
 pub use config::{Config, ConfigBuilder, ConfigError, Passphrase};
 pub use error::{Error, ErrorCode};
 pub use event::{CommandId, Event, MessageId, MessageState, ReceivedMessage};
 pub use identity::{NameError, Recipient, UserId, UserName};
 pub use kademlia::{NodeId, NodeKey, RefusedRecords, Serve};
+pub use save::Relation;
 pub use time::Timestamp;
-pub use user::FoundUser;
+pub use user::{FoundUser, Verb};
 
 /// Longest text of a message in bytes of UTF-8. About 1,000 fit one datagram with everything around them; what is
 /// longer goes by stream.

@@ -87,6 +87,19 @@ pub enum Write {
         /// How many nodes have said that they keep it.
         held_by: u32,
     },
+    /// Changes the state of a message of our own that was given up, while its number is still owed: something with
+    /// nothing in it takes its place, so that what comes after it is not waited for in vain. Its envelope goes.
+    MessageVoid {
+        /// Its position in history.
+        position: u64,
+        /// The new state.
+        state: MessageState,
+    },
+    /// The number of a message that was given up is no longer owed.
+    VoidGone {
+        /// Its position in history.
+        position: u64,
+    },
     /// Drops a message of our own that has no place in history any more: a receipt that was sent.
     MessageGone {
         /// Its position.
@@ -159,6 +172,28 @@ pub enum Read {
         /// Its position.
         position: u64,
     },
+    /// The messages of our own in state [`MessageState::Delivered`] in a conversation, at most [`MAX_READ_AT_ONCE`], the
+    /// lowest numbers first.
+    Delivered {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Only numbers above this one.
+        after: u64,
+        /// Only numbers up to this one.
+        up_to: u64,
+    },
+}
+
+/// Most messages that one [`Read::Delivered`] yields.
+pub const MAX_READ_AT_ONCE: usize = 1024;
+
+/// What a [`Read`] yields.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Found {
+    /// To [`Read::Mail`]: the envelope, `None` if it is not there or cannot be read.
+    Mail(Option<Vec<u8>>),
+    /// To [`Read::Delivered`]: number and position of each, by number; `None` if they cannot be read.
+    Delivered(Option<Vec<(u64, u64)>>),
 }
 
 /// A message of our own as it is sent, every time it is sent.
@@ -227,13 +262,51 @@ pub struct SavedConversation {
     pub is_verified: bool,
     /// Who else was seen to hold the name `peer`, until the application accepts them or the person holds it again.
     pub rival: Option<UserId>,
+    /// What the person is to this user.
+    pub relation: Relation,
+    /// When they last became a request; the epoch if they never did.
+    pub requested: Timestamp,
+    /// Up to which of our numbers the person has said that they have read.
+    pub read_heard: u64,
+    /// Up to which of our numbers the states of messages say so.
+    pub read_marked: u64,
+}
+
+/// What a person is to the user of a profile.
+///
+/// The numbers are the same in C and on disk.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+#[repr(i32)]
+pub enum Relation {
+    /// Nobody in particular: never met, removed from the contacts, or unblocked. Their next message makes a request.
+    #[default]
+    Stranger = 0,
+    /// They have introduced themselves, or written, and nothing was decided. What they write arrives; they get no read
+    /// receipts.
+    Request = 1,
+    /// Accepted, added or written to.
+    Contact = 2,
+    /// Nothing of theirs is taken.
+    Blocked = 3,
 }
 
 impl SavedConversation {
     /// Returns a conversation in which nothing was said yet.
     #[must_use]
     pub fn fresh(id: ConversationId, peer: String, user: Option<UserId>) -> Self {
-        Self { id, peer, user, next_number: 1, is_verified: false, rival: None }
+        Self {
+            id,
+            peer,
+            user,
+            next_number: 1,
+            is_verified: false,
+            rival: None,
+            relation: Relation::Stranger,
+            requested: Timestamp::default(),
+            read_heard: 0,
+            read_marked: 0,
+        }
     }
 }
 
@@ -254,6 +327,8 @@ pub struct SavedStream {
     pub tags: Vec<(u64, u64)>,
     /// Whether the device has to be told what has come of its mail.
     pub owes_receipt: bool,
+    /// The application has marked everything up to this number as read.
+    pub read_to: u64,
 }
 
 /// A message in history.
@@ -307,7 +382,8 @@ pub struct Saved {
     pub conversations: Vec<SavedConversation>,
     /// Every stream.
     pub streams: Vec<SavedStream>,
-    /// Our own messages in state [`MessageState::Queued`] or [`MessageState::Stored`], by position.
+    /// Our own messages in state [`MessageState::Queued`] or [`MessageState::Stored`], and those of which only the number
+    /// is still owed ([`Write::MessageVoid`]), by position.
     pub outbox: Vec<SavedMessage>,
     /// The sealed forms of those messages.
     pub envelopes: Vec<SavedEnvelope>,
@@ -348,5 +424,39 @@ impl Saved {
             last_position: 0,
             confirmed_position: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let secret = || SecretKey::from_bytes(&[7; 32]);
+        let keys = ProfileKeys { node: secret(), user: Some(secret()) };
+        insta::assert_snapshot!(
+            format!("{keys:?}"),
+            @"ProfileKeys { node: SecretKey(..), user: Some(SecretKey(..)) }"
+        );
+        let state = Secret::copy_of(b"state");
+        let mut seals = SealKeys::default();
+        assert!(seals.rotate(&[9; 32], Timestamp::from_unix_ms(1)));
+        let device = SavedDevice { state: state.clone(), prekeys: Prekeys::default(), seals };
+        insta::assert_snapshot!(
+            format!("{device:?}"),
+            @"SavedDevice { state: Secret(..), prekeys: Prekeys([]), seals: SealKeys(1 ..) }"
+        );
+        let session = SavedSession {
+            id: SessionId([1; 32]),
+            conversation: ConversationId(1),
+            device: NodeId::from_bytes([2; 32]),
+            prekey: None,
+            state: Some(state),
+            last_used: 1,
+            is_retired: false,
+        };
+        let printed = format!("{session:?}");
+        assert!(printed.contains("state: Some(Secret(..))"), "{printed}");
     }
 }

@@ -37,10 +37,12 @@ OFFSET(old_user_id, 136);
 OFFSET(old_fingerprint, 144);
 OFFSET(claimants, 152);
 OFFSET(held_by, 160);
+OFFSET(is_request, 164);
 ASSERT(event, sizeof(peerchat_event_t) >= 168);
 ASSERT(offset_of_is_verified, offsetof(peerchat_person_t, is_verified) == 4);
 ASSERT(offset_of_person_name, offsetof(peerchat_person_t, name) == 8);
-ASSERT(person, sizeof(peerchat_person_t) >= 56);
+ASSERT(offset_of_relation, offsetof(peerchat_person_t, relation) == 56);
+ASSERT(person, sizeof(peerchat_person_t) >= 64);
 #endif
 
 #if UINTPTR_MAX == UINT64_MAX
@@ -56,6 +58,7 @@ ENTRY(sent_unix_ms, 56);
 ENTRY(received_unix_ms, 64);
 ENTRY(held_by, 72);
 ENTRY(is_own, 76);
+ENTRY(is_request, 77);
 ASSERT(history_count, offsetof(peerchat_history_t, count) == 8);
 ASSERT(history_entries, offsetof(peerchat_history_t, entries) == 16);
 #endif
@@ -66,6 +69,7 @@ ASSERT(outbox_count, offsetof(peerchat_statistics_t, outbox_count) == 5 * 8);
 ASSERT(mail_refused, offsetof(peerchat_statistics_t, mail_refused) == 10 * 8);
 ASSERT(dropped, offsetof(peerchat_statistics_t, dropped) == 18 * 8);
 ASSERT(refused_full, offsetof(peerchat_statistics_t, refused_full) == 27 * 8);
+ASSERT(requests_refused, offsetof(peerchat_statistics_t, requests_refused) == 30 * 8);
 
 ASSERT(wrong_mode, PEERCHAT_ERR_WRONG_MODE == -3);
 ASSERT(log_levels, PEERCHAT_LOG_OFF == 0 && PEERCHAT_LOG_ERROR == 1 && PEERCHAT_LOG_WARN == 2);
@@ -78,6 +82,8 @@ ASSERT(address_code, PEERCHAT_ERR_INVALID_ADDRESS == -12 && PEERCHAT_ERR_EMPTY_T
 ASSERT(text_code, PEERCHAT_ERR_TEXT_TOO_LONG == -14 && PEERCHAT_ERR_OUTBOX_FULL == -15);
 ASSERT(not_found, PEERCHAT_ERR_NOT_FOUND == -16 && PEERCHAT_ERR_NO_USER == -17);
 ASSERT(not_met, PEERCHAT_ERR_NOT_MET == -18 && PEERCHAT_ERR_IDENTITY_NOT_SEEN == -19);
+ASSERT(blocked, PEERCHAT_ERR_BLOCKED == -20 && PEERCHAT_ERR_TOO_MANY_CONTACTS == -21);
+ASSERT(ended, PEERCHAT_ERR_ALREADY_ENDED == -22 && PEERCHAT_ERR_BLOCKED_BY_RECIPIENT == -23);
 ASSERT(closed, PEERCHAT_ERR_CLOSED == -30 && PEERCHAT_ERR_TIMED_OUT == -31);
 ASSERT(profile, PEERCHAT_ERR_PROFILE_IN_USE == -40 && PEERCHAT_ERR_PROFILE_DAMAGED == -41);
 ASSERT(storage, PEERCHAT_ERR_PROFILE_TOO_NEW == -42 && PEERCHAT_ERR_STORAGE == -43);
@@ -90,6 +96,9 @@ ASSERT(internal, PEERCHAT_ERR_INTERNAL == -90);
 ASSERT(states, PEERCHAT_MESSAGE_NONE == 0 && PEERCHAT_MESSAGE_QUEUED == 1 && PEERCHAT_MESSAGE_DELIVERED == 3);
 ASSERT(stored, PEERCHAT_MESSAGE_STORED == 2);
 ASSERT(final_states, PEERCHAT_MESSAGE_EXPIRED == 5 && PEERCHAT_MESSAGE_FAILED == 6);
+ASSERT(later_states, PEERCHAT_MESSAGE_READ == 4 && PEERCHAT_MESSAGE_CANCELED == 7);
+ASSERT(relations, PEERCHAT_RELATION_STRANGER == 0 && PEERCHAT_RELATION_REQUEST == 1);
+ASSERT(more_relations, PEERCHAT_RELATION_CONTACT == 2 && PEERCHAT_RELATION_BLOCKED == 3);
 ASSERT(kinds, PEERCHAT_EVENT_OTHER == 0 && PEERCHAT_EVENT_BOOTSTRAPPED == 1 && PEERCHAT_EVENT_CLOSED == 9);
 ASSERT(people_kinds, PEERCHAT_EVENT_IDENTITY_CHANGED == 10 && PEERCHAT_EVENT_NAME_CONTESTED == 11);
 

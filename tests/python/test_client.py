@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import unittest
+from datetime import timedelta
 from pathlib import Path
 
 import peerchat
@@ -89,6 +90,56 @@ class Async(unittest.IsolatedAsyncioTestCase):
                              [("hello", False), ("grüße 🙂", True)])
             self.assertEqual((received.state, sent.state), (None, peerchat.State.DELIVERED))
             self.assertEqual(alice.history("bob", before=received.position), [sent])
+
+    async def test_a_request_is_accepted_read_and_blocked(self):
+        async with open_client("alice") as alice, open_client("bob") as bob:
+            bob.bootstrap(alice.local_address)
+            await wait_for(bob, events.Registered)
+            await wait_for(alice, events.Registered)
+            first = await alice.send("bob", "hello")
+            message = await wait_for(bob, events.Message)
+            self.assertTrue(message.is_request)
+            self.assertTrue(bob.history(message.sender)[0].is_request)
+            (person,) = bob.contacts()
+            self.assertEqual((person.name, person.user_id), (message.sender, alice.user_id))
+            self.assertIs(person.relation, peerchat.Relation.REQUEST)
+            bob.mark_read(message.id)
+            bob.accept_contact(message.sender)
+            is_read = lambda event: event.id == first and event.state is peerchat.State.READ
+            await wait_for(alice, events.MessageState, is_read)
+            self.assertIs(bob.contacts()[0].relation, peerchat.Relation.CONTACT)
+            self.assertFalse(bob.history(message.sender)[0].is_request)
+            with self.assertRaises(errors.AlreadyEndedError):
+                alice.cancel(first)
+
+            bob.block(message.sender)
+            second = await alice.send("bob", "still there?")
+            refused = await wait_for(alice, events.MessageState, lambda event: event.id == second and event.state.is_final)
+            self.assertEqual(
+                (refused.state, refused.code),
+                (peerchat.State.FAILED, peerchat.ErrorCode.BLOCKED_BY_RECIPIENT),
+            )
+            self.assertGreaterEqual(bob.statistics().blocked, 1)
+            with self.assertRaises(errors.BlockedError):
+                await bob.send(message.sender, "no")
+            bob.unblock(message.sender)
+            self.assertEqual(bob.contacts(), [])
+            bob.add_contact(message.sender)
+            bob.remove_contact(message.sender)
+            self.assertEqual(bob.contacts(), [])
+
+    async def test_a_message_is_canceled_or_lives_as_long_as_it_is_told(self):
+        async with open_client("alice") as alice:
+            with self.assertRaises(errors.InvalidArgumentError):
+                await alice.send("bob", "hello", lifetime=timedelta(days=31))
+            with self.assertRaises(errors.InvalidArgumentError):
+                alice.send_blocking("bob", "hello", lifetime=timedelta(seconds=-1))
+            canceled = await alice.send("bob", "hello", lifetime=timedelta(days=30))
+            alice.cancel(canceled)
+            self.assertIs(alice.message_state(canceled), peerchat.State.CANCELED)
+            short = alice.send_blocking("bob", "hello", lifetime=timedelta(seconds=1))
+            ended = await wait_for(alice, events.MessageState, lambda event: event.id == short and event.state.is_final)
+            self.assertEqual((ended.state, ended.code), (peerchat.State.EXPIRED, peerchat.ErrorCode.EXPIRED))
 
     async def test_a_passphrase_is_asked_for_and_can_be_changed(self):
         with tempfile.TemporaryDirectory() as data_dir:

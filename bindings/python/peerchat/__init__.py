@@ -12,7 +12,19 @@
 """
 
 from . import errors, events
-from .client import Client, Events, FoundUser, HistoryEntry, Identity, Statistics, change_passphrase, profile_exists, version
+from .client import (
+    Client,
+    Events,
+    FoundUser,
+    HistoryEntry,
+    Identity,
+    Person,
+    Relation,
+    Statistics,
+    change_passphrase,
+    profile_exists,
+    version,
+)
 from .errors import ErrorCode, PeerchatError
 from .events import Event, State
 
@@ -25,6 +37,8 @@ __all__ = [
     "HistoryEntry",
     "Identity",
     "PeerchatError",
+    "Person",
+    "Relation",
     "State",
     "Statistics",
     "change_passphrase",

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum
 from types import TracebackType
 from typing import Any
 
@@ -53,6 +54,36 @@ class Identity:
     rival_user_id: str | None
 
 
+class Relation(IntEnum):
+    """What a person is to the user of a profile."""
+
+    #: Nobody in particular: never met, removed from the contacts, or unblocked. Their next message makes a request.
+    STRANGER = 0
+    #: They have introduced themselves, or written, and nothing was decided. What they write arrives; they get no read
+    #: receipts.
+    REQUEST = 1
+    #: Accepted, added or written to.
+    CONTACT = 2
+    #: Nothing of theirs is taken.
+    BLOCKED = 3
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody in the list of `Client.contacts`."""
+
+    #: How they are shown and addressed: `alice` or `alice#7kq2m4xd`.
+    name: str
+    #: Who they are; None for a contact who was added and not found yet.
+    user_id: str | None
+    #: The first 8 characters of the person's id.
+    fingerprint: str | None
+    #: What they are to this user.
+    relation: Relation
+    #: Whether they are marked as verified.
+    is_verified: bool
+
+
 @dataclass(frozen=True)
 class HistoryEntry:
     """One message of the history."""
@@ -75,6 +106,8 @@ class HistoryEntry:
     state: State | None
     #: How many nodes keep it for the recipient, if its state is STORED; else 0.
     held_by: int
+    #: Whether it is of somebody who is neither a contact nor blocked.
+    is_request: bool
 
 
 @dataclass(frozen=True)
@@ -109,6 +142,12 @@ class Statistics:
     bytes_sent: int
     #: Bytes of UDP payload received.
     bytes_received: int
+    #: Sealed envelopes for this user that were dropped because they do not open, or nobody that is known wrote them.
+    mail_dropped: int
+    #: Messages, introductions and envelopes of people whom this user has blocked that were turned away.
+    blocked: int
+    #: Introductions and envelopes of strangers that were turned away because there were too many requests.
+    requests_refused: int
     #: Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
     dropped: int
 
@@ -164,6 +203,7 @@ class Client:
         alpha: int | None = None,
         message_lifetime: timedelta | None = None,
         mail_quota: int | None = None,
+        read_receipts: bool | None = None,
         passphrase: str | None = None,
     ) -> None:
         """Opens the profile, binds the socket and starts the node.
@@ -172,7 +212,8 @@ class Client:
         closes. `user` None opens a node that serves the network and nobody in particular. `bind` is ip:port and
         excludes `port`; the default is any port on every address. `message_lifetime` is how long an undelivered
         message is retried, by default 30 days. `mail_quota` is how many bytes of mail the node keeps for people who are
-        away, by default 1 GiB, or 64 MiB in memory; 0 keeps none. `passphrase` is the one that the profile has, or gets if it is new: it
+        away, by default 1 GiB, or 64 MiB in memory; 0 keeps none. `read_receipts` False tells nobody what was read; by
+        default contacts are told what `mark_read` marks. `passphrase` is the one that the profile has, or gets if it is new: it
         encrypts the keys on disk; `change_passphrase` sets, changes and removes it.
         """
         _threads.check()
@@ -186,6 +227,7 @@ class Client:
             alpha=alpha,
             message_lifetime_ms=None if message_lifetime is None else message_lifetime // timedelta(milliseconds=1),
             mail_quota_len=mail_quota,
+            read_receipts=read_receipts,
             passphrase=passphrase,
         )
         with translated():
@@ -240,20 +282,88 @@ class Client:
             command_id: int = self._native.bootstrap(address)
         return command_id
 
-    async def send(self, recipient: str, text: str) -> str:
+    async def send(self, recipient: str, text: str, *, lifetime: timedelta | None = None) -> str:
         """Saves a text for sending and returns its id once it is on disk; `events.MessageState` tells the rest.
 
-        `recipient` is `alice` or `alice#7kq2m4xd`. Cancelling the call does not take the message back.
+        `recipient` is `alice` or `alice#7kq2m4xd`, and a contact from then on. `lifetime` is how long the message is retried
+        while it is not delivered, 1 second to 30 days; None: as long as the client was told. Cancelling the call does not
+        take the message back; `cancel` does.
         """
         with translated():
-            message_id: str = await self._native.send(recipient, text)
+            message_id: str
+            if lifetime is None:
+                message_id = await self._native.send(recipient, text)
+            else:
+                message_id = await self._native.send_for(recipient, text, _milliseconds(lifetime))
         return message_id
 
-    def send_blocking(self, recipient: str, text: str) -> str:
+    def send_blocking(self, recipient: str, text: str, *, lifetime: timedelta | None = None) -> str:
         """Does what `send` does, outside of asyncio. It waits for the disk, never for the network."""
         with translated():
-            message_id: str = self._native.send_blocking(recipient, text)
+            message_id: str
+            if lifetime is None:
+                message_id = self._native.send_blocking(recipient, text)
+            else:
+                message_id = self._native.send_for_blocking(recipient, text, _milliseconds(lifetime))
         return message_id
+
+    def cancel(self, message_id: str) -> None:
+        """Stops retrying a message of our own that is not delivered. Waits for the disk.
+
+        What is under way already, or kept by others for the recipient, cannot be called back and may still arrive.
+        """
+        with translated():
+            self._native.cancel(message_id)
+
+    def mark_read(self, message_id: str) -> None:
+        """Marks a received message, and everything that the person wrote before it, as read. Waits for the disk.
+
+        If they are a contact they are told, unless the client was opened with `read_receipts` False.
+        """
+        with translated():
+            self._native.mark_read(message_id)
+
+    def contacts(self) -> list[Person]:
+        """Returns everybody who is a contact, has made a request or is blocked, in the order in which they were met."""
+        with translated():
+            people = self._native.contacts()
+        return [Person(**{**vars(person), "relation": Relation(person.relation.value)}) for person in people]
+
+    def add_contact(self, name: str) -> None:
+        """Makes somebody a contact, whether they were met or not. Waits for the disk."""
+        with translated():
+            self._native.add_contact(name)
+
+    def accept_contact(self, name: str) -> None:
+        """Makes somebody who has made a request a contact. Waits for the disk.
+
+        What of theirs was marked as read before is told to them now.
+        """
+        with translated():
+            self._native.accept_contact(name)
+
+    def block(self, name: str) -> None:
+        """Blocks somebody who was met. Waits for the disk.
+
+        Nothing of theirs is taken any more: what they deliver fails at their side with
+        `errors.ErrorCode.BLOCKED_BY_RECIPIENT`; what they leave with others is dropped unread. What is still owed to them is
+        canceled. A block is of a person's key, not of a name.
+        """
+        with translated():
+            self._native.block(name)
+
+    def unblock(self, name: str) -> None:
+        """Takes what somebody writes again; their next message makes a request. Waits for the disk."""
+        with translated():
+            self._native.unblock(name)
+
+    def remove_contact(self, name: str) -> None:
+        """Takes somebody out of the contacts, or turns their request down. Waits for the disk.
+
+        What was said stays. Their next message makes a request again: `block` them if there should be none.
+        """
+        with translated():
+            self._native.remove_contact(name)
 
     def events(self) -> Events:
         """Returns the events from now on, for `async for` or for `for`, until the client is closed."""
@@ -424,6 +534,11 @@ def version() -> str:
     return text
 
 
+def _milliseconds(lifetime: timedelta) -> int:
+    # What is below zero is refused by the library as too short.
+    return max(0, lifetime // timedelta(milliseconds=1))
+
+
 def _history_entry(entry: Any) -> HistoryEntry:
     return HistoryEntry(
         id=entry.id,
@@ -435,6 +550,7 @@ def _history_entry(entry: Any) -> HistoryEntry:
         received=from_unix_ms(entry.received_unix_ms),
         state=None if entry.state is None else State(entry.state.value),
         held_by=entry.held_by,
+        is_request=entry.is_request,
     )
 
 

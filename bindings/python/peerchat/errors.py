@@ -22,6 +22,10 @@ class ErrorCode(IntEnum):
     NO_USER = -17
     NOT_MET = -18
     IDENTITY_NOT_SEEN = -19
+    BLOCKED = -20
+    TOO_MANY_CONTACTS = -21
+    ALREADY_ENDED = -22
+    BLOCKED_BY_RECIPIENT = -23
     CLOSED = -30
     TIMED_OUT = -31
     PROFILE_IN_USE = -40
@@ -105,6 +109,30 @@ class IdentityNotSeenError(PeerchatError):
     """The name was not seen to belong to this person."""
 
     code = ErrorCode.IDENTITY_NOT_SEEN
+
+
+class BlockedError(PeerchatError):
+    """This user has blocked the person."""
+
+    code = ErrorCode.BLOCKED
+
+
+class TooManyContactsError(PeerchatError):
+    """There are as many contacts as there may be."""
+
+    code = ErrorCode.TOO_MANY_CONTACTS
+
+
+class AlreadyEndedError(PeerchatError):
+    """The message was delivered or given up before."""
+
+    code = ErrorCode.ALREADY_ENDED
+
+
+class BlockedByRecipientError(PeerchatError):
+    """The recipient has blocked this user."""
+
+    code = ErrorCode.BLOCKED_BY_RECIPIENT
 
 
 class ClosedError(PeerchatError):

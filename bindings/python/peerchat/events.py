@@ -27,15 +27,21 @@ class State(IntEnum):
     STORED = 2
     #: On the disk of a device of the recipient, which said so.
     DELIVERED = 3
+    #: As DELIVERED, and the recipient's application has marked it as read, and said so. Never told by a recipient who sends
+    #: no read receipts, or to whom this user is no contact.
+    READ = 4
     #: Given up: it was not delivered within its lifetime.
     EXPIRED = 5
     #: Given up for a reason that retrying does not change.
     FAILED = 6
+    #: Given up by `Client.cancel`, or because this user blocked the recipient. A copy that was under way, or kept by others,
+    #: cannot be called back and may still arrive.
+    CANCELED = 7
 
     @property
     def is_final(self) -> bool:
-        """Whether the message will not change its state any more."""
-        return self in (State.DELIVERED, State.EXPIRED, State.FAILED)
+        """Whether the message was delivered or given up: nothing is retried any more. DELIVERED may become READ."""
+        return self in (State.DELIVERED, State.READ, State.EXPIRED, State.FAILED, State.CANCELED)
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,8 @@ class Message:
     sent: datetime
     #: When it was saved here.
     received: datetime
+    #: Whether the person is neither a contact nor blocked: `Client.accept_contact` or `Client.block` decides.
+    is_request: bool
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 //! [`Input`]: what one typed line means.
 
+use peerchat_core::Verb;
+
 /// One line of the person at the keyboard, understood.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Input<'a> {
@@ -19,8 +21,12 @@ pub(crate) enum Input<'a> {
     Whois(Option<&'a str>),
     /// The number was compared with somebody, or that is taken back.
     Verify { name: Option<&'a str>, is_verified: bool },
-    /// Let a name mean who holds it now.
+    /// Accept a request, or let a name mean who holds it now.
     Accept(&'a str),
+    /// Who is a contact, has made a request or is blocked.
+    Contacts,
+    /// Make somebody a contact, block them, and so on.
+    Relate(&'a str, Verb),
     /// Join through a node.
     Bootstrap(&'a str),
     /// Leave.
@@ -56,7 +62,15 @@ impl<'a> Input<'a> {
             ("verify", name) => Self::Verify { name: name.map(bare), is_verified: true },
             ("unverify", name) => Self::Verify { name: name.map(bare), is_verified: false },
             ("accept", Some(name)) => Self::Accept(bare(name)),
-            ("accept", None) => Self::Wrong("write /accept and name#fingerprint of who holds the name now"),
+            ("accept", None) => Self::Wrong(
+                "write /accept and who has made a request, or name#fingerprint of who holds the name now",
+            ),
+            ("contacts", None) => Self::Contacts,
+            ("add", Some(name)) => Self::Relate(bare(name), Verb::Add),
+            ("block", Some(name)) => Self::Relate(bare(name), Verb::Block),
+            ("unblock", Some(name)) => Self::Relate(bare(name), Verb::Unblock),
+            ("remove", Some(name)) => Self::Relate(bare(name), Verb::Remove),
+            ("add" | "block" | "unblock" | "remove", None) => Self::Wrong("write whom: /block name"),
             ("bootstrap", Some(address)) => Self::Bootstrap(address),
             ("bootstrap", None) => Self::Wrong("write /bootstrap and an address, host:port or key@host:port"),
             ("quit", None) => Self::Quit,
@@ -157,6 +171,12 @@ mod tests {
         assert_eq!(Input::parse("/unverify bob"), Input::Verify { name: Some("bob"), is_verified: false });
         assert_eq!(Input::parse("/accept @bob#7kq2m4xd"), Input::Accept("bob#7kq2m4xd"));
         assert!(matches!(Input::parse("/accept"), Input::Wrong(_)));
+        assert_eq!(Input::parse("/contacts"), Input::Contacts);
+        assert_eq!(Input::parse("/block @bob"), Input::Relate("bob", Verb::Block));
+        assert_eq!(Input::parse("/unblock bob"), Input::Relate("bob", Verb::Unblock));
+        assert_eq!(Input::parse("/add bob"), Input::Relate("bob", Verb::Add));
+        assert_eq!(Input::parse("/remove bob"), Input::Relate("bob", Verb::Remove));
+        assert!(matches!(Input::parse("/block"), Input::Wrong(_)));
     }
 
     #[test]

@@ -4,14 +4,15 @@ mod greeting;
 mod input;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
 
-use peerchat_core::{Client, Error, Event, MessageId, MessageState, Timestamp};
+use peerchat_core::{Client, Error, Event, MessageId, MessageState, ReceivedMessage, Timestamp, Verb};
 
 use crate::args::{ChatArgs, ProfileArgs};
+use crate::contacts;
 use crate::fault::Fault;
 use crate::feed::{Feed, Happening};
 use crate::people;
@@ -43,6 +44,7 @@ pub(crate) fn run(args: &ChatArgs) -> Result<(), Fault> {
         name: entry.name.to_string(),
         peer: None,
         unfinished: BTreeMap::new(),
+        asked_about: BTreeSet::new(),
     };
     let outcome = match chat.welcome(entry, &mut feed) {
         Ok(ControlFlow::Continue(())) => {
@@ -65,6 +67,8 @@ struct Chat {
     peer: Option<String>,
     /// What was sent since the start and is neither delivered nor given up, with whom it is for.
     unfinished: BTreeMap<MessageId, String>,
+    /// Whose requests were pointed out since the start.
+    asked_about: BTreeSet<String>,
 }
 
 impl Chat {
@@ -136,7 +140,7 @@ impl Chat {
             print(&line)?;
         }
         match event {
-            Event::Message(message) if self.peer.is_none() => self.turn_to(&message.from),
+            Event::Message(message) => self.note_shown(message),
             Event::MessageState { id, state, .. } => {
                 if !matches!(state, MessageState::Queued | MessageState::Stored) {
                     self.unfinished.remove(id);
@@ -146,6 +150,18 @@ impl Chat {
             Event::Closed { detail, .. } => Err(Fault::told("the node stopped", detail)),
             _ => Ok(()),
         }
+    }
+
+    /// Marks a message that was just shown as read, and says what to do about somebody new.
+    fn note_shown(&mut self, message: &ReceivedMessage) -> Result<(), Fault> {
+        if let Err(error) = self.client.mark_read_blocking(message.id) {
+            report(error)?;
+        }
+        let from = &message.from;
+        if message.is_request && self.asked_about.insert(from.clone()) {
+            print(&format!("* {from} is new here: /accept {from}, or /block {from}; an answer accepts"))?;
+        }
+        if self.peer.is_none() { self.turn_to(from) } else { Ok(()) }
     }
 
     fn obey(&mut self, input: &Input<'_>) -> Result<ControlFlow<Duration>, Fault> {
@@ -166,6 +182,8 @@ impl Chat {
             Input::Whois(name) => self.show_identity(name)?,
             Input::Verify { name, is_verified } => self.verify(name, is_verified)?,
             Input::Accept(name) => self.accept(name)?,
+            Input::Contacts => self.show_contacts()?,
+            Input::Relate(name, verb) => self.relate(name, verb)?,
             Input::Bootstrap(address) => self.bootstrap(address)?,
             Input::Quit => return Ok(ControlFlow::Break(QUIT_GRACE)),
             Input::Wrong(expected) => print(&format!("* {expected}"))?,
@@ -224,8 +242,31 @@ impl Chat {
     }
 
     fn accept(&self, who: &str) -> Result<(), Fault> {
-        match people::accept_as(&self.client, who) {
-            Ok(name) => print(&format!("* {name} means {who} from now on")),
+        match people::accept_who(&self.client, who) {
+            Ok(outcome) => print(&format!("* {outcome}")),
+            Err(error) => report(error),
+        }
+    }
+
+    fn show_contacts(&self) -> Result<(), Fault> {
+        match self.client.contacts() {
+            Ok(people) if people.is_empty() => print("* nobody yet; who is written to is a contact"),
+            Ok(people) => {
+                people.iter().try_for_each(|person| print(&format!("* {}", contacts::line(person))))
+            }
+            Err(error) => report(error),
+        }
+    }
+
+    fn relate(&self, who: &str, verb: Verb) -> Result<(), Fault> {
+        let outcome = match verb {
+            Verb::Add | Verb::Accept => "is a contact now",
+            Verb::Block => "is blocked: nothing of theirs is taken",
+            Verb::Unblock => "is not blocked; their next message makes a request",
+            Verb::Remove => "is no contact; their next message makes a request",
+        };
+        match self.client.relate_blocking(who, verb) {
+            Ok(()) => print(&format!("* {who} {outcome}")),
             Err(error) => report(error),
         }
     }

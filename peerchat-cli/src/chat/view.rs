@@ -15,7 +15,10 @@ pub(crate) const HELP: &str = "\
 * /history [bob]   what was said
 * /whois [bob]     who that is, and the safety number to compare with them
 * /verify [bob]    marks them as compared; /unverify takes it back
-* /accept bob#...  lets the name mean who holds it now
+* /accept bob      accepts who has made a request; bob#... lets the name mean who holds it now
+* /contacts        who is a contact, has made a request or is blocked
+* /block bob       takes nothing of theirs any more; /unblock takes it back
+* /add, /remove    makes bob a contact, or not
 * /bootstrap ADDR  joins through the node at host:port or key@host:port
 * /quit            leaves; so do Ctrl-D and Ctrl-C";
 
@@ -57,6 +60,8 @@ fn state_change(to: &str, state: MessageState, held_by: u32, detail: &str) -> Op
             Some(format!("* {to} is away; {keepers} {verb} it for them"))
         }
         MessageState::Delivered => Some(format!("* delivered to {to}")),
+        MessageState::Read => Some(format!("* read by {to}")),
+        MessageState::Canceled => Some(format!("* canceled for {to}")),
         MessageState::Expired => Some(format!("* not delivered to {to} in time, given up: {detail}")),
         MessageState::Failed => Some(format!("* not delivered to {to}: {detail}")),
         _ => None,
@@ -84,7 +89,9 @@ pub(crate) fn history_entry(entry: &HistoryEntry, own_name: &str, now: Timestamp
     let mark = match entry.state {
         Some(MessageState::Queued) => ", not delivered yet",
         Some(MessageState::Stored) => ", kept for them",
+        Some(MessageState::Read) => ", read",
         Some(MessageState::Expired | MessageState::Failed) => ", not delivered",
+        Some(MessageState::Canceled) => ", canceled",
         _ => "",
     };
     let age = age(now.saturating_since(entry.sent));
@@ -173,6 +180,7 @@ mod tests {
             from: "bob".to_owned(),
             user: UserId::from_bytes([1; 32]),
             text: text.to_owned(),
+            is_request: false,
             number: 1,
             sent: Timestamp::from_unix_ms(0),
             received: Timestamp::from_unix_ms(0),
@@ -219,6 +227,7 @@ mod tests {
             received: Timestamp::from_unix_ms(0),
             state: Some(MessageState::Queued),
             held_by: 0,
+            is_request: false,
         };
         let now = Timestamp::from_unix_ms(7_200_000);
         assert_eq!(history_entry(&entry, "alice", now), "  (2 h ago, not delivered yet) alice: hello");

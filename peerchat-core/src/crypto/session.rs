@@ -71,12 +71,17 @@ pub struct SessionStart {
 }
 
 /// A session that was started by another device, and what its first message says.
-#[derive(Debug)]
 pub struct FirstMessage {
     /// The session.
     pub session: Box<dyn SessionCipher>,
     /// What was sealed.
     pub opened: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for FirstMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FirstMessage(..)")
+    }
 }
 
 /// Why something could not be sealed, opened or restored.

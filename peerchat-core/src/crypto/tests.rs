@@ -147,9 +147,11 @@ fn the_longest_text_fits_an_envelope() {
 #[cfg(feature = "runtime")]
 #[test]
 fn secrets_are_not_printed() {
-    let mut alice = olm(1);
-    let session = alice.start(&keys(&mut olm(2))).unwrap();
-    insta::assert_snapshot!(format!("{alice:?} {session:?}"), @"Olm(..) OlmSession(..)");
+    let (mut alice, mut bob) = (olm(1), olm(2));
+    let mut session = alice.start(&keys(&mut bob)).unwrap();
+    let first = bob.accept(&alice.identity(), &session.seal(b"hello").unwrap()).unwrap();
+    let printed = format!("{alice:?} {session:?} {first:?}");
+    insta::assert_snapshot!(printed, @"Olm(..) OlmSession(..) FirstMessage(..)");
 }
 
 /// What one device knows at some time opens nothing of before, and nothing of after the other side has answered.

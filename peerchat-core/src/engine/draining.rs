@@ -2,7 +2,9 @@
 
 use super::bootstrap::{BootstrapStep, failure_detail};
 use super::saving::Then;
-use super::{Engine, EngineCall, EngineReply, FIRST_ROUTING_SAVE, LookupUse, NODE, Outcome, USER, call_id};
+use super::{
+    Engine, EngineCall, EngineReply, FIRST_ROUTING_SAVE, LookupUse, NODE, Outcome, ReadUse, USER, call_id,
+};
 use crate::error::ErrorCode;
 use crate::event::{CommandId, Event};
 use crate::idle;
@@ -10,7 +12,7 @@ use crate::kademlia::{
     Contact, LookupOutcome, NodeEvent, NodeWrite, PublishId, PublishOutcome, Record, RecordKey, Rpc,
 };
 use crate::mail::{MailRequest, SealedEnvelope};
-use crate::save::Write;
+use crate::save::{Read, Write};
 use crate::time::Now;
 use crate::transport::{ProbeId, ReplyToken, ThrowawayId};
 use crate::user::{CallTag, Effect, SearchId, SearchOutcome, User, UserAction};
@@ -216,6 +218,10 @@ impl Engine {
                 if let Some(user) = &mut self.user {
                     user.handle_collected(ids, now);
                 }
+            }
+            Effect::LookForRead { conversation, after, up_to } => {
+                let read = Read::Delivered { conversation, after, up_to };
+                self.read(read, ReadUse::Delivered(conversation, up_to));
             }
             Effect::Publish(record) => {
                 let key = record.header().key;

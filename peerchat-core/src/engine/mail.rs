@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Engine, EngineCall, MAIL, MAX_OPEN_REQUESTS, call_id};
+use super::{Engine, EngineCall, MAIL, MAX_OPEN_REQUESTS, ReadUse, call_id};
 use crate::idle;
 use crate::kademlia::{Contact, NodeId, RecordKey, Rpc, RpcReply, StoreRefusal};
 use crate::mail::{
-    HOLDER_SLACK, MailAction, MailAnswer, MailCallTag, MailPlace, MailReadId, MailRefusal, MailRequest,
-    MailResponse, MailTag, Mailbox, OFFER_EVERY, SealedEnvelope, Standing,
+    HOLDER_SLACK, MailAction, MailAnswer, MailCallTag, MailPlace, MailRefusal, MailRequest, MailResponse,
+    MailTag, Mailbox, OFFER_EVERY, SealedEnvelope, Standing,
 };
 use crate::save::{Read, ReadId};
 use crate::time::Now;
@@ -167,7 +167,7 @@ impl Engine {
                     self.follow(then, now);
                 }
             }
-            MailAction::Read { id, position } => self.read(Read::Mail { position }, id),
+            MailAction::Read { id, position } => self.read(Read::Mail { position }, ReadUse::Mail(id)),
             MailAction::Review { place } => self.review(place, false),
             MailAction::Call { tag, to, request } => self.call_for_mail(tag, to, Request::Mail(request), now),
             MailAction::Introduce { tag, to, mailbox } => {
@@ -249,13 +249,14 @@ impl Engine {
                 (self.mail.offered, self.mail.offer_at) = (None, now.instant + OFFER_EVERY);
                 return;
             };
-            let (mut closest, _) = self.node.holders(&place.mailbox.place());
+            let (mut closest, is_ours) = self.node.holders(&place.mailbox.place());
             closest.retain(|contact| contact.id() != place.device);
             if !self.mail.mailbox.has_room_to_offer(closest.len()) {
                 return;
             }
             self.mail.offered = Some(place);
-            if self.node.is_online() && self.mail.mailbox.is_offer_due(place, now.instant) {
+            // Who is none of the closest knows less well who they are.
+            if is_ours && self.node.is_online() && self.mail.mailbox.is_offer_due(place, now.instant) {
                 closest.into_iter().for_each(|to| self.mail.mailbox.offer(place, to));
             }
         }
@@ -274,10 +275,10 @@ impl Engine {
         }
     }
 
-    fn read(&mut self, read: Read, for_mail: MailReadId) {
+    pub(super) fn read(&mut self, read: Read, purpose: ReadUse) {
         self.last_read += 1;
         let id = ReadId(self.last_read);
-        self.reads.insert(id, for_mail);
+        self.reads.insert(id, purpose);
         self.reading.push_back((id, read));
     }
 

@@ -149,8 +149,9 @@ impl Mailbox {
     fn begin(&mut self, place: MailPlace, to: Contact, is_routine: bool) {
         let handing = &mut self.handing;
         let is_same = |job: &Job| job.place == place && job.to.id() == to.id();
-        let is_known = handing.waiting.iter().chain(handing.running.values()).any(is_same);
-        if is_known {
+        let mut jobs = handing.waiting.iter_mut().chain(handing.running.values_mut());
+        if let Some(job) = jobs.find(|job| is_same(job)) {
+            job.is_routine &= is_routine;
             return;
         }
         if handing.waiting.len() + handing.running.len() >= MAX_HANDOVERS {

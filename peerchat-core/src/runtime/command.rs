@@ -1,6 +1,7 @@
 //! [`Command`]: what a client asks of its driver.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -29,7 +30,7 @@ pub(crate) enum Command {
         key: Option<NodeKey>,
     },
     /// Save a text for sending.
-    Send { to: Recipient, text: String, done: SendDone },
+    Send { to: Recipient, text: String, lifetime: Option<Duration>, done: SendDone },
     /// Take a text for sending; that it is saved is told by an event.
     Enqueue { to: Recipient, text: String, taken: SendDone },
     /// Look a name up.

@@ -17,11 +17,11 @@ use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::Recipient;
 use crate::kademlia::NodeId;
-use crate::save::{BatchId, Read, ReadId};
+use crate::save::{BatchId, Found, Read, ReadId, Relation};
 use crate::storage::Store;
 use crate::time::Now;
 use crate::transport::{Call, Transmit, TransportEvent};
-use crate::user::{DecisionError, FoundUser, LookupError, received_event};
+use crate::user::{FoundUser, LookupError, User, received_event};
 use crate::wire::{Request, Response, WireError};
 
 /// Most datagrams taken from the socket before what they caused is sent.
@@ -59,7 +59,7 @@ pub(crate) struct DriverParts {
 enum Done {
     Written(BatchId, Result<(), Error>),
     Refilled(Result<(u64, Vec<(u64, Event)>), Error>),
-    Read(Vec<(ReadId, Option<Vec<u8>>)>),
+    Read(Vec<(ReadId, Found)>),
 }
 
 /// Who is told that a message of our own is saved.
@@ -233,12 +233,12 @@ impl Driver {
                     });
                 }
             },
-            Command::Send { to, text, done } => match self.take_text(&to, &text, now) {
+            Command::Send { to, text, lifetime, done } => match self.take_text(&to, &text, lifetime, now) {
                 Err(refused) => answer(done, Err(refused)),
                 Ok(id) => _ = self.sends.insert(id, Sent::Caller(done)),
             },
             Command::Enqueue { to, text, taken } => {
-                let outcome = self.take_text(&to, &text, now);
+                let outcome = self.take_text(&to, &text, None, now);
                 if let Ok(id) = outcome {
                     self.sends.insert(id, Sent::Application(to));
                 }
@@ -249,8 +249,7 @@ impl Driver {
                 self.parts.engine.lookup(id, name, now);
             }
             Command::Decide { id, decision, done } => match self.parts.engine.decide(id, decision, now) {
-                Err(DecisionError::NotMet) => answer(done, Err(Error::NotMet)),
-                Err(DecisionError::NotSeen) => answer(done, Err(Error::IdentityNotSeen)),
+                Err(error) => answer(done, Err(error.into())),
                 Ok(()) => {
                     self.decisions.insert(id, done);
                 }
@@ -260,9 +259,15 @@ impl Driver {
         None
     }
 
-    fn take_text(&mut self, to: &Recipient, text: &str, now: Now) -> Result<MessageId, Error> {
-        let taken = self.parts.engine.send_text(to, text, now).ok_or(Error::NoUser)?;
-        taken.map_err(|_| Error::OutboxFull { limit: crate::user::MAX_OUTBOX })
+    fn take_text(
+        &mut self,
+        to: &Recipient,
+        text: &str,
+        lifetime: Option<Duration>,
+        now: Now,
+    ) -> Result<MessageId, Error> {
+        let taken = self.parts.engine.send_text(to, text, lifetime, now).ok_or(Error::NoUser)?;
+        Ok(taken?)
     }
 
     /// Tells that a message of our own is saved.
@@ -284,7 +289,7 @@ impl Driver {
     fn statistics(&self) -> Statistics {
         let node = self.parts.engine.node();
         let (transport, streams) = self.parts.carrier.stats();
-        let mailbox = self.parts.engine.mailbox();
+        let (mailbox, user) = (self.parts.engine.mailbox(), self.parts.engine.user());
         Statistics {
             mail_count: mailbox.kept_count(),
             mail_len: mailbox.kept_len(),
@@ -305,6 +310,9 @@ impl Driver {
             datagrams_received: transport.datagrams_in + streams.datagrams_in,
             bytes_sent: transport.bytes_out + streams.bytes_out,
             bytes_received: transport.bytes_in + streams.bytes_in,
+            mail_dropped: user.map_or(0, User::dropped_mail_count),
+            blocked: user.map_or(0, User::blocked_count),
+            requests_refused: user.map_or(0, User::refused_request_count),
             dropped: self.dropped + transport.dropped() + streams.dropped(),
         }
     }
@@ -519,13 +527,20 @@ fn answer<T>(to: oneshot::Sender<T>, result: T) {
     let _ = to.send(result);
 }
 
-/// Reads one thing. One that cannot be read is as good as one that is not there: others may have it.
-fn read(store: &Store, what: Read) -> Option<Vec<u8>> {
-    let Read::Mail { position } = what;
-    store.mail(position).unwrap_or_else(|error| {
-        tracing::warn!(%error, position, "an envelope cannot be read");
-        None
-    })
+/// Reads one thing. An envelope that cannot be read is as good as one that is not there: others may have it.
+fn read(store: &Store, what: Read) -> Found {
+    match what {
+        Read::Mail { position } => Found::Mail(store.mail(position).unwrap_or_else(|error| {
+            tracing::warn!(%error, position, "an envelope cannot be read");
+            None
+        })),
+        Read::Delivered { conversation, after, up_to } => {
+            let delivered = store.delivered(conversation, after, up_to);
+            let delivered =
+                delivered.inspect_err(|error| tracing::warn!(%error, "what was delivered cannot be read"));
+            Found::Delivered(delivered.ok())
+        }
+    }
 }
 
 fn read_messages(
@@ -540,7 +555,8 @@ fn read_messages(
     let mut messages = Vec::with_capacity(rows.len());
     for (message, conversation) in rows {
         let id = MessageId::new(&node, message.position);
-        let event = conversation.user.and_then(|user| received_event(id, conversation.peer, user, &message));
+        let from = (conversation.peer, conversation.relation < Relation::Contact);
+        let event = conversation.user.and_then(|user| received_event(id, from, user, &message));
         messages.extend(event.map(|event| (message.position, event)));
     }
     Ok((if is_all { read_to.max(latest) } else { read_to }, messages))

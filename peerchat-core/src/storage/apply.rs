@@ -72,6 +72,17 @@ pub(super) fn apply(db: &Connection, vault: &Vault, write: &Write) -> Result<(),
         Write::Stream(stream) => put_stream(db, stream),
         Write::Message(message) => insert_message(db, message),
         Write::MessageState { position, state } => set_state(db, *position, *state),
+        Write::MessageVoid { position, state } => {
+            set_state(db, *position, *state)?;
+            let sql = "INSERT INTO voids (position) VALUES (?) ON CONFLICT (position) DO NOTHING";
+            execute(db, sql, [in_history(*position)?])?;
+            Ok(())
+        }
+        Write::VoidGone { position } => {
+            execute(db, "DELETE FROM envelopes WHERE position = ?", [in_history(*position)?])?;
+            execute(db, "DELETE FROM voids WHERE position = ?", [in_history(*position)?])?;
+            Ok(())
+        }
         Write::MessageStored { position, held_by } => set_stored(db, *position, *held_by),
         Write::MessageGone { position } => {
             execute(db, "DELETE FROM envelopes WHERE position = ?", [in_history(*position)?])?;
@@ -129,12 +140,29 @@ fn put_own_record(db: &Connection, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn put_conversation(db: &Connection, conversation: &SavedConversation) -> Result<(), Failure> {
-    let SavedConversation { id, peer, user, next_number, is_verified, rival } = conversation;
-    let sql = "INSERT INTO conversations (id, peer, user, next_number, is_verified, rival) VALUES (?, ?, ?, ?, ?, ?)
+    let SavedConversation { id, peer, user, next_number, is_verified, rival, .. } = conversation;
+    let SavedConversation { relation, requested, read_heard, read_marked, .. } = conversation;
+    let sql =
+        "INSERT INTO conversations (id, peer, user, next_number, is_verified, rival, relation, requested,
+        read_heard, read_marked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET peer = excluded.peer, user = excluded.user,
-        next_number = excluded.next_number, is_verified = excluded.is_verified, rival = excluded.rival";
+        next_number = excluded.next_number, is_verified = excluded.is_verified, rival = excluded.rival,
+        relation = excluded.relation, requested = excluded.requested, read_heard = excluded.read_heard,
+        read_marked = excluded.read_marked";
     let [user, rival] = [user, rival].map(|user| user.as_ref().map(|user| user.as_bytes().as_slice()));
-    execute(db, sql, params![id.0, peer, user, next_number.cast_signed(), is_verified, rival])?;
+    let row = params![
+        id.0,
+        peer,
+        user,
+        next_number.cast_signed(),
+        is_verified,
+        rival,
+        *relation as i32,
+        requested.unix_ms().cast_signed(),
+        read_heard.cast_signed(),
+        read_marked.cast_signed(),
+    ];
+    execute(db, sql, row)?;
     Ok(())
 }
 
@@ -146,17 +174,20 @@ fn merge(db: &Connection, from: ConversationId, into: ConversationId) -> Result<
 }
 
 fn put_stream(db: &Connection, stream: &SavedStream) -> Result<(), Failure> {
-    let SavedStream { id, conversation, device, next_number, identity, tags, owes_receipt } = stream;
-    let sql = "INSERT INTO streams (id, conversation, device, next_number, identity, tags, owes_receipt)
-        VALUES (?, ?, ?, ?, ?, ?, ?)
+    let SavedStream { id, conversation, device, next_number, identity, tags, owes_receipt, read_to } = stream;
+    let sql =
+        "INSERT INTO streams (id, conversation, device, next_number, identity, tags, owes_receipt, read_to)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET conversation = excluded.conversation, device = excluded.device,
         next_number = excluded.next_number, identity = excluded.identity, tags = excluded.tags,
-        owes_receipt = excluded.owes_receipt";
+        owes_receipt = excluded.owes_receipt, read_to = excluded.read_to";
     let identity = identity.as_ref().map(|identity| identity.0.as_slice());
     let tags: Vec<u8> =
         tags.iter().flat_map(|(number, tag)| [*number, *tag]).flat_map(u64::to_be_bytes).collect();
     let next_number = next_number.cast_signed();
-    let row = params![id.0, conversation.0, device.as_bytes(), next_number, identity, tags, owes_receipt];
+    let read_to = read_to.cast_signed();
+    let row =
+        params![id.0, conversation.0, device.as_bytes(), next_number, identity, tags, owes_receipt, read_to];
     execute(db, sql, row)?;
     Ok(())
 }

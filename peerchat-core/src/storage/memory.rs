@@ -1,6 +1,7 @@
 //! [`Memory`]: a profile that ends with its client, without SQLite and without a thread.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 
 use parking_lot::Mutex;
@@ -8,7 +9,7 @@ use parking_lot::Mutex;
 use super::failure::Failure;
 use crate::error::Error;
 use crate::event::MessageState;
-use crate::save::{ConversationId, SavedConversation, SavedMessage, StreamId, Write};
+use crate::save::{ConversationId, MAX_READ_AT_ONCE, SavedConversation, SavedMessage, StreamId, Write};
 use crate::user::ContentKind;
 
 /// A profile in memory.
@@ -30,8 +31,8 @@ struct Tables {
     conversations: BTreeMap<ConversationId, SavedConversation>,
     /// By position.
     messages: Vec<SavedMessage>,
-    /// The messages that have a number, by (conversation, stream, number).
-    numbered: BTreeSet<(ConversationId, StreamId, u64)>,
+    /// The positions of the messages that have a number, by (conversation, stream, number).
+    numbered: BTreeMap<(ConversationId, StreamId, u64), u64>,
     /// The envelopes kept for others, by position.
     mail: BTreeMap<u64, Box<[u8]>>,
 }
@@ -108,6 +109,28 @@ impl Memory {
         self.read(|tables| tables.index_of(position).map(|index| tables.messages[index].clone()))
     }
 
+    pub(super) fn delivered(
+        &self,
+        conversation: ConversationId,
+        (after, up_to): (u64, u64),
+    ) -> Result<Vec<(u64, u64)>, Error> {
+        self.read(|tables| {
+            if after >= up_to {
+                return Vec::new();
+            }
+            let [first, last] = [after + 1, up_to].map(|number| (conversation, StreamId::OWN, number));
+            let numbered =
+                tables.numbered.range(first..=last).map(|((.., number), position)| (*number, *position));
+            let is_delivered = |(_, position): &(u64, u64)| {
+                tables.index_of(*position).is_some_and(|index| {
+                    let message = &tables.messages[index];
+                    message.state == Some(MessageState::Delivered) && message.kind != ContentKind::RECEIPT.0
+                })
+            };
+            numbered.filter(is_delivered).take(MAX_READ_AT_ONCE).collect()
+        })
+    }
+
     pub(super) fn mail(&self, position: u64) -> Result<Option<Vec<u8>>, Error> {
         self.read(|tables| tables.mail.get(&position).map(|bytes| bytes.to_vec()))
     }
@@ -149,6 +172,7 @@ impl Tables {
             | Write::Incoming(_)
             | Write::IncomingGone { .. }
             | Write::Confirmed { .. }
+            | Write::VoidGone { .. }
             | Write::MailReleased(_)
             | Write::MailReleaseGone { .. } => Ok(None),
             Write::MailKept { envelope, bytes } => self.keep_mail(envelope.position, bytes).map(Some),
@@ -159,7 +183,7 @@ impl Tables {
             Write::Conversation(conversation) => self.put_conversation(conversation).map(Some),
             Write::Merged { from, into } => self.merge(from, into).map(Some),
             Write::Message(message) => self.insert(message).map(Some),
-            Write::MessageState { position, state } => {
+            Write::MessageState { position, state } | Write::MessageVoid { position, state } => {
                 let before = self.head_of_own(position)?;
                 self.change(SavedMessageHead { state: Some(state), ..before }).map(Some)
             }
@@ -217,7 +241,7 @@ impl Tables {
         let Err(index) = self.messages.binary_search_by_key(&position, |saved| saved.position) else {
             return Err("two messages at one position in history");
         };
-        self.take_number(message.conversation, message.stream, message.number)?;
+        self.take_number(message.conversation, message.stream, message.number, position)?;
         self.messages.insert(index, message);
         Ok(Undo::Inserted { position })
     }
@@ -236,7 +260,7 @@ impl Tables {
         let before = self.head_of_own(head.position)?;
         self.known(head.conversation)?;
         if (before.conversation, before.number) != (head.conversation, head.number) {
-            self.take_number(head.conversation, StreamId::OWN, head.number)?;
+            self.take_number(head.conversation, StreamId::OWN, head.number, head.position)?;
             self.free_number(before.conversation, StreamId::OWN, before.number);
         }
         self.set_head(&head);
@@ -264,8 +288,8 @@ impl Tables {
                 self.conversations.insert(gone.id, gone);
             }
             Undo::Removed(message) => {
-                let number = message.number;
-                self.numbered.extend(number.map(|number| (message.conversation, message.stream, number)));
+                let key = message.number.map(|number| (message.conversation, message.stream, number));
+                self.numbered.extend(key.map(|key| (key, message.position)));
                 let index = self.first_from(message.position);
                 self.messages.insert(index, message);
             }
@@ -274,8 +298,8 @@ impl Tables {
                     let (conversation, number) =
                         (self.messages[index].conversation, self.messages[index].number);
                     self.free_number(conversation, StreamId::OWN, number);
-                    self.numbered
-                        .extend(before.number.map(|number| (before.conversation, StreamId::OWN, number)));
+                    let key = before.number.map(|number| (before.conversation, StreamId::OWN, number));
+                    self.numbered.extend(key.map(|key| (key, before.position)));
                     self.set_head(&before);
                 }
             }
@@ -291,9 +315,16 @@ impl Tables {
         conversation: ConversationId,
         stream: StreamId,
         number: Option<u64>,
+        position: u64,
     ) -> Result<(), &'static str> {
-        let is_free = number.is_none_or(|number| self.numbered.insert((conversation, stream, number)));
-        is_free.then_some(()).ok_or("two messages with one number in a stream")
+        let Some(number) = number else { return Ok(()) };
+        match self.numbered.entry((conversation, stream, number)) {
+            Entry::Vacant(entry) => {
+                entry.insert(position);
+                Ok(())
+            }
+            Entry::Occupied(_) => Err("two messages with one number in a stream"),
+        }
     }
 
     fn free_number(&mut self, conversation: ConversationId, stream: StreamId, number: Option<u64>) {

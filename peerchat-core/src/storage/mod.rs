@@ -205,6 +205,24 @@ impl Store {
         }
     }
 
+    /// Returns number and position of the messages of our own in state Delivered in a conversation whose numbers are
+    /// above `after` and at most `up_to`: the first [`MAX_READ_AT_ONCE`] by number.
+    ///
+    /// # Errors
+    ///
+    /// The store is closed, or the disk refuses.
+    pub fn delivered(
+        &self,
+        conversation: ConversationId,
+        after: u64,
+        up_to: u64,
+    ) -> Result<Vec<(u64, u64)>, Error> {
+        match &self.0 {
+            Kind::Memory(memory) => memory.delivered(conversation, (after, up_to)),
+            Kind::Sqlite(profile) => profile.read(|db| rows::delivered(db, conversation, (after, up_to))),
+        }
+    }
+
     /// Returns an envelope that is kept for somebody.
     ///
     /// # Errors

@@ -14,8 +14,8 @@ use crate::identity::{SecretKey, UserId, UserName};
 use crate::kademlia::{Contact, NodeId, NodeKey, RecordKey};
 use crate::mail::{Depositor, EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use crate::save::{
-    ConversationId, ProfileKeys, Saved, SavedConversation, SavedDevice, SavedEnvelope, SavedIncoming,
-    SavedMessage, SavedSession, SavedStream, StreamId,
+    ConversationId, MAX_READ_AT_ONCE, ProfileKeys, Relation, Saved, SavedConversation, SavedDevice,
+    SavedEnvelope, SavedIncoming, SavedMessage, SavedSession, SavedStream, StreamId,
 };
 use crate::time::Timestamp;
 use crate::user::ContentKind;
@@ -34,7 +34,8 @@ macro_rules! select_messages {
 /// Names the columns that [`conversation`] reads.
 macro_rules! conversation_columns {
     () => {
-        "c.id, c.peer, c.user, c.next_number, c.is_verified, c.rival"
+        "c.id, c.peer, c.user, c.next_number, c.is_verified, c.rival, c.relation, c.requested, c.read_heard,
+        c.read_marked"
     };
 }
 
@@ -63,12 +64,15 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys, vault: &Vault) -> Result<
         conversations: conversations(db)?,
         streams: all(
             db,
-            "SELECT id, conversation, device, next_number, identity, tags, owes_receipt FROM streams ORDER BY id",
+            "SELECT id, conversation, device, next_number, identity, tags, owes_receipt, read_to FROM streams ORDER BY id",
             stream,
         )?,
         outbox: all(
             db,
-            select_messages!("FROM messages AS m WHERE state IN (1, 2) ORDER BY position"),
+            select_messages!(
+                "FROM messages AS m WHERE position IN (SELECT position FROM messages WHERE state IN (1, 2)
+                UNION ALL SELECT position FROM voids) ORDER BY position"
+            ),
             saved_message,
         )?,
         envelopes: all(
@@ -153,7 +157,8 @@ pub(super) fn received_after(
 ) -> Result<Vec<(SavedMessage, SavedConversation)>, Failure> {
     // The planner would walk the messages themselves, past everything that this profile wrote.
     let sql = select_messages!(
-        ", c.id, c.peer, c.user, c.next_number, c.is_verified, c.rival
+        ", c.id, c.peer, c.user, c.next_number, c.is_verified, c.rival, c.relation, c.requested, c.read_heard,
+        c.read_marked
         FROM messages AS m INDEXED BY messages_received CROSS JOIN conversations AS c ON c.id = m.conversation
         WHERE m.stream <> 0 AND m.position > ? ORDER BY m.position LIMIT ?"
     );
@@ -168,6 +173,28 @@ pub(super) fn received_after(
 pub(super) fn message(db: &Connection, position: u64) -> Result<Option<SavedMessage>, Failure> {
     let mut statement = db.prepare_cached(select_messages!("FROM messages AS m WHERE position = ?"))?;
     Ok(statement.query_row([ordered(position)], saved_message).optional()?)
+}
+
+/// See [`super::Store::delivered`].
+pub(super) fn delivered(
+    db: &Connection,
+    conversation: ConversationId,
+    (after, up_to): (u64, u64),
+) -> Result<Vec<(u64, u64)>, Failure> {
+    // Along the index of numbers: there may be any number of delivered messages in other conversations.
+    let sql = "SELECT number, position FROM messages INDEXED BY messages_by_number
+        WHERE conversation = ? AND stream = 0 AND number > ? AND number <= ? AND state = 3 AND kind <> ?
+        ORDER BY number LIMIT ?";
+    let mut statement = db.prepare_cached(sql)?;
+    let values = params![
+        conversation.0,
+        ordered(after),
+        ordered(up_to),
+        ContentKind::RECEIPT.0,
+        count(MAX_READ_AT_ONCE)
+    ];
+    let rows = statement.query_map(values, |row| Ok((unsigned(row, 0)?, unsigned(row, 1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// See [`super::Store::mail`].
@@ -219,6 +246,10 @@ fn conversation(row: &Row<'_>, at: usize) -> rusqlite::Result<SavedConversation>
         next_number: unsigned(row, at + 3)?,
         is_verified: row.get(at + 4)?,
         rival: row.get::<_, Option<[u8; 32]>>(at + 5)?.map(UserId::from_bytes),
+        relation: row.get::<_, RelationNumber>(at + 6)?.0,
+        requested: Timestamp::from_unix_ms(unsigned(row, at + 7)?),
+        read_heard: unsigned(row, at + 8)?,
+        read_marked: unsigned(row, at + 9)?,
     })
 }
 
@@ -231,6 +262,7 @@ fn stream(row: &Row<'_>) -> rusqlite::Result<SavedStream> {
         identity: row.get::<_, Option<[u8; 32]>>(4)?.map(IdentityKey),
         tags: tags(row.get_ref(5)?.as_blob()?),
         owes_receipt: row.get(6)?,
+        read_to: unsigned(row, 7)?,
     })
 }
 
@@ -356,8 +388,25 @@ impl FromSql for State {
             1 => MessageState::Queued,
             2 => MessageState::Stored,
             3 => MessageState::Delivered,
+            4 => MessageState::Read,
             5 => MessageState::Expired,
             6 => MessageState::Failed,
+            7 => MessageState::Canceled,
+            other => return Err(FromSqlError::OutOfRange(other)),
+        }))
+    }
+}
+
+/// A relation by its number.
+struct RelationNumber(Relation);
+
+impl FromSql for RelationNumber {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        Ok(Self(match value.as_i64()? {
+            0 => Relation::Stranger,
+            1 => Relation::Request,
+            2 => Relation::Contact,
+            3 => Relation::Blocked,
             other => return Err(FromSqlError::OutOfRange(other)),
         }))
     }

@@ -14,7 +14,7 @@ pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 ///
 /// A released step never changes: profiles of every released version are out there.
 pub(super) const STEPS: &[Step] =
-    &[create_version_1, add_sessions, add_identities, add_vault, add_mail, add_deposits];
+    &[create_version_1, add_sessions, add_identities, add_vault, add_mail, add_deposits, add_contacts];
 
 /// The version that this build reads and writes.
 #[expect(clippy::cast_possible_truncation, reason = "there will never be so many versions")]
@@ -26,7 +26,7 @@ pub(super) const VERSION: u32 = STEPS.len() as u32;
 const FULL_CHECK_MAX_LEN: i64 = 32 << 20;
 
 /// The tables that the check of a large file covers.
-const SMALL_TABLES: [&str; 16] = [
+const SMALL_TABLES: [&str; 17] = [
     "keys",
     "meta",
     "conversations",
@@ -43,6 +43,7 @@ const SMALL_TABLES: [&str; 16] = [
     "vault",
     "mail",
     "mail_released",
+    "voids",
 ];
 
 /// The tables that it leaves out.
@@ -171,6 +172,19 @@ fn add_deposits(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         CREATE INDEX messages_owed ON messages (state) WHERE state IN (1, 2);
         CREATE TABLE seals (rank INTEGER PRIMARY KEY, secret BLOB NOT NULL, made INTEGER NOT NULL) STRICT;
         CREATE TABLE incoming (id BLOB PRIMARY KEY NOT NULL, bytes BLOB NOT NULL) STRICT;",
+    )
+}
+
+/// Version 7: who is a contact, what was read, and what was given up before its turn. Whoever was met before that is a
+/// contact.
+fn add_contacts(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE conversations ADD COLUMN relation INTEGER NOT NULL DEFAULT 2;
+        ALTER TABLE conversations ADD COLUMN requested INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE conversations ADD COLUMN read_heard INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE conversations ADD COLUMN read_marked INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE streams ADD COLUMN read_to INTEGER NOT NULL DEFAULT 0;
+        CREATE TABLE voids (position INTEGER PRIMARY KEY REFERENCES messages (position)) STRICT;",
     )
 }
 

@@ -3,6 +3,8 @@
 //! The passphrase gives a key by Argon2id (RFC 9106), which opens a random data key, which every secret is sealed with
 //! (XChaCha20-Poly1305, a random nonce each). What a secret is goes into the tag, so that none passes for another.
 
+use std::fmt;
+
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
@@ -36,6 +38,12 @@ const DATA_KEY: &str = "data key";
 pub(super) struct Vault {
     /// `None` if the profile has no passphrase: its secrets lie open.
     key: Option<Zeroizing<[u8; KEY_LEN]>>,
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.key.is_some() { "Vault(sealing)" } else { "Vault(open)" })
+    }
 }
 
 /// What a passphrase is tried with.
@@ -151,4 +159,15 @@ fn cipher(key: &[u8; KEY_LEN]) -> XChaCha20Poly1305 {
 
 fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
     getrandom::fill(bytes).map_err(|error| Failure::Internal(format!("no secure randomness: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_not_printed() {
+        let vaults = [Some([7; KEY_LEN]), None].map(|key| Vault { key: key.map(Zeroizing::new) });
+        insta::assert_snapshot!(format!("{vaults:?}"), @"[Vault(sealing), Vault(open)]");
+    }
 }

@@ -12,7 +12,7 @@ use snow::resolvers::{CryptoResolver, DefaultResolver};
 use snow::types::{Cipher, Dh, Hash, Random};
 use snow::{Builder, HandshakeState};
 use subtle::ConstantTimeEq as _;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::aead::ChaChaPoly;
 use super::link::LinkKeys;
@@ -247,13 +247,15 @@ fn write(
 
 /// Takes the link keys out of a finished handshake.
 fn split(noise: &mut HandshakeState) -> LinkKeys {
-    let (from_initiator, from_responder) = noise.dangerously_get_raw_split();
-    let (send, receive) = if noise.is_initiator() {
-        (from_initiator, from_responder)
+    let (mut from_initiator, mut from_responder) = noise.dangerously_get_raw_split();
+    let keys = if noise.is_initiator() {
+        LinkKeys::new(from_initiator, from_responder)
     } else {
-        (from_responder, from_initiator)
+        LinkKeys::new(from_responder, from_initiator)
     };
-    LinkKeys::new(send, receive)
+    from_initiator.zeroize();
+    from_responder.zeroize();
+    keys
 }
 
 /// The secret of the next handshake's ephemeral key. It is drawn ahead, so that a handshake that fails draws nothing.
@@ -392,5 +394,39 @@ impl Local {
     /// Claims another node's key, as a forger would.
     pub(super) fn set_key_for_test(&mut self, key: NodeKey) {
         self.key = key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+
+    use super::*;
+
+    /// So that later versions may say what they can do without being refused.
+    #[test]
+    fn feature_bits_that_are_not_known_are_ignored() {
+        for features in [1_u32, 1 << 31, u32::MAX] {
+            let init = [&[7; KEY_LEN], &9_u32.to_be_bytes()[..], &features.to_be_bytes(), &[0; 2]].concat();
+            let read = InitPayload::decode(&init).unwrap();
+            assert_eq!((read.key, read.index), (NodeKey::from_bytes([7; KEY_LEN]), 9));
+
+            let (mut noise, mut buffer) = (handshake(), [0; MAX_DATAGRAM_LEN]);
+            let payload = [9_u32.to_be_bytes(), features.to_be_bytes()].concat();
+            let response = write(&mut noise.1, &[], NOISE_RESPONSE_LEN, &payload).unwrap();
+            let (index, frame, _) = read_response(&mut noise.0, &response, &mut buffer).unwrap();
+            assert_eq!((index, frame.is_some()), (9, false));
+        }
+    }
+
+    /// Returns both sides of a handshake whose first message has arrived.
+    fn handshake() -> (HandshakeState, HandshakeState) {
+        let (network, mut rng) = (blake3::hash(b"test"), ChaCha20Rng::from_seed([3; 32]));
+        let [one, two] = [1, 2].map(|seed| Local::new(&network, &SecretKey::from_bytes(&[seed; KEY_LEN])));
+        let ephemerals = [Ephemeral::draw(&mut rng), Ephemeral::draw(&mut rng)];
+        let (initiator, init) = one.initiate(&ephemerals[0], &two.key(), 5, None).unwrap();
+        let mut buffer = [0; MAX_DATAGRAM_LEN];
+        let (responder, _) = two.read_init(&ephemerals[1], &init[INIT_HEADER_LEN..], &mut buffer).unwrap();
+        (initiator, responder)
     }
 }

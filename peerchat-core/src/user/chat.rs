@@ -17,6 +17,16 @@ impl ContentKind {
 
     /// A [`Receipt`]. It has a number like any other and no place in history, and none is sent for it.
     pub const RECEIPT: Self = Self(2);
+
+    /// Nothing: it takes the number of a message that was given up, whose tag it has, and has no body. No receipt is sent
+    /// for it.
+    pub const NOTHING: Self = Self(3);
+
+    /// Tells whether something of this kind is about other messages: it has no place in history.
+    #[must_use]
+    pub const fn is_notice(self) -> bool {
+        matches!(self, Self::RECEIPT | Self::NOTHING)
+    }
 }
 
 /// What a device says of the mail it got from another one. A later receipt makes an earlier one superfluous.
@@ -31,6 +41,8 @@ pub struct Receipt {
     /// The tag of the message before that one, so that a sender whose profile is an old copy takes nothing for
     /// delivered that another copy has sent; `None` if it is not known any more.
     pub last_tag: Option<u64>,
+    /// Everything up to this number was read by a person; 0 if nothing was, or if they do not say. Below `next`.
+    pub read: u64,
 }
 
 /// What became of mail.
@@ -124,4 +136,6 @@ pub enum DeliverRefusal {
     Busy,
     /// The envelope does not open: it needs a new session.
     Unopened,
+    /// The recipient takes nothing from this person: do not try again.
+    Blocked,
 }

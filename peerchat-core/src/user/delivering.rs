@@ -18,6 +18,10 @@ impl User {
         let was_introduction = sender.step == Step::Introducing(tag);
         match (response, delivery) {
             (_, None) if !was_introduction => return,
+            (ChatResponse::NotDelivered(DeliverRefusal::Blocked), number) => {
+                sender.step = Step::Ready;
+                self.handle_blocked(conversation, number.unwrap_or(0), now);
+            }
             (ChatResponse::Introduced, None) => sender.step = Step::Ready,
             (ChatResponse::Delivered { next }, Some(number)) => {
                 let delivered = sender.acknowledge(number, next);

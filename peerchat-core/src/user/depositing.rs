@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::chat::ContentKind;
 use super::directory::{Device, devices};
 use super::machine::{Effect, SealId, SearchId, User, UserAction};
 use super::post::MailCall;
@@ -321,7 +320,7 @@ impl User {
             owed.deposit.done = Some((to.0, to.1, now.instant));
             owed.deposit.attempt += u32::from(closed.is_released);
             let held_by = closed.held.count_ones();
-            if owed.is_receipt() {
+            if owed.is_notice() {
                 // Whoever gets the message again that it is about sends another one.
                 let receipt = self.senders.get_mut(&id).and_then(|sender| sender.remove(*number));
                 self.finish(id, receipt.into_iter().collect(), MessageState::Delivered, None);
@@ -345,7 +344,7 @@ impl User {
     /// Saves and tells how many holders keep a message, if that is news.
     fn tell_stored(&mut self, id: ConversationId, number: u64, held_by: u32) {
         let Some(owed) = self.senders.get_mut(&id).and_then(|sender| sender.numbered(number)) else { return };
-        if owed.deposit.held_by == held_by || owed.kind == ContentKind::RECEIPT.0 {
+        if owed.deposit.held_by == held_by || owed.is_notice() {
             return;
         }
         owed.deposit.held_by = held_by;

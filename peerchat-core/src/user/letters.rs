@@ -68,6 +68,10 @@ impl User {
             (found.0 == letter.from).then_some((found.1, found.2))
         });
         let conversation = self.people.with_user(&letter.from);
+        if conversation.is_some_and(|id| self.is_blocked(id)) {
+            self.blocked_count += 1;
+            return self.release_unread(id, is_saved);
+        }
         let (device, number) = (letter.device.node_id(), letter.number);
         let owner = (letter.from, device);
         let stream = conversation.and_then(|conversation| self.people.known_stream(conversation, device));
@@ -83,7 +87,7 @@ impl User {
             }
             (None, Some((name, introduced))) => {
                 if !self.has_room_for(&letter)
-                    || !self.look_into(letter.from, name.clone(), introduced.clone(), Vec::new())
+                    || !self.look_into(letter.from, name.clone(), introduced.clone(), Vec::new(), now)
                 {
                     return Taken::Left;
                 }
@@ -97,6 +101,10 @@ impl User {
     fn drop_envelope(&mut self, id: EnvelopeId, is_saved: bool) -> Taken {
         tracing::debug!("an envelope is dropped: it does not open, or nobody that is known wrote it");
         self.post.dropped_count += 1;
+        self.release_unread(id, is_saved)
+    }
+
+    fn release_unread(&mut self, id: EnvelopeId, is_saved: bool) -> Taken {
         if is_saved {
             self.save(vec![Write::IncomingGone { id }], Vec::new());
         }
@@ -204,6 +212,7 @@ impl User {
             has_changed = true;
             match self.open_letter(peer, (writer, number), &waiting, now) {
                 Ok(Some((ContentKind::RECEIPT, receipt))) => receipts.push(receipt.body),
+                Ok(Some((kind, _))) if kind.is_notice() => {}
                 Ok(Some((_, content))) => {
                     let Some(stream) = self.people.known_stream(peer.0, peer.1) else { break };
                     let id = stream.id;
@@ -295,7 +304,7 @@ impl User {
         match opened {
             Ok(content) => {
                 stream.pass(number, waiting.tag);
-                if content.kind != ContentKind::RECEIPT.0 {
+                if !ContentKind(content.kind).is_notice() {
                     stream.owe_receipt(ReceiptVerdict::Delivered);
                 }
                 Ok(Some((ContentKind(content.kind), content)))

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha20Rng;
 
 use super::chat::{ChatRequest, ChatResponse, ContentKind};
 use super::directory::Device;
+use super::giving_up::Reason;
 use super::people::People;
 use super::post::Post;
 use super::receiving::Introduction;
@@ -67,6 +68,8 @@ pub struct UserConfig {
     pub family: AddressFamily,
     /// How long an undelivered message is retried.
     pub message_lifetime: Duration,
+    /// Whether contacts are told what was read.
+    pub read_receipts: bool,
 }
 
 /// What a search found.
@@ -108,6 +111,12 @@ pub enum PushError {
     /// The outbox holds [`MAX_OUTBOX`] messages.
     #[error("the outbox is full")]
     Full,
+    /// The recipient would be one contact more than [`super::MAX_CONTACTS`].
+    #[error("there are too many contacts")]
+    TooManyContacts,
+    /// This user has blocked the recipient.
+    #[error("the recipient is blocked")]
+    Blocked,
 }
 
 /// Something that takes effect outside.
@@ -138,6 +147,15 @@ pub enum Effect {
     Collected {
         /// The envelopes that it came in.
         ids: Vec<EnvelopeId>,
+    },
+    /// It is to be looked up which messages of a conversation were delivered; [`User::handle_delivered`] takes them.
+    LookForRead {
+        /// The conversation.
+        conversation: ConversationId,
+        /// Only numbers above this one.
+        after: u64,
+        /// Only numbers up to this one.
+        up_to: u64,
     },
     /// A record of our own is published; [`User::handle_published`] takes how it went.
     Publish(Record),
@@ -252,6 +270,10 @@ pub struct User {
     pub(super) held_count: usize,
     /// Bytes of their bodies.
     pub(super) held_len: usize,
+    /// What people who are blocked have sent in vain.
+    pub(super) blocked_count: u64,
+    /// Strangers that there was no room for.
+    pub(super) refused_request_count: u64,
     rng: ChaCha20Rng,
 }
 
@@ -308,6 +330,8 @@ impl User {
             outbox_count: 0,
             held_count: 0,
             held_len: 0,
+            blocked_count: 0,
+            refused_request_count: 0,
             rng,
         };
         let envelopes = std::mem::take(&mut saved.envelopes).into_iter();
@@ -325,6 +349,7 @@ impl User {
         user.rotate_keys(now);
         user.save_sessions();
         user.tell_rivals();
+        user.look_for_all_read();
         user
     }
 
@@ -360,22 +385,34 @@ impl User {
                 Timer::Retry(conversation) => self.handle_retry(conversation, now),
                 Timer::Expiry(conversation) => self.handle_expiry(conversation, now),
                 Timer::Publish => self.publish(now),
+                Timer::Receipts => self.owe_receipts_soon(now),
                 Timer::Collect => self.collect(now),
             }
         }
     }
 
-    /// Saves a text for `to` and starts to deliver it. [`Effect::Saved`] follows once it is on disk.
+    /// Saves a text for `to`, who becomes a contact, and starts to deliver it. [`Effect::Saved`] follows once it is on
+    /// disk. It is retried for `lifetime`; `None`: for [`UserConfig::message_lifetime`].
     ///
     /// # Errors
     ///
-    /// The outbox is full.
-    pub fn send(&mut self, to: &Recipient, text: &str, now: Now) -> Result<MessageId, PushError> {
+    /// What [`PushError`] says. Nothing has changed then.
+    pub fn send(
+        &mut self,
+        to: &Recipient,
+        text: &str,
+        lifetime: Option<Duration>,
+        now: Now,
+    ) -> Result<MessageId, PushError> {
         if self.outbox_count >= MAX_OUTBOX {
             return Err(PushError::Full);
         }
-        let id = self.people.addressed(to).unwrap_or_else(|| self.people.add(to, None));
-        let owed = self.new_owed(id, ContentKind::TEXT, text.as_bytes().to_vec(), now);
+        let (id, is_new_contact) = self.conversation_to_send(to)?;
+        let mut owed = self.new_owed(id, ContentKind::TEXT, text.as_bytes().to_vec(), now);
+        if let Some(lifetime) = lifetime {
+            owed.expires = now.wall.saturating_add(lifetime);
+            owed.expires_at = in_time(now.instant, lifetime);
+        }
         let message = MessageId::new(&self.node_id, owed.position);
         let mut writes = Vec::new();
         writes
@@ -388,6 +425,9 @@ impl User {
         }
         self.advance(id, now);
         self.deposit_if_away(id, now);
+        if is_new_contact {
+            self.owe_read_receipts(id, now);
+        }
         Ok(message)
     }
 
@@ -410,6 +450,7 @@ impl User {
             sealed: None,
             is_taken: false,
             deposit: Deposit::default(),
+            is_void: false,
         }
     }
 
@@ -566,41 +607,33 @@ impl User {
         }
     }
 
-    fn handle_expiry(&mut self, conversation: ConversationId, now: Now) {
-        let Some(sender) = self.senders.get_mut(&conversation) else { return };
-        let expired = sender.expire(now.instant);
-        let detail = "the recipient could not be reached within the lifetime of the message";
-        self.finish(conversation, expired, MessageState::Expired, Some((ErrorCode::Expired, detail)));
-        self.watch_expiry(conversation);
-        self.advance(conversation, now);
-    }
-
     /// Saves and tells that messages are neither owed nor retried any more.
     pub(super) fn finish(
         &mut self,
         conversation: ConversationId,
         finished: Vec<Owed>,
         state: MessageState,
-        reason: Option<(ErrorCode, &str)>,
+        reason: Reason<'_>,
     ) {
         self.outbox_count = self.outbox_count.saturating_sub(finished.len());
-        let to = self.people.get(conversation).map(|found| found.saved.peer.clone()).unwrap_or_default();
+        let found = self.people.get(conversation).map(|found| &found.saved);
+        let (to, read_heard) = found.map(|saved| (saved.peer.clone(), saved.read_heard)).unwrap_or_default();
         let mut writes = Vec::with_capacity(finished.len());
         let mut then = Vec::with_capacity(finished.len());
         for owed in finished {
+            if owed.is_void {
+                writes.push(Write::VoidGone { position: owed.position });
+                continue;
+            }
             if owed.is_receipt() {
                 writes.push(Write::MessageGone { position: owed.position });
                 continue;
             }
+            // The receipt that says so may have come before the answer to this message.
+            let is_read = state == MessageState::Delivered && owed.number.is_some_and(|it| it <= read_heard);
+            let state = if is_read { MessageState::Read } else { state };
             writes.push(Write::MessageState { position: owed.position, state });
-            then.push(Effect::Tell(Event::MessageState {
-                id: MessageId::new(&self.node_id, owed.position),
-                to: to.clone(),
-                state,
-                held_by: 0,
-                code: reason.map(|(code, _)| code),
-                detail: reason.map(|(_, detail)| detail.to_owned()).unwrap_or_default(),
-            }));
+            then.push(Effect::Tell(self.ended(owed.position, to.clone(), state, reason)));
         }
         self.save(writes, then);
     }
@@ -620,6 +653,10 @@ impl User {
 
     pub(super) fn set_timer(&mut self, at: Instant, timer: Timer) {
         self.timers.set(timer, at);
+    }
+
+    pub(super) fn set_timer_if_unset(&mut self, at: Instant, timer: Timer) {
+        self.timers.set_if_unset(timer, at);
     }
 
     pub(super) fn save(&mut self, writes: Vec<Write>, then: Vec<Effect>) {

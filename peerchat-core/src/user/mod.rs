@@ -5,14 +5,17 @@
 
 mod chat;
 mod collecting;
+mod contacts;
 mod delivering;
 mod depositing;
 mod directory;
+mod giving_up;
 mod letters;
 mod machine;
 mod naming;
 mod people;
 mod post;
+mod reading;
 mod receipts;
 mod receiving;
 mod registration;
@@ -29,6 +32,7 @@ pub use chat::{
     ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, Receipt, ReceiptVerdict,
 };
 pub use collecting::{COLLECT_INTERVAL, MAX_FETCHES, MAX_LISTED_IN_ALL};
+pub use contacts::{MAX_CONTACTS, MAX_REQUESTS, MAX_REQUESTS_PER_DAY, Verb};
 pub use depositing::{MAX_HOLDERS, MAX_OPEN_DEPOSITS};
 pub(crate) use directory::devices;
 pub use directory::{Device, MAX_DEVICES, Verdict};
@@ -38,6 +42,7 @@ pub use machine::{
     RequestTag, SealId, SearchId, SearchOutcome, User, UserAction, UserConfig,
 };
 pub use naming::{Decision, DecisionError, NAME_CHECK_EVERY};
+pub use reading::READ_RECEIPT_DELAY;
 #[cfg(feature = "runtime")]
 pub(crate) use receiving::received_event;
 pub use sealing::REPAIR_INTERVAL;

@@ -5,19 +5,20 @@
 
 use std::time::Duration;
 
+use super::contacts::Verb;
 use super::directory::{CLAIM_WITNESSES, Verdict, judge};
 use super::machine::{Effect, SearchOutcome, User};
 use super::searching::Purpose;
 use crate::event::{CommandId, Event};
 use crate::identity::{Recipient, UserId, UserName};
 use crate::kademlia::RecordKey;
-use crate::save::{ConversationId, Write};
+use crate::save::{ConversationId, Relation, StreamId, Write};
 use crate::time::Now;
 
 /// How often at most the name of a person who is known already is looked up again while it is in use.
 pub const NAME_CHECK_EVERY: Duration = Duration::from_secs(3600);
 
-/// What the application decides about a person whom it has met.
+/// What the application decides about a person, or about what was said.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Decision {
     /// From now on the name means this person, who was seen to hold it.
@@ -34,6 +35,27 @@ pub enum Decision {
         /// Whether it was.
         is_verified: bool,
     },
+    /// Whether the person is a contact.
+    Relate {
+        /// The person.
+        who: Recipient,
+        /// What is done with them.
+        verb: Verb,
+    },
+    /// Everything of a stream up to a number was read.
+    MarkRead {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The stream.
+        stream: StreamId,
+        /// The number.
+        number: u64,
+    },
+    /// A message of our own is not retried any more.
+    Cancel {
+        /// Its position in history.
+        position: u64,
+    },
 }
 
 /// Why [`User::decide`] refused.
@@ -45,6 +67,15 @@ pub enum DecisionError {
     /// The name was not seen to belong to that person.
     #[error("the name was not seen to belong to this person")]
     NotSeen,
+    /// The person is blocked.
+    #[error("the person is blocked")]
+    Blocked,
+    /// There are [`super::MAX_CONTACTS`] contacts.
+    #[error("there are too many contacts")]
+    Full,
+    /// The message was delivered or given up.
+    #[error("the message is not owed any more")]
+    Ended,
 }
 
 impl User {
@@ -52,11 +83,22 @@ impl User {
     ///
     /// # Errors
     ///
-    /// The person was not met, or was not seen to hold the name. Nothing has changed then.
+    /// Why is what [`DecisionError`] says. Nothing has changed then.
     pub fn decide(&mut self, command: CommandId, decision: Decision, now: Now) -> Result<(), DecisionError> {
         match decision {
             Decision::Accept { name, user } => self.accept(command, &name, user, now),
             Decision::Verify { who, is_verified } => self.verify(command, &who, is_verified),
+            Decision::Relate { who, verb } => self.relate(command, &who, verb, now),
+            Decision::MarkRead { conversation, stream, number } => {
+                self.mark_read(command, (conversation, stream), number, now)
+            }
+            Decision::Cancel { position } => {
+                if !self.cancel(position, now) {
+                    return Err(DecisionError::Ended);
+                }
+                self.save(Vec::new(), vec![Effect::Decided { command }]);
+                Ok(())
+            }
         }
     }
 
@@ -151,6 +193,7 @@ impl User {
         self.people.rename(old, &former_address);
         let new = self.people.with_user(&user).unwrap_or_else(|| self.people.add(&address, Some(user)));
         self.people.rename(new, &Recipient::from(name.clone()));
+        self.people.set_relation(new, Relation::Contact);
         for id in [old, new] {
             if let Some(found) = self.people.get_mut(id) {
                 found.saved.rival = None;

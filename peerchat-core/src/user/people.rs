@@ -1,13 +1,18 @@
 //! [`People`]: whom this profile talks to, under which names, and on which devices they were met.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::contacts::{MAX_CONTACTS, MAX_REQUESTS, MAX_REQUESTS_PER_DAY};
+use super::machine::MAX_CONVERSATIONS;
 use super::streams::Stream;
 use crate::crypto::DeviceKeys;
 use crate::identity::{Recipient, UserId};
 use crate::kademlia::{Contact, NodeId, Record};
-use crate::save::{ConversationId, SavedConversation, SavedStream, StreamId};
+use crate::save::{ConversationId, Relation, SavedConversation, SavedStream, StreamId};
+use crate::time::Timestamp;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A conversation with one person.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub(crate) struct Conversation {
     pub(crate) repaired_at: Option<Instant>,
     /// When what is owed to them last got new numbers.
     pub(crate) renumbered_at: Option<Instant>,
+    /// Whether it is being looked up which messages they have read.
+    pub(crate) is_marking: bool,
 }
 
 /// Every conversation and stream of the profile.
@@ -38,6 +45,10 @@ pub(crate) struct People {
     streams: BTreeMap<(ConversationId, NodeId), Stream>,
     last_conversation: u32,
     last_stream: u32,
+    contact_count: usize,
+    request_count: usize,
+    /// When the latest requests were made, in order, no more than may be made in a day.
+    requests: VecDeque<Timestamp>,
 }
 
 impl People {
@@ -52,10 +63,15 @@ impl People {
             people.last_stream = people.last_stream.max(saved.id.0);
             people.streams.insert((saved.conversation, saved.device), Stream::restore(saved));
         }
+        let mut requests: Vec<Timestamp> = people.iter().map(|found| found.saved.requested).collect();
+        requests.sort_unstable();
+        let old_count = requests.len().saturating_sub(MAX_REQUESTS_PER_DAY);
+        people.requests = requests.split_off(old_count).into();
         people
     }
 
     fn insert(&mut self, saved: SavedConversation) {
+        self.count_relation(saved.relation, true);
         self.by_peer.insert(saved.peer.clone(), saved.id);
         if let Some(user) = saved.user {
             self.by_user.insert(user, saved.id);
@@ -69,6 +85,7 @@ impl People {
             knows_us: false,
             repaired_at: None,
             renumbered_at: None,
+            is_marking: false,
         };
         self.conversations.insert(conversation.saved.id, conversation);
     }
@@ -79,6 +96,48 @@ impl People {
         let id = ConversationId(self.last_conversation);
         self.insert(SavedConversation::fresh(id, peer.to_string(), user));
         id
+    }
+
+    /// Counts a conversation in or out.
+    fn count_relation(&mut self, relation: Relation, is_new: bool) {
+        let count = match relation {
+            Relation::Contact => &mut self.contact_count,
+            Relation::Request => &mut self.request_count,
+            Relation::Stranger | Relation::Blocked => return,
+        };
+        *count = if is_new { *count + 1 } else { count.saturating_sub(1) };
+    }
+
+    /// Changes what the person of a conversation is to this user.
+    pub(crate) fn set_relation(&mut self, id: ConversationId, relation: Relation) {
+        let Some(found) = self.conversations.get_mut(&id) else { return };
+        let before = std::mem::replace(&mut found.saved.relation, relation);
+        self.count_relation(before, false);
+        self.count_relation(relation, true);
+    }
+
+    /// Notes that the person of a conversation has made a request.
+    pub(crate) fn add_request(&mut self, id: ConversationId, now: Timestamp) {
+        self.set_relation(id, Relation::Request);
+        if let Some(found) = self.conversations.get_mut(&id) {
+            found.saved.requested = now;
+            self.requests.push_back(now);
+            self.requests.drain(..self.requests.len().saturating_sub(MAX_REQUESTS_PER_DAY));
+        }
+    }
+
+    /// Tells whether another person may become a contact.
+    pub(crate) fn has_room_for_contact(&self) -> bool {
+        self.contact_count < MAX_CONTACTS
+    }
+
+    /// Tells whether another stranger may make a request while `pending` ones are being looked into.
+    pub(crate) fn has_room_for_request(&self, pending: usize, now: Timestamp) -> bool {
+        let is_of_today = |at: &&Timestamp| now.saturating_since(**at) < DAY;
+        let today = self.requests.iter().rev().take_while(is_of_today).count();
+        self.request_count + pending < MAX_REQUESTS
+            && today + pending < MAX_REQUESTS_PER_DAY
+            && self.count() < MAX_CONVERSATIONS
     }
 
     /// Lets a conversation go by another name, which must be free.
@@ -94,6 +153,7 @@ impl People {
     /// Drops a conversation whose person was never known.
     pub(crate) fn remove(&mut self, id: ConversationId) {
         if let Some(conversation) = self.conversations.remove(&id) {
+            self.count_relation(conversation.saved.relation, false);
             self.by_peer.remove(&conversation.saved.peer);
         }
     }
@@ -129,6 +189,21 @@ impl People {
         self.streams.get_mut(&(conversation, device))
     }
 
+    /// Returns the stream of a conversation that has this name.
+    pub(crate) fn stream_with_id(
+        &mut self,
+        conversation: ConversationId,
+        id: StreamId,
+    ) -> Option<&mut Stream> {
+        self.streams_of(conversation).find(|stream| stream.id == id)
+    }
+
+    /// Returns the streams of a conversation.
+    pub(crate) fn streams_of(&mut self, conversation: ConversationId) -> impl Iterator<Item = &mut Stream> {
+        let [first, last] = [[0; 32], [0xff; 32]].map(NodeId::from_bytes);
+        self.streams.range_mut((conversation, first)..=(conversation, last)).map(|(_, stream)| stream)
+    }
+
     /// Returns how many devices were ever introduced in a conversation.
     pub(crate) fn stream_count(&self, conversation: ConversationId) -> usize {
         let [first, last] = [[0; 32], [0xff; 32]].map(NodeId::from_bytes);
@@ -146,7 +221,11 @@ impl People {
 
     /// Returns the devices that have to be told what has come of their mail.
     pub(crate) fn owing_receipts(&self) -> Vec<(ConversationId, NodeId)> {
-        self.streams.iter().filter(|(_, stream)| stream.owes_receipt()).map(|(device, _)| *device).collect()
+        let is_blocked = |id: &ConversationId| {
+            self.get(*id).is_some_and(|found| found.saved.relation == Relation::Blocked)
+        };
+        let owing = self.streams.iter().filter(|((id, _), stream)| stream.owes_receipt() && !is_blocked(id));
+        owing.map(|(device, _)| *device).collect()
     }
 
     pub(crate) fn get(&self, id: ConversationId) -> Option<&Conversation> {
@@ -178,5 +257,62 @@ impl People {
             let user = self.get(plain)?.saved.user?;
             to.admits(&user).then_some(plain)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::UserName;
+
+    fn stranger(people: &mut People, number: usize, at: Timestamp) {
+        let name = UserName::parse(&format!("user{number}")).unwrap();
+        let id = people.add(&Recipient::from(name), None);
+        people.add_request(id, at);
+    }
+
+    #[test]
+    fn requests_are_counted_by_the_day_and_in_all() {
+        let mut people = People::default();
+        let mut now = Timestamp::from_unix_ms(1_700_000_000_000);
+        for number in 0..MAX_REQUESTS {
+            assert!(people.has_room_for_request(0, now), "{number}");
+            stranger(&mut people, number, now);
+            if (number + 1) % MAX_REQUESTS_PER_DAY == 0 {
+                assert!(!people.has_room_for_request(0, now), "{number}");
+                now = now.saturating_add(DAY);
+            }
+        }
+        assert!(!people.has_room_for_request(0, now));
+        people.set_relation(ConversationId(7), Relation::Blocked);
+        assert!(people.has_room_for_request(0, now));
+        assert!(!people.has_room_for_request(1, now), "one is being looked into");
+    }
+
+    #[test]
+    fn the_day_and_the_counts_survive_a_restart() {
+        let now = Timestamp::from_unix_ms(1_700_000_000_000);
+        let mut people = People::default();
+        (0..MAX_REQUESTS_PER_DAY).for_each(|number| stranger(&mut people, number, now));
+        let saved = people.iter().map(|found| found.saved.clone()).collect();
+        let people = People::restore(saved, &[]);
+        assert!(!people.has_room_for_request(0, now));
+        assert!(people.has_room_for_request(0, now.saturating_add(DAY)));
+    }
+
+    #[test]
+    fn contacts_have_a_limit() {
+        let mut people = People::default();
+        let ids: Vec<ConversationId> = (0..MAX_CONTACTS)
+            .map(|number| {
+                let name = UserName::parse(&format!("user{number}")).unwrap();
+                let id = people.add(&Recipient::from(name), None);
+                people.set_relation(id, Relation::Contact);
+                id
+            })
+            .collect();
+        assert!(!people.has_room_for_contact());
+        people.set_relation(ids[0], Relation::Stranger);
+        assert!(people.has_room_for_contact());
     }
 }

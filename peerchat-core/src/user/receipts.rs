@@ -20,13 +20,18 @@ impl User {
             return;
         }
         self.people.get_mut(id).into_iter().for_each(|found| found.knows_us = true);
-        let Some(sender) = self.senders.get_mut(&id) else { return };
+        let read = receipt.read.min(receipt.next.saturating_sub(1));
+        let Some(sender) = self.senders.get_mut(&id) else {
+            self.hear_read(id, read);
+            return;
+        };
         let delivered = sender.acknowledge_by(&receipt, device, &self.tag_key);
         sender.note_acknowledged(&delivered, &self.tag_key);
         if !delivered.is_empty() {
             self.sessions.handle_acknowledged((id, device));
             self.finish(id, delivered, MessageState::Delivered, None);
         }
+        self.hear_read(id, read);
         self.handle_verdict((id, device), &receipt, now);
         self.advance(id, now);
     }
@@ -57,8 +62,9 @@ impl User {
     }
 
     fn owe_receipt(&mut self, id: ConversationId, device: NodeId, now: Now) {
+        let tells_read = self.tells_read(id);
         let Some(stream) = self.people.known_stream(id, device) else { return };
-        let Some(receipt) = stream.take_receipt() else { return };
+        let Some(receipt) = stream.take_receipt(tells_read) else { return };
         let (saved, body) = (stream.to_saved(), codec::encode(&receipt));
         let mut writes = vec![Write::Stream(saved)];
         match self.senders.get_mut(&id).and_then(super::sender::Sender::open_receipt) {

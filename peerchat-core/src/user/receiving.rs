@@ -4,14 +4,14 @@ use super::chat::{
     ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, ReceiptVerdict,
 };
 use super::directory::{Verdict, claimed_name, devices, judge};
-use super::machine::{Effect, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, RequestTag, SearchOutcome, User};
+use super::machine::{Effect, MAX_INTRODUCTIONS, RequestTag, SearchOutcome, User};
 use super::sessions::Peer;
 use super::streams::{Arrival, Held};
 use crate::crypto::{DeviceKeys, IdentityKey, MAX_ENVELOPE_LEN};
 use crate::event::{Event, ReceivedMessage};
 use crate::identity::{Recipient, UserId, UserName};
 use crate::kademlia::{Contact, NodeId, NodeKey, Record};
-use crate::save::{ConversationId, SavedMessage, StreamId, Write};
+use crate::save::{ConversationId, Relation, SavedMessage, StreamId, Write};
 use crate::time::Now;
 
 /// Most requests that wait for the name of one stranger to be looked up.
@@ -64,14 +64,19 @@ impl User {
         };
         let device = Introduced { contact: Some(from), ..device };
         if let Some(conversation) = self.people.with_user(&stranger) {
-            self.admit(conversation, device, vec![tag], now);
+            if self.is_blocked(conversation) {
+                self.blocked_count += 1;
+                self.refuse(tag, DeliverRefusal::Blocked);
+            } else {
+                self.admit(conversation, device, vec![tag], now);
+            }
         } else if let Some(introduction) = self.introductions.get_mut(&stranger) {
             if introduction.waiting.len() < MAX_WAITING {
                 introduction.waiting.push(tag);
             } else {
                 self.refuse(tag, DeliverRefusal::Busy);
             }
-        } else if !self.look_into(stranger, name, device, vec![tag]) {
+        } else if !self.look_into(stranger, name, device, vec![tag], now) {
             self.refuse(tag, DeliverRefusal::Busy);
         }
     }
@@ -83,13 +88,16 @@ impl User {
         name: UserName,
         device: Introduced,
         waiting: Vec<RequestTag>,
+        now: Now,
     ) -> bool {
         if self.introductions.contains_key(&stranger) {
             return true;
         }
-        let has_room =
-            self.introductions.len() < MAX_INTRODUCTIONS && self.people.count() < MAX_CONVERSATIONS;
-        if has_room {
+        let pending = self.introductions.len();
+        let has_room = pending < MAX_INTRODUCTIONS && self.people.has_room_for_request(pending, now.wall);
+        if !has_room {
+            self.refused_request_count += 1;
+        } else {
             self.vouch(stranger, &name);
             self.introductions.insert(stranger, Introduction { name, device, waiting });
         }
@@ -132,17 +140,22 @@ impl User {
             known.is_none_or(|found| found.saved.user.is_none_or(|user| user == stranger))
         };
         let plain = Recipient::from(name);
-        let peer = if is_holder && is_free(&plain) { plain } else { exact };
+        let peer = if is_holder && is_free(&plain) { plain } else { exact.clone() };
         if !is_free(&peer) {
             // Two people of one name whose fingerprints agree: 40 bits were forged. The first one met stays.
             waiting.into_iter().for_each(|tag| self.refuse(tag, DeliverRefusal::BadIntroduction));
             self.drop_letters((stranger, device.node));
             return;
         }
-        let conversation = match self.people.named(&peer.to_string()) {
-            Some(unsettled) => unsettled,
-            None => self.people.add(&peer, Some(stranger)),
-        };
+        // One that was added by its exact address goes by that.
+        let unsettled = [&peer, &exact]
+            .into_iter()
+            .filter(|peer| is_free(peer))
+            .find_map(|peer| self.people.named(&peer.to_string()));
+        let conversation = unsettled.unwrap_or_else(|| self.people.add(&peer, Some(stranger)));
+        if self.people.get(conversation).is_some_and(|found| found.saved.relation == Relation::Stranger) {
+            self.people.add_request(conversation, now.wall);
+        }
         self.note_checked(conversation, now);
         self.settle(conversation, stranger, now);
         self.admit(conversation, device, waiting, now);
@@ -201,6 +214,14 @@ impl User {
             return;
         }
         let conversation = self.people.with_user(&writer);
+        if let Some(id) = conversation.filter(|id| self.is_blocked(*id)) {
+            // What had arrived before they were blocked stays delivered.
+            match self.was_taken((id, from.id()), number, message) {
+                Some(next) => self.answer_delivery(tag, ChatResponse::Delivered { next }),
+                None => self.refuse(tag, DeliverRefusal::Blocked),
+            }
+            return;
+        }
         if let Some(id) = conversation {
             self.note_oldest(writer, (id, from.id()), oldest, now);
         }
@@ -279,6 +300,7 @@ impl User {
             };
             match opened {
                 Some(content) if content.kind == ContentKind::RECEIPT.0 => receipts.push(content.body),
+                Some(content) if ContentKind(content.kind).is_notice() => {}
                 Some(content) => {
                     let (message, event) = self.take_in(peer.0, id, writer, due, content, now);
                     writes.push(Write::Message(message));
@@ -319,6 +341,7 @@ impl User {
         content: Content,
         now: Now,
     ) -> (SavedMessage, Option<Event>) {
+        let is_request = self.note_request(conversation, now);
         let position = self.next_position();
         let from = self.people.get(conversation).map(|found| found.saved.peer.clone()).unwrap_or_default();
         let message = SavedMessage {
@@ -334,7 +357,7 @@ impl User {
             held_by: 0,
             expires: now.wall,
         };
-        let event = received_event(self.message_id(position), from, writer, &message);
+        let event = received_event(self.message_id(position), (from, is_request), writer, &message);
         (message, event)
     }
 
@@ -346,7 +369,7 @@ impl User {
 /// Returns what the application is told of a received message: nothing, unless it is text.
 pub(crate) fn received_event(
     id: crate::event::MessageId,
-    from: String,
+    (from, is_request): (String, bool),
     user: UserId,
     message: &SavedMessage,
 ) -> Option<Event> {
@@ -355,5 +378,5 @@ pub(crate) fn received_event(
     }
     let text = std::str::from_utf8(&message.body).ok()?.to_owned();
     let (number, sent, received) = (message.number?, message.sent, message.received);
-    Some(Event::Message(ReceivedMessage { id, from, user, text, number, sent, received }))
+    Some(Event::Message(ReceivedMessage { id, from, user, text, is_request, number, sent, received }))
 }

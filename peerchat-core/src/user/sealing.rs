@@ -52,7 +52,7 @@ impl User {
                 is_sealed = keys.is_some_and(|keys| self.sessions.start(peer, keys).is_ok());
             }
             let Some(number) = owed.number.filter(|_| is_sealed) else { break };
-            let (kind, sent, body) = (owed.kind, owed.sent, owed.body.clone());
+            let (sent, (kind, body)) = (owed.sent, owed.content());
             let content =
                 zeroize::Zeroizing::new(codec::encode(&Content { conversation, number, kind, sent, body }));
             let Ok(envelope) = self.sessions.seal(peer, &content) else {

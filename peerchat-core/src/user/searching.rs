@@ -8,7 +8,7 @@ use crate::error::ErrorCode;
 use crate::event::{CommandId, Event, MessageState};
 use crate::identity::{Recipient, UserId, UserName};
 use crate::kademlia::{AddressFamily, Contact, RecordKey, Scope};
-use crate::save::{ConversationId, Write};
+use crate::save::{ConversationId, Relation, Write};
 use crate::time::Now;
 
 /// How many times a name must be found to be nobody's before its messages fail: its holder may just be joining.
@@ -151,6 +151,11 @@ impl User {
         if target != conversation {
             self.merge(conversation, target);
         }
+        if self.is_blocked(target) {
+            let reason =
+                Some((ErrorCode::Blocked, "this user has blocked the recipient; unblock them first"));
+            self.give_up(target, |_| true, MessageState::Failed, reason, now);
+        }
         self.advance(target, now);
     }
 
@@ -160,6 +165,8 @@ impl User {
         let Some((gone, stays)) = peer(from).zip(peer(into)) else { return };
         let is_plainer = gone.fingerprint().is_none() && stays.fingerprint().is_some();
         let checked_at = self.people.get(from).and_then(|found| found.name_checked_at);
+        let relation = |id| self.people.get(id).map_or(Relation::Stranger, |found| found.saved.relation);
+        let becomes_contact = relation(from) == Relation::Contact && relation(into) < Relation::Contact;
         self.people.remove(from);
         let mut writes = vec![Write::Merged { from, into }];
         if is_plainer && gone.name() == stays.name() {
@@ -168,6 +175,10 @@ impl User {
                 found.name_checked_at = checked_at;
                 writes.push(Write::Conversation(found.saved.clone()));
             }
+        }
+        if becomes_contact {
+            self.people.set_relation(into, Relation::Contact);
+            writes.extend(self.people.get(into).map(|found| Write::Conversation(found.saved.clone())));
         }
         self.save(writes, Vec::new());
     }

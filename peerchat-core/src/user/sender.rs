@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::chat::{ContentKind, Receipt};
+use super::giving_up::VOID_LIFETIME;
 use super::machine::{CallTag, SealId};
 use crate::crypto::{Envelope, SealKey};
 use crate::event::MessageState;
@@ -52,6 +53,8 @@ pub(crate) struct Owed {
     pub(crate) is_taken: bool,
     /// How far it has come with the nodes that keep mail for its recipient.
     pub(crate) deposit: Deposit,
+    /// Whether it was given up and only its number is still owed.
+    pub(crate) is_void: bool,
 }
 
 /// How far a message has come by mail.
@@ -89,6 +92,16 @@ impl Owed {
         u64::from_be_bytes(tag)
     }
 
+    /// Tells whether it is finished as soon as somebody keeps it: nobody waits for more.
+    pub(crate) fn is_notice(&self) -> bool {
+        self.is_void || self.is_receipt()
+    }
+
+    /// Returns what is sealed: the message, or nothing in its place.
+    pub(crate) fn content(&self) -> (u16, Vec<u8>) {
+        if self.is_void { (ContentKind::NOTHING.0, Vec::new()) } else { (self.kind, self.body.clone()) }
+    }
+
     /// Tells whether this is a receipt, and not what a person wrote.
     pub(crate) fn is_receipt(&self) -> bool {
         self.kind == ContentKind::RECEIPT.0
@@ -110,6 +123,8 @@ impl Owed {
 
     /// Takes a saved message up again.
     pub(crate) fn restore(saved: SavedMessage, sealed: Option<Sealed>, now: Now) -> Self {
+        let is_void = !matches!(saved.state, Some(MessageState::Queued | MessageState::Stored));
+        let lifetime = if is_void { VOID_LIFETIME } else { saved.expires.saturating_since(now.wall) };
         Self {
             position: saved.position,
             number: saved.number,
@@ -117,14 +132,15 @@ impl Owed {
             body: saved.body,
             sent: saved.sent,
             expires: saved.expires,
-            expires_at: in_time(now.instant, saved.expires.saturating_since(now.wall)),
+            expires_at: in_time(now.instant, lifetime),
             sealed,
             is_taken: false,
             deposit: Deposit {
-                held_by: saved.held_by,
-                restored_at: (saved.held_by > 0).then_some(now.instant),
+                held_by: if is_void { 0 } else { saved.held_by },
+                restored_at: (saved.held_by > 0 && !is_void).then_some(now.instant),
                 ..Deposit::default()
             },
+            is_void,
         }
     }
 
@@ -174,10 +190,12 @@ pub(crate) enum Step {
 pub(crate) struct Sender {
     pub(crate) step: Step,
     /// In the order of numbers, those without one last.
-    queue: VecDeque<Owed>,
+    pub(super) queue: VecDeque<Owed>,
+    /// No message expires before this; `None` if there is none.
+    first_expiry: Option<Instant>,
     in_flight: BTreeMap<CallTag, u64>,
     /// How many messages at the front of the queue were sent since the last setback.
-    sent_count: usize,
+    pub(super) sent_count: usize,
     /// Whether anything was acknowledged since the front of the queue was last sent.
     has_progressed: bool,
     /// Number and tag of the last message that has arrived since the profile was opened.
@@ -196,6 +214,7 @@ impl Sender {
         Self {
             step: Step::Ready,
             queue: VecDeque::new(),
+            first_expiry: None,
             in_flight: BTreeMap::new(),
             sent_count: 0,
             has_progressed: true,
@@ -210,6 +229,7 @@ impl Sender {
     /// Adds a message behind those with lower numbers. What once moved here from another conversation has a higher
     /// number than its place in history says.
     pub(crate) fn push(&mut self, owed: Owed) {
+        self.first_expiry = self.first_expiry.into_iter().chain([owed.expires_at]).min();
         let order = |owed: &Owed| owed.number.unwrap_or(u64::MAX);
         let index = self.queue.partition_point(|other| order(other) <= order(&owed));
         self.queue.insert(index, owed);
@@ -241,9 +261,14 @@ impl Sender {
         self.queue.iter().take(MAX_IN_FLIGHT).any(|owed| owed.number == Some(number))
     }
 
-    /// Returns when the first message is given up.
+    /// Returns a time before which no message expires.
     pub(crate) fn first_expiry(&self) -> Option<Instant> {
-        self.queue.front().map(|owed| owed.expires_at)
+        self.first_expiry
+    }
+
+    /// Looks for the message that expires first.
+    pub(super) fn note_first_expiry(&mut self) {
+        self.first_expiry = self.queue.iter().map(|owed| owed.expires_at).min();
     }
 
     /// Numbers every message that has no number yet, from `next` on; returns (position, number) of each.
@@ -444,13 +469,6 @@ impl Sender {
         }
     }
 
-    /// Takes off the queue what has expired.
-    pub(crate) fn expire(&mut self, now: Instant) -> Vec<Owed> {
-        let count = self.queue.iter().take_while(|owed| owed.expires_at <= now).count();
-        self.sent_count = self.sent_count.saturating_sub(count);
-        self.queue.drain(..count).collect()
-    }
-
     /// Takes everything off the queue.
     pub(crate) fn take_all(&mut self) -> Vec<Owed> {
         self.set_back();
@@ -477,6 +495,7 @@ mod tests {
             sealed: None,
             is_taken: false,
             deposit: Deposit::default(),
+            is_void: false,
         }
     }
 
@@ -639,14 +658,5 @@ mod tests {
         let now = Instant::now();
         let pauses: Vec<u64> = (0..12).map(|_| (sender.pause(now, 0.5) - now).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
-    }
-
-    #[test]
-    fn expired_messages_leave_the_queue_in_order() {
-        let mut sender = sender(3);
-        send_all(&mut sender, 0);
-        let expired = sender.expire(Instant::now() + Duration::from_millis(2500));
-        assert_eq!(expired.iter().map(|owed| owed.number).collect::<Vec<_>>(), [Some(1), Some(2)]);
-        assert_eq!(sender.oldest(), 3);
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Stream {
     /// Arrived ahead of `next`; not acknowledged, so that a crash loses nothing.
     held: BTreeMap<u64, Held>,
     held_len: usize,
+    /// The application has marked everything up to this number as read.
+    read_to: u64,
     /// What the device has to be told of its mail, until a receipt that says it is on disk.
     owes_receipt: Option<ReceiptVerdict>,
 }
@@ -58,15 +60,27 @@ impl Stream {
     pub(crate) fn new(id: StreamId, conversation: ConversationId, device: NodeId) -> Self {
         let (tags, held) = (VecDeque::new(), BTreeMap::new());
         let (identity, owes_receipt) = (None, None);
-        Self { id, conversation, device, identity, next: 1, tags, held, held_len: 0, owes_receipt }
+        Self {
+            id,
+            conversation,
+            device,
+            identity,
+            next: 1,
+            tags,
+            held,
+            held_len: 0,
+            read_to: 0,
+            owes_receipt,
+        }
     }
 
     /// Takes a stream up again.
     pub(crate) fn restore(saved: &SavedStream) -> Self {
-        let SavedStream { id, conversation, device, next_number, identity, ref tags, owes_receipt } = *saved;
+        let SavedStream { id, conversation, device, identity, ref tags, owes_receipt, read_to, .. } = *saved;
         let (tags, held) = (tags.iter().copied().collect(), BTreeMap::new());
         let owes_receipt = owes_receipt.then_some(ReceiptVerdict::Delivered);
-        Self { id, conversation, device, identity, next: next_number, tags, held, held_len: 0, owes_receipt }
+        let next = saved.next_number;
+        Self { id, conversation, device, identity, next, tags, held, held_len: 0, read_to, owes_receipt }
     }
 
     /// Returns what is to be saved of the stream.
@@ -79,7 +93,22 @@ impl Stream {
             identity: self.identity,
             tags: self.tags.iter().copied().collect(),
             owes_receipt: self.owes_receipt.is_some(),
+            read_to: self.read_to,
         }
+    }
+
+    /// Notes that everything up to this number was read. Returns whether that is news, and not of what has not come.
+    pub(crate) fn mark_read(&mut self, number: u64) -> bool {
+        let is_news = self.read_to < number && number < self.next;
+        if is_news {
+            self.read_to = number;
+        }
+        is_news
+    }
+
+    /// Tells whether anything was marked as read.
+    pub(crate) fn has_read(&self) -> bool {
+        self.read_to > 0
     }
 
     /// Returns the number that the stream waits for.
@@ -163,12 +192,14 @@ impl Stream {
         self.owes_receipt.is_some()
     }
 
-    /// Returns the receipt that the device has to get, which is then no longer owed.
-    pub(crate) fn take_receipt(&mut self) -> Option<Receipt> {
+    /// Returns the receipt that the device has to get, which is then no longer owed; `tells_read` if it may say what was
+    /// read.
+    pub(crate) fn take_receipt(&mut self, tells_read: bool) -> Option<Receipt> {
         let verdict = self.owes_receipt.take()?;
         let last = self.tags.back().filter(|(number, _)| number.saturating_add(1) == self.next);
         let last_tag = last.map(|(_, tag)| *tag);
-        Some(Receipt { device: self.device, verdict, next: self.next, last_tag })
+        let read = if tells_read { self.read_to } else { 0 };
+        Some(Receipt { device: self.device, verdict, next: self.next, last_tag, read })
     }
 
     /// Tells whether a message that has come by mail is due: nothing before it is waited for.

@@ -44,7 +44,7 @@ fn who_is_found_while_their_own_name_is_looked_up_has_one_conversation() {
     let mut bench = Bench::new();
     let bob = Peer::new(2, "bob");
     let exact = Recipient::exactly(UserName::parse("bob").unwrap(), &bob.id());
-    bench.user.send(&exact, "hello", bench.now).unwrap();
+    bench.user.send(&exact, "hello", None, bench.now).unwrap();
     bench.drain();
     bench.introduce(&bob, bob.contact);
     let [resolve, vouch] = bench.take_searches()[..] else { panic!("one search each") };
@@ -91,7 +91,7 @@ fn nothing_is_sent_before_its_number_is_on_disk() {
     let mut bench = Bench::new();
     let bob = Peer::new(2, "bob");
     bench.is_disk_slow = true;
-    bench.user.send(&Recipient::parse("bob").unwrap(), "hello", bench.now).unwrap();
+    bench.user.send(&Recipient::parse("bob").unwrap(), "hello", None, bench.now).unwrap();
     bench.drain();
     bench.introduce(&bob, bob.contact);
     let [_, vouch] = bench.take_searches()[..] else { panic!("one search each") };
@@ -108,7 +108,7 @@ fn nothing_is_sent_before_its_number_is_on_disk() {
 fn who_introduces_themselves_is_known_whatever_the_directory_says() {
     let mut bench = Bench::new();
     let bob = Peer::new(2, "bob");
-    bench.user.send(&Recipient::parse("bob").unwrap(), "hello", bench.now).unwrap();
+    bench.user.send(&Recipient::parse("bob").unwrap(), "hello", None, bench.now).unwrap();
     bench.drain();
     bench.introduce(&bob, bob.contact);
     let [resolve, vouch] = bench.take_searches()[..] else { panic!("one search each") };
@@ -125,7 +125,7 @@ fn a_recipient_who_never_knows_the_sender_is_not_asked_again_and_again() {
     let bob = Peer::new(2, "bob");
     bench.publish();
     bench.meet(&bob);
-    bench.user.send(&Recipient::parse("bob").unwrap(), "hello", bench.now).unwrap();
+    bench.user.send(&Recipient::parse("bob").unwrap(), "hello", None, bench.now).unwrap();
     bench.drain();
     for _ in 0..10 {
         for (tag, request) in bench.take_calls() {
@@ -144,7 +144,7 @@ fn an_answer_of_the_wrong_kind_does_not_hold_a_sender_up() {
     let mut bench = Bench::new();
     let bob = Peer::new(2, "bob");
     bench.meet(&bob);
-    bench.user.send(&Recipient::parse("bob").unwrap(), "hello", bench.now).unwrap();
+    bench.user.send(&Recipient::parse("bob").unwrap(), "hello", None, bench.now).unwrap();
     bench.drain();
     let (tag, _) = bench.take_calls().remove(0);
     bench.respond(tag, ChatResponse::Introduced);
@@ -156,7 +156,7 @@ fn a_failed_call_does_not_cost_the_contact_where_the_recipient_has_shown_up_sinc
     let mut bench = Bench::new();
     let bob = Peer::new(2, "bob");
     bench.meet(&bob);
-    bench.user.send(&Recipient::parse("bob").unwrap(), "hello", bench.now).unwrap();
+    bench.user.send(&Recipient::parse("bob").unwrap(), "hello", None, bench.now).unwrap();
     bench.drain();
     let (tag, _) = bench.take_calls().remove(0);
     let moved = Contact::new(bob.contact.key(), "1.2.3.9:9".parse().unwrap());
@@ -201,7 +201,7 @@ fn messages_delivered_one_by_one_leave_no_timers_behind() {
     let bob = Peer::new(2, "bob");
     bench.meet(&bob);
     for number in 1..=20 {
-        bench.user.send(&Recipient::parse("bob").unwrap(), "hello", bench.now).unwrap();
+        bench.user.send(&Recipient::parse("bob").unwrap(), "hello", None, bench.now).unwrap();
         bench.drain();
         let (tag, _) = bench.take_calls().remove(0);
         bench.respond(tag, ChatResponse::Delivered { next: number + 1 });
@@ -317,6 +317,7 @@ impl Bench {
             name: UserName::parse("alice").unwrap(),
             family: AddressFamily::V4,
             message_lifetime: Duration::from_secs(2 * 24 * 3600),
+            read_receipts: true,
         };
         let rng = ChaCha20Rng::seed_from_u64(1);
         let user = User::new(
@@ -391,6 +392,9 @@ impl Bench {
             Effect::Sealed { conversation, seal } => self.user.handle_sealed(conversation, seal, self.now),
             Effect::Collected { ids } => self.user.handle_collected(ids, self.now),
             Effect::Publish(record) => self.published.push(record),
+            Effect::LookForRead { conversation, up_to, .. } => {
+                self.user.handle_delivered(conversation, up_to, Some(Vec::new()));
+            }
             Effect::Decided { command } => self.decided.push(command),
             Effect::Saved { .. } | Effect::Found { .. } => {}
         }

@@ -9,6 +9,8 @@ pub(super) enum Timer {
     Retry(ConversationId),
     /// A message expires.
     Expiry(ConversationId),
+    /// Receipts for what was read are sent.
+    Receipts,
     /// What waits for us is asked for again.
     Collect,
     /// The own records are due to be signed or published again.
@@ -21,6 +23,7 @@ impl Timer {
         match self {
             Self::Retry(_) => "retry of a delivery",
             Self::Expiry(_) => "expiry of a message",
+            Self::Receipts => "receipts for what was read",
             Self::Collect => "collecting of mail",
             Self::Publish => "publication of the user",
         }

@@ -120,6 +120,7 @@ fn deliver_bytes() {
         DeliverRefusal::BadIntroduction,
         DeliverRefusal::Busy,
         DeliverRefusal::Unopened,
+        DeliverRefusal::Blocked,
     ];
     insta::assert_snapshot!(check_response(Response::Chat(ChatResponse::OutOfStep { next: 301 })));
     let bytes = refusals.map(|refusal| check_response(Response::Chat(ChatResponse::NotDelivered(refusal))));

@@ -36,6 +36,9 @@ pub struct ClientOptions {
     /// How long an undelivered message is retried, in milliseconds. Default: 30 days.
     #[uniffi(default = None)]
     pub message_lifetime_ms: Option<u64>,
+    /// Whether contacts are told what was read, once it is marked so. Default: yes.
+    #[uniffi(default = None)]
+    pub read_receipts: Option<bool>,
     /// How much mail the node keeps for people who are away, in bytes; 0 keeps none. Default: 1 GiB, 64 MiB in memory.
     #[uniffi(default = None)]
     pub mail_quota_len: Option<u64>,
@@ -84,6 +87,7 @@ impl ClientOptions {
         builder = set(builder, self.message_lifetime_ms, |builder, ms| {
             builder.message_lifetime(Duration::from_millis(ms))
         });
+        builder = set(builder, self.read_receipts, ConfigBuilder::read_receipts);
         builder = set(builder, self.mail_quota_len, ConfigBuilder::mail_quota);
         Ok(builder.build()?)
     }
@@ -175,6 +179,8 @@ pub struct HistoryEntry {
     pub state: Option<MessageState>,
     /// How many nodes keep it for the recipient, if its state is Stored; else 0.
     pub held_by: u32,
+    /// Whether it is of somebody who is neither a contact nor blocked.
+    pub is_request: bool,
 }
 
 impl From<peerchat_core::HistoryEntry> for HistoryEntry {
@@ -189,6 +195,7 @@ impl From<peerchat_core::HistoryEntry> for HistoryEntry {
             received_unix_ms: entry.received.unix_ms(),
             state: entry.state.map(MessageState::from),
             held_by: entry.held_by,
+            is_request: entry.is_request,
         }
     }
 }
@@ -224,6 +231,12 @@ pub struct Statistics {
     pub bytes_sent: u64,
     /// Bytes of UDP payload received.
     pub bytes_received: u64,
+    /// Sealed envelopes for this user that were dropped because they do not open, or nobody that is known wrote them.
+    pub mail_dropped: u64,
+    /// Messages, introductions and envelopes of people whom this user has blocked that were turned away.
+    pub blocked: u64,
+    /// Introductions and envelopes of strangers that were turned away because there were too many requests.
+    pub requests_refused: u64,
     /// Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
     pub dropped: u64,
 }
@@ -245,6 +258,9 @@ impl From<peerchat_core::Statistics> for Statistics {
             datagrams_received: statistics.datagrams_received,
             bytes_sent: statistics.bytes_sent,
             bytes_received: statistics.bytes_received,
+            mail_dropped: statistics.mail_dropped,
+            blocked: statistics.blocked,
+            requests_refused: statistics.requests_refused,
             dropped: statistics.dropped,
         }
     }
@@ -255,7 +271,7 @@ impl From<peerchat_core::Statistics> for Statistics {
 /// Every method may be called from any thread. Dropping the last reference closes the client.
 #[derive(Debug, uniffi::Object)]
 pub struct Client {
-    inner: peerchat_core::Client,
+    pub(super) inner: peerchat_core::Client,
 }
 
 #[uniffi::export]
@@ -512,7 +528,7 @@ pub fn version() -> String {
 }
 
 /// Reads an id as `send` returns it.
-fn message_id(hex: &str) -> Result<MessageId, PeerchatError> {
+pub(super) fn message_id(hex: &str) -> Result<MessageId, PeerchatError> {
     let bytes = (hex.len() == 32).then(|| u128::from_str_radix(hex, 16).ok()).flatten();
     // `from_str_radix` takes a sign, too, but an id never starts with one.
     bytes

@@ -80,6 +80,14 @@ kinds! {
     NotMet = -18,
     /// The name was not seen to belong to this person.
     IdentityNotSeen = -19,
+    /// This user has blocked the person.
+    Blocked = -20,
+    /// There are as many contacts as there may be.
+    TooManyContacts = -21,
+    /// The message was delivered or given up before.
+    AlreadyEnded = -22,
+    /// The recipient has blocked this user.
+    BlockedByRecipient = -23,
     /// The client was closed.
     Closed = -30,
     /// A wait ran out of time.

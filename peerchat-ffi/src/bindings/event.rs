@@ -17,10 +17,16 @@ pub enum MessageState {
     Stored = 2,
     /// On the disk of a device of the recipient, which said so.
     Delivered = 3,
+    /// As Delivered, and the recipient's application has marked it as read, and said so. Never told by a recipient who sends no
+    /// read receipts, or to whom this user is no contact.
+    Read = 4,
     /// Given up: it was not delivered within its lifetime.
     Expired = 5,
     /// Given up for a reason that retrying does not change.
     Failed = 6,
+    /// Given up by `cancel`, or because this user blocked the recipient. A copy that was under way, or kept by others, cannot
+    /// be called back and may still arrive.
+    Canceled = 7,
 }
 
 impl From<peerchat_core::MessageState> for MessageState {
@@ -29,6 +35,8 @@ impl From<peerchat_core::MessageState> for MessageState {
             peerchat_core::MessageState::Queued => Self::Queued,
             peerchat_core::MessageState::Stored => Self::Stored,
             peerchat_core::MessageState::Delivered => Self::Delivered,
+            peerchat_core::MessageState::Read => Self::Read,
+            peerchat_core::MessageState::Canceled => Self::Canceled,
             peerchat_core::MessageState::Expired => Self::Expired,
             peerchat_core::MessageState::Failed => Self::Failed,
             _ => Self::Other,
@@ -106,6 +114,8 @@ pub enum Event {
         sent_unix_ms: u64,
         /// When it was saved here: milliseconds since 1970-01-01 00:00 UTC.
         received_unix_ms: u64,
+        /// Whether the person is neither a contact nor blocked: `accept_contact` or `block` decides.
+        is_request: bool,
     },
     /// A sent message came further, or was given up.
     MessageState {
@@ -188,6 +198,7 @@ impl From<CoreEvent> for Event {
                 number: message.number,
                 sent_unix_ms: message.sent.unix_ms(),
                 received_unix_ms: message.received.unix_ms(),
+                is_request: message.is_request,
             },
             CoreEvent::MessageState { id, to, state, held_by, code, detail } => Self::MessageState {
                 id: id.to_string(),

@@ -4,6 +4,7 @@
 //! core's futures only wait on channels, and the node behind them has a runtime of its own.
 
 mod client;
+mod contacts;
 mod error;
 mod event;
 
@@ -11,5 +12,6 @@ pub use client::{
     Client, ClientOptions, FoundUser, HistoryEntry, Identity, Statistics, change_passphrase, profile_exists,
     version,
 };
+pub use contacts::{Person, Relation};
 pub use error::{ErrorCode, PeerchatError};
 pub use event::{Event, MessageState};

@@ -43,10 +43,10 @@ pub enum peerchat_event_kind_t {
     /// and `user_id` and `fingerprint` of whoever holds it.
     PEERCHAT_EVENT_REGISTRATION_FAILED = 6,
     /// A message arrived and is on disk. Has `message_id`, `name`, `user_id` and `fingerprint` of who wrote it,
-    /// `text`, `text_len`, `number`, `sent_unix_ms`, `received_unix_ms`.
+    /// `text`, `text_len`, `number`, `sent_unix_ms`, `received_unix_ms`, `is_request`.
     PEERCHAT_EVENT_MESSAGE = 7,
     /// A sent message came further, or was given up. Has `message_id`, `name` of whom it is for, `state`; if it was
-    /// given up, `code` and `detail`.
+    /// given up by the library, `code` and `detail`.
     PEERCHAT_EVENT_MESSAGE_STATE = 8,
     /// The client stopped by itself: nothing follows. Destroy it and create it again to go on. Has `code`, `detail`.
     PEERCHAT_EVENT_CLOSED = 9,
@@ -115,6 +115,9 @@ pub struct peerchat_event_t {
     pub claimants: CEventStr,
     /// How many nodes keep the message for its recipient, if its state is PEERCHAT_MESSAGE_STORED.
     pub held_by: u32,
+    /// Whether the message is of somebody who is neither a contact nor blocked: peerchat_accept_contact or
+    /// peerchat_block decides.
+    pub is_request: bool,
 }
 
 // SAFETY: `text` is owned by the event alone, as the other strings are, and nothing changes behind it.
@@ -146,6 +149,7 @@ impl peerchat_event_t {
             old_fingerprint: owned(""),
             claimants: owned(""),
             held_by: 0,
+            is_request: false,
         }
     }
 
@@ -156,6 +160,7 @@ impl peerchat_event_t {
         event.set_user(&message.user);
         event.set_text(&message.text);
         event.number = message.number;
+        event.is_request = message.is_request;
         event.sent_unix_ms = message.sent.unix_ms();
         event.received_unix_ms = message.received.unix_ms();
         event
@@ -334,6 +339,7 @@ mod tests {
             from: "alice".into(),
             user: UserId::from_bytes([1; 32]),
             text: text.into(),
+            is_request: true,
             number: 3,
             sent: Timestamp::from_unix_ms(5),
             received: Timestamp::from_unix_ms(6),
@@ -345,7 +351,7 @@ mod tests {
         let event = peerchat_event_t::from(message("a\0b"));
         assert_eq!(event.kind, peerchat_event_kind_t::PEERCHAT_EVENT_MESSAGE);
         assert_eq!((event.text_len, text_of(&event)), (3, &b"a\0b\0"[..]));
-        assert_eq!(event.message_id.bytes, [7; 16]);
+        assert_eq!((event.message_id.bytes, event.is_request), ([7; 16], true));
         assert_eq!((event.name.to_str(), event.fingerprint.to_str()), ("alice", "aeaqcaib"));
         assert_eq!(event.user_id.to_str().len(), 52);
         assert_eq!((event.number, event.sent_unix_ms, event.received_unix_ms), (3, 5, 6));

@@ -46,6 +46,8 @@ pub struct peerchat_history_entry_t {
     pub held_by: u32,
     /// Whether the user of this client wrote it.
     pub is_own: bool,
+    /// Whether it came from somebody who was no contact then; see peerchat_accept_contact.
+    pub is_request: bool,
 }
 
 impl From<HistoryEntry> for peerchat_history_entry_t {
@@ -63,6 +65,7 @@ impl From<HistoryEntry> for peerchat_history_entry_t {
             received_unix_ms: entry.received.unix_ms(),
             held_by: entry.held_by,
             is_own: entry.is_own,
+            is_request: entry.is_request,
         }
     }
 }
@@ -169,6 +172,7 @@ mod tests {
             received: Timestamp::from_unix_ms(6),
             state,
             held_by: 2,
+            is_request: state.is_none(),
         }
     }
 
@@ -178,11 +182,13 @@ mod tests {
         // SAFETY: a page has `count` pointers.
         let pointers = unsafe { std::slice::from_raw_parts(page.entries, page.count) };
         let [sent, received] = pointers else { panic!("{page:?}") };
-        // SAFETY: each is to an entry of the page, which is still there.
-        let (sent, received) = unsafe { (&**sent, &**received) };
-        assert_eq!((sent.position, sent.is_own, sent.held_by), (2, true, 2));
+        // SAFETY: it is to an entry of the page, which is still there.
+        let sent = unsafe { &**sent };
+        // SAFETY: as above.
+        let received = unsafe { &**received };
+        assert_eq!((sent.position, sent.is_own, sent.held_by, sent.is_request), (2, true, 2, false));
         assert_eq!(sent.state, peerchat_message_state_t::PEERCHAT_MESSAGE_STORED);
-        assert_eq!((received.position, received.is_own), (1, false));
+        assert_eq!((received.position, received.is_own, received.is_request), (1, false, true));
         assert_eq!(received.state, peerchat_message_state_t::PEERCHAT_MESSAGE_NONE);
         assert_eq!((received.peer.to_str(), received.text_len), ("bob", 3));
         assert_eq!((received.sent_unix_ms, received.received_unix_ms), (5, 6));

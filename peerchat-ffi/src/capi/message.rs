@@ -34,8 +34,14 @@ impl From<MessageId> for peerchat_message_id_t {
     }
 }
 
+impl From<peerchat_message_id_t> for MessageId {
+    fn from(id: peerchat_message_id_t) -> Self {
+        Self::from_bytes(id.bytes)
+    }
+}
+
 /// How far a sent message has come. States only move forward, and each is true when it is told. A later version
-/// may add some (4 is reserved): treat an unknown one as "on its way".
+/// may add some: treat an unknown one as "on its way".
 #[derive_ReprC]
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,10 +55,16 @@ pub enum peerchat_message_state_t {
     PEERCHAT_MESSAGE_STORED = 2,
     /// On the disk of a device of the recipient, which said so.
     PEERCHAT_MESSAGE_DELIVERED = 3,
+    /// As PEERCHAT_MESSAGE_DELIVERED, and the recipient's application has marked it as read, and said so. Never told by a
+    /// recipient who sends no read receipts, or to whom this user is no contact.
+    PEERCHAT_MESSAGE_READ = 4,
     /// Given up: it was not delivered within its lifetime.
     PEERCHAT_MESSAGE_EXPIRED = 5,
     /// Given up for a reason that retrying does not change.
     PEERCHAT_MESSAGE_FAILED = 6,
+    /// Given up by peerchat_cancel, or because this user blocked the recipient. A copy that was under way, or kept by others
+    /// for the recipient, cannot be called back and may still arrive.
+    PEERCHAT_MESSAGE_CANCELED = 7,
 }
 
 impl From<MessageState> for peerchat_message_state_t {
@@ -61,6 +73,8 @@ impl From<MessageState> for peerchat_message_state_t {
             MessageState::Queued => Self::PEERCHAT_MESSAGE_QUEUED,
             MessageState::Stored => Self::PEERCHAT_MESSAGE_STORED,
             MessageState::Delivered => Self::PEERCHAT_MESSAGE_DELIVERED,
+            MessageState::Read => Self::PEERCHAT_MESSAGE_READ,
+            MessageState::Canceled => Self::PEERCHAT_MESSAGE_CANCELED,
             MessageState::Expired => Self::PEERCHAT_MESSAGE_EXPIRED,
             MessageState::Failed => Self::PEERCHAT_MESSAGE_FAILED,
             // The enum may grow; the test below walks what the core has now.

@@ -11,6 +11,7 @@
 
 mod callback;
 mod client;
+mod contacts;
 mod event;
 mod guard;
 mod history;
@@ -25,6 +26,7 @@ mod version;
 
 pub use callback::*;
 pub use client::*;
+pub use contacts::*;
 pub use event::*;
 pub use history::*;
 pub use log::*;

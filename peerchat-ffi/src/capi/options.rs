@@ -27,6 +27,7 @@ pub struct peerchat_options_t {
     k: Option<usize>,
     alpha: Option<usize>,
     message_lifetime: Option<Duration>,
+    read_receipts: Option<bool>,
     mail_quota: Option<u64>,
     passphrase: Option<Passphrase>,
     has_callback_thread: bool,
@@ -55,6 +56,7 @@ impl peerchat_options_t {
         builder = set(builder, self.k, ConfigBuilder::k);
         builder = set(builder, self.alpha, ConfigBuilder::alpha);
         builder = set(builder, self.message_lifetime, ConfigBuilder::message_lifetime);
+        builder = set(builder, self.read_receipts, ConfigBuilder::read_receipts);
         builder = set(builder, self.mail_quota, ConfigBuilder::mail_quota);
         builder.build().map_err(|error| Error::from(error).into())
     }
@@ -262,6 +264,23 @@ pub extern "C" fn peerchat_options_set_message_lifetime_ms(
     })
 }
 
+/// Sets whether contacts are told what was read, once peerchat_mark_read says so. Default: yes. Nobody else is told in any
+/// case.
+///
+/// Never blocks.
+/// @param are_sent  Whether they are told.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_read_receipts(
+    options: Option<&mut peerchat_options_t>,
+    are_sent: bool,
+) -> peerchat_status_t {
+    change(options, |options| {
+        options.read_receipts = Some(are_sent);
+        Ok(())
+    })
+}
+
 /// Sets how much mail the node keeps for people who are away. Default: 1 GiB, 64 MiB for a profile in memory.
 ///
 /// Never blocks.
@@ -348,6 +367,7 @@ mod tests {
             k: Some(10),
             alpha: Some(5),
             message_lifetime: Some(Duration::from_secs(1)),
+            read_receipts: Some(false),
             mail_quota: Some(7),
             passphrase: Some(Passphrase::new("open sesame").unwrap()),
             has_callback_thread: true,

@@ -2,11 +2,12 @@
 
 use std::mem::MaybeUninit;
 
-use peerchat_core::{Error, FoundUser, Recipient, UserId};
+use peerchat_core::{Error, FoundUser, Person, Recipient, UserId};
 use safer_ffi::derive_ReprC;
 use safer_ffi::prelude::repr_c;
 
 use super::client::peerchat_t;
+use super::contacts::peerchat_relation_t;
 use super::guard::{guard, or_else, required};
 use super::status::{Failure, peerchat_status_t};
 use super::string::{CEventStr, COwnedStr, CStrArg, lines, owned, string};
@@ -19,7 +20,7 @@ use super::string::{CEventStr, COwnedStr, CStrArg, lines, owned, string};
 pub struct peerchat_person_t {
     /// Size of this structure in the library, in bytes.
     pub struct_size: u32,
-    /// Whether they are marked as verified. Only from peerchat_identity.
+    /// Whether they are marked as verified. Only from peerchat_identity and peerchat_contacts.
     pub is_verified: bool,
     /// How to address them: "alice" or "alice#7kq2m4xd".
     pub name: CEventStr,
@@ -33,6 +34,8 @@ pub struct peerchat_person_t {
     pub node_id: CEventStr,
     /// Where that node was last announced to be, one address a line. Only from peerchat_lookup_wait.
     pub addresses: CEventStr,
+    /// What they are to this user. Only from peerchat_contacts.
+    pub relation: peerchat_relation_t,
 }
 
 impl peerchat_person_t {
@@ -46,7 +49,18 @@ impl peerchat_person_t {
             rival_user_id: owned(""),
             node_id: owned(""),
             addresses: owned(""),
+            relation: peerchat_relation_t::PEERCHAT_RELATION_STRANGER,
         }
+    }
+
+    pub(super) fn listed(person: &Person) -> Self {
+        let nobody = UserId::from_bytes([0; 32]);
+        let mut listed = Self::new(&person.name, person.user.as_ref().unwrap_or(&nobody));
+        if person.user.is_none() {
+            (listed.user_id, listed.fingerprint) = (owned(""), owned(""));
+        }
+        (listed.is_verified, listed.relation) = (person.is_verified, person.relation.into());
+        listed
     }
 
     fn found(found: &FoundUser) -> Self {

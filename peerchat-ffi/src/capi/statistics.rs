@@ -1,7 +1,5 @@
 //! Statistics: what a node counts.
 
-use std::mem::MaybeUninit;
-
 use peerchat_core::Statistics;
 use safer_ffi::derive_ReprC;
 
@@ -71,6 +69,12 @@ pub struct peerchat_statistics_t {
     pub refused_owned: u64,
     /// Records refused because the node keeps as many as it may.
     pub refused_full: u64,
+    /// Envelopes for this user that were dropped because they do not open, or nobody that is known wrote them.
+    pub mail_dropped: u64,
+    /// Messages, introductions and envelopes of people whom this user has blocked that were turned away.
+    pub blocked: u64,
+    /// Introductions and envelopes of strangers that were turned away because there were too many requests.
+    pub requests_refused: u64,
 }
 
 impl From<Statistics> for peerchat_statistics_t {
@@ -105,6 +109,9 @@ impl From<Statistics> for peerchat_statistics_t {
             refused_older: refused.older,
             refused_owned: refused.owned,
             refused_full: refused.full,
+            mail_dropped: counts.mail_dropped,
+            blocked: counts.blocked,
+            requests_refused: counts.requests_refused,
         }
     }
 }
@@ -114,12 +121,8 @@ impl From<Statistics> for peerchat_statistics_t {
 /// # Safety
 ///
 /// `size` bytes from `out` on may be written.
-unsafe fn write_counts(
-    counts: peerchat_statistics_t,
-    out: &mut MaybeUninit<peerchat_statistics_t>,
-    size: usize,
-) {
-    let out = out.as_mut_ptr().cast::<u8>();
+unsafe fn write_counts(counts: peerchat_statistics_t, out: *mut peerchat_statistics_t, size: usize) {
+    let out = out.cast::<u8>();
     let known = size.min(size_of::<peerchat_statistics_t>());
     // SAFETY: both are at least `known` bytes long, and one is a local of this function.
     unsafe { std::ptr::copy_nonoverlapping((&raw const counts).cast::<u8>(), out, known) };
@@ -142,11 +145,12 @@ unsafe fn write_counts(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerchat_statistics(
     client: Option<&peerchat_t>,
-    out_statistics: Option<&mut MaybeUninit<peerchat_statistics_t>>,
+    out_statistics: *mut peerchat_statistics_t,
     size: usize,
 ) -> peerchat_status_t {
     guard(|| {
-        let (client, out) = (required(client, "client")?, required(out_statistics, "out_statistics")?);
+        let client = required(client, "client")?;
+        let out = required((!out_statistics.is_null()).then_some(out_statistics), "out_statistics")?;
         if !(FIRST_SIZE..=MAX_SIZE).contains(&size) {
             return Err(Failure::new(
                 peerchat_status_t::PEERCHAT_ERR_INVALID_ARGUMENT,
@@ -176,23 +180,19 @@ mod tests {
 
     #[test]
     fn a_larger_structure_gets_zeros_and_no_more() {
-        let mut room = [MaybeUninit::new(peerchat_statistics_t { record_count: 5, ..counts() }); 2];
+        let mut room = [peerchat_statistics_t { record_count: 5, ..counts() }; 2];
         let size = size_of::<peerchat_statistics_t>() + 8;
         // SAFETY: the room is twice as large.
-        unsafe { write_counts(counts(), &mut *room.as_mut_ptr(), size) };
-        // SAFETY: both were set from the start.
-        let [first, second] = room.map(|counts| unsafe { counts.assume_init() });
-        assert_eq!(first, counts());
-        assert_eq!((second.contact_count, second.record_count), (0, 5));
+        unsafe { write_counts(counts(), room.as_mut_ptr(), size) };
+        assert_eq!(room[0], counts());
+        assert_eq!((room[1].contact_count, room[1].record_count), (0, 5));
     }
 
     #[test]
     fn a_smaller_structure_is_not_written_beyond_its_end() {
-        let mut room = MaybeUninit::new(peerchat_statistics_t::default());
+        let mut room = peerchat_statistics_t::default();
         // SAFETY: the room is larger.
-        unsafe { write_counts(counts(), &mut room, 8) };
-        // SAFETY: it was set from the start.
-        let room = unsafe { room.assume_init() };
+        unsafe { write_counts(counts(), &raw mut room, 8) };
         assert_eq!((room.contact_count, room.refused_full), (7, 0));
     }
 }

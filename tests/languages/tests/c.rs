@@ -15,6 +15,9 @@ const STATIC_NEEDS: [&str; 6] = ["-lgcc_s", "-lutil", "-lrt", "-lpthread", "-lm"
 /// Makes gcc and the program look for memory errors and leaks on the side of C.
 const ADDRESS_SANITIZER: [&str; 2] = ["-fsanitize=address", "-fno-omit-frame-pointer"];
 
+/// For tests whose bursts go over QUIC: what `ring`'s assembly computes looks uninitialised to valgrind when it is sent.
+const NO_UNDEFINED_VALUES: [&str; 1] = ["--undef-value-errors=no"];
+
 /// How often `make test` creates and destroys a client; PEERCHAT_CYCLES asks for more, as `make soak` does.
 const CYCLES: &str = "250";
 
@@ -72,6 +75,10 @@ fn check(test: &str, takes_directory: bool) {
 
 /// Runs a test under valgrind, which must find neither a leak nor a wrong access.
 fn check_under_valgrind(source: &Path, arguments: &[&OsStr]) {
+    check_under_valgrind_with(&[], source, arguments);
+}
+
+fn check_under_valgrind_with(options: &[&str], source: &Path, arguments: &[&OsStr]) {
     let name = format!("c::{} under valgrind", source.file_stem().unwrap().display());
     if !has("gcc", &name) || !has("valgrind", &name) {
         return;
@@ -86,6 +93,7 @@ fn check_under_valgrind(source: &Path, arguments: &[&OsStr]) {
         "--show-leak-kinds=definite",
         "--errors-for-leak-kinds=definite",
     ]);
+    valgrind.args(options);
     valgrind.args(["--fair-sched=yes", "--error-exitcode=99"]).arg(program).args(arguments);
     run(&valgrind);
 }
@@ -141,6 +149,11 @@ fn layout_holds_in_cpp11() {
 #[test]
 fn layout() {
     check("layout", false);
+}
+
+#[test]
+fn people() {
+    check("people", false);
 }
 
 #[test]
@@ -286,20 +299,20 @@ fn ownership_under_valgrind() {
 
 #[test]
 fn threads_under_valgrind() {
-    check_under_valgrind(&source("threads"), &[]);
+    check_under_valgrind_with(&NO_UNDEFINED_VALUES, &source("threads"), &[]);
 }
 
 #[test]
 fn sending_without_waiting_under_valgrind() {
-    check_under_valgrind(&source("async"), &[]);
+    check_under_valgrind_with(&NO_UNDEFINED_VALUES, &source("async"), &[]);
 }
 
 #[test]
 fn callbacks_under_valgrind() {
-    check_under_valgrind(&source("callbacks"), &[]);
+    check_under_valgrind_with(&NO_UNDEFINED_VALUES, &source("callbacks"), &[]);
 }
 
 #[test]
 fn history_statistics_and_log_under_valgrind() {
-    check_under_valgrind(&source("history"), &[]);
+    check_under_valgrind_with(&NO_UNDEFINED_VALUES, &source("history"), &[]);
 }

@@ -1,12 +1,14 @@
 //! [`Disk`]: what a machine has saved, with the power cut between a batch and its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use peerchat_core::event::MessageState;
 use peerchat_core::identity::SecretKey;
 use peerchat_core::kademlia::{Record, RecordKey};
 use peerchat_core::mail::{KeptEnvelope, ReleasedEnvelope};
-use peerchat_core::save::{BatchId, Read, Saved, SavedMessage, SavedSession, StreamId, Write, WriteBatch};
+use peerchat_core::save::{
+    BatchId, Found, MAX_READ_AT_ONCE, Read, Saved, SavedMessage, SavedSession, StreamId, Write, WriteBatch,
+};
 use peerchat_core::user::ContentKind;
 
 /// The naive model of a profile on disk.
@@ -17,12 +19,21 @@ pub struct Disk {
     messages: Vec<SavedMessage>,
     /// The envelopes kept for others, by position.
     bodies: BTreeMap<u64, Box<[u8]>>,
+    /// The positions of the messages of which only the numbers are owed.
+    voids: BTreeSet<u64>,
     writing: Option<WriteBatch>,
 }
 
 impl Disk {
     pub(crate) fn new(saved: Saved) -> Self {
-        Self { saved, records: Vec::new(), messages: Vec::new(), bodies: BTreeMap::new(), writing: None }
+        Self {
+            saved,
+            records: Vec::new(),
+            messages: Vec::new(),
+            bodies: BTreeMap::new(),
+            voids: BTreeSet::new(),
+            writing: None,
+        }
     }
 
     /// Returns every message in history, own ones included.
@@ -50,7 +61,8 @@ impl Disk {
     #[must_use]
     pub fn saved(&self) -> Saved {
         let is_owed = |message: &&SavedMessage| {
-            matches!(message.state, Some(MessageState::Queued | MessageState::Stored))
+            self.voids.contains(&message.position)
+                || matches!(message.state, Some(MessageState::Queued | MessageState::Stored))
         };
         Saved {
             records: self.records.iter().map(|(_, bytes)| bytes.clone()).collect(),
@@ -66,9 +78,23 @@ impl Disk {
     }
 
     /// Reads something that was saved.
-    pub(crate) fn read(&self, what: Read) -> Option<Vec<u8>> {
-        let Read::Mail { position } = what;
-        self.bodies.get(&position).map(|bytes| bytes.to_vec())
+    pub(crate) fn read(&self, what: Read) -> Found {
+        match what {
+            Read::Mail { position } => Found::Mail(self.bodies.get(&position).map(|bytes| bytes.to_vec())),
+            Read::Delivered { conversation, after, up_to } => {
+                let is_meant = |message: &&SavedMessage| {
+                    (message.conversation, message.stream, message.state)
+                        == (conversation, StreamId::OWN, Some(MessageState::Delivered))
+                        && message.number.is_some_and(|number| (after + 1..=up_to).contains(&number))
+                };
+                let found = self.messages.iter().filter(is_meant);
+                let mut found: Vec<(u64, u64)> =
+                    found.map(|message| (message.number.unwrap_or_default(), message.position)).collect();
+                found.sort_unstable();
+                found.truncate(MAX_READ_AT_ONCE);
+                Found::Delivered(Some(found))
+            }
+        }
     }
 
     pub(crate) fn begin(&mut self, batch: WriteBatch) {
@@ -120,6 +146,15 @@ impl Disk {
             Write::MessageState { position, state } => {
                 self.message(position).state = Some(state);
                 self.saved.envelopes.retain(|other| other.position != position);
+            }
+            Write::MessageVoid { position, state } => {
+                self.message(position).state = Some(state);
+                self.saved.envelopes.retain(|other| other.position != position);
+                self.voids.insert(position);
+            }
+            Write::VoidGone { position } => {
+                self.saved.envelopes.retain(|other| other.position != position);
+                assert!(self.voids.remove(&position), "nothing was owed at {position}");
             }
             Write::MessageStored { position, held_by } => {
                 let message = self.message(position);

@@ -139,6 +139,7 @@ impl Network {
             serve: Serve::Auto,
             user: name.map(|name| UserName::parse(name).unwrap()),
             message_lifetime: Duration::from_secs(30 * 24 * 3600),
+            read_receipts: true,
             mail_quota: DEFAULT_MAIL_QUOTA,
         };
         let host = Host(self.machines.len());
@@ -251,7 +252,7 @@ impl Network {
     pub fn send(&mut self, from: Host, to: &str, text: &str) -> MessageId {
         let (to, now) = (Recipient::parse(to).unwrap(), self.clock(from));
         let engine = self.machines[from.0].engine.as_mut().expect("the machine is on");
-        let id = engine.send_text(&to, text, now).expect("it has a user").expect("there is room");
+        let id = engine.send_text(&to, text, None, now).expect("it has a user").expect("there is room");
         self.drain(from);
         self.run_until(Duration::from_secs(1), |network| network.machines[from.0].saved.contains(&id));
         id

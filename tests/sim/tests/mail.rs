@@ -178,7 +178,7 @@ fn what_was_released_is_not_spread_again_by_a_holder_that_was_away() {
     let mut post = Post::without_engine(8, 30);
     let envelope = post.envelope(1);
     let sender = post.hosts[3];
-    let holders = post.closest(20);
+    let holders = post.closest(18);
     for holder in &holders {
         assert_eq!(post.deposit(sender, *holder, &envelope), MailResponse::Deposited);
     }
@@ -190,8 +190,25 @@ fn what_was_released_is_not_spread_again_by_a_holder_that_was_away() {
     post.net.start(*away);
     post.net.run_for(Duration::from_secs(3 * 3600));
     let keepers = keepers(&post, envelope.id());
-    assert!(keepers.contains(away), "one node's word drops nothing");
-    assert!(keepers.iter().all(|host| !others.contains(host)), "{keepers:?}");
+    assert_eq!(keepers, [*away], "one node's word drops nothing, and nobody else has it");
+}
+
+/// Whoever cannot be reached any more, as after a start behind a NAT, may be reached again.
+#[test]
+fn a_node_that_stops_serving_keeps_its_mail() {
+    let mut post = Post::without_engine(9, 40);
+    let envelope = post.envelope(1);
+    let sender = post.hosts[3];
+    let holder = post.closest(1)[0];
+    for host in post.closest(18) {
+        assert_eq!(post.deposit(sender, host, &envelope), MailResponse::Deposited);
+    }
+    post.net.kill(holder);
+    post.net.hide(holder);
+    post.net.start(holder);
+    post.net.run_for(Duration::from_secs(3 * 3600));
+    assert!(!post.net.engine(holder).unwrap().node().is_serving());
+    assert!(keepers(&post, envelope.id()).contains(&holder));
 }
 
 /// Whoever cannot be reached any more, as after a start behind a NAT, may be reached again.
@@ -234,7 +251,8 @@ fn newcomers_that_are_closer_take_the_mail_and_those_they_replace_drop_it() {
         let keepers = keepers(&post, envelope.id());
         let found = closest.iter().filter(|host| keepers.contains(host)).count();
         assert!(found >= 18, "{found} of the 20 that are closest now have it");
-        assert!(keepers.len() <= 20 + 8, "{} nodes keep it", keepers.len());
+        // Those few as well that are among the closest with the slack, each by what it knows.
+        assert!(keepers.len() <= 20 + 10, "{} nodes keep it", keepers.len());
     }
     assert!(holders.iter().any(|host| post.net.disk(*host).mail().is_empty()), "nobody has dropped anything");
 }

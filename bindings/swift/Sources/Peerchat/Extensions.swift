@@ -13,9 +13,9 @@ extension PeerchatError {
 }
 
 extension MessageState {
-    /// Whether the message will not change its state any more.
+    /// Whether the message was delivered or given up: nothing is retried any more. Delivered may become read.
     public var isFinal: Bool {
-        self == .delivered || self == .expired || self == .failed
+        [.delivered, .read, .expired, .failed, .canceled].contains(self)
     }
 }
 

@@ -51,7 +51,7 @@ extension Client {
     }
 
     func message() async throws -> (sender: String, text: String) {
-        try await first { if case .message(_, let from, _, _, let text, _, _, _) = $0 { (from, text) } else { nil } }
+        try await first { if case .message(_, let from, _, _, let text, _, _, _, _) = $0 { (from, text) } else { nil } }
     }
 
     func finalState(of id: String) async throws -> MessageState {

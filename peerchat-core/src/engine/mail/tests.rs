@@ -19,6 +19,7 @@ fn engine(envelope: &SealedEnvelope, now: Now) -> Engine {
         user: None,
         message_lifetime: Duration::from_secs(60),
         mail_quota: DEFAULT_MAIL_QUOTA,
+        read_receipts: true,
     };
     let mut saved = Saved::fresh(ProfileKeys { node: SecretKey::from_bytes(&[1; 32]), user: None });
     let header = envelope.header();

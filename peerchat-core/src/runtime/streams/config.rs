@@ -9,6 +9,7 @@ use quinn_proto::{
     ClientConfig, Endpoint, EndpointConfig, HashedConnectionIdGenerator, IdleTimeout, NoneTokenStore,
     ServerConfig, TimeSource, TransportConfig, ValidationTokenConfig, VarInt,
 };
+use zeroize::Zeroizing;
 
 use super::exchange::MAX_RESPONSE_LEN;
 use super::{CONNECTION_WINDOW, IDLE_TIMEOUT, MAX_STREAMS, tls};
@@ -61,7 +62,7 @@ pub(super) fn id_key(node: &SecretKey) -> u64 {
 /// Keys that follow from the node's key let a node that was restarted tell its peers that their connections are gone.
 fn endpoint_config(node: &SecretKey, seed: [u8; 32]) -> EndpointConfig {
     let secret = node.to_bytes();
-    let reset_key = ResetKey(blake3::derive_key("peerchat QUIC stateless reset", &*secret));
+    let reset_key = ResetKey(Zeroizing::new(blake3::derive_key("peerchat QUIC stateless reset", &*secret)));
     let id_key = id_key(node);
     let mut config = EndpointConfig::new(Arc::new(reset_key));
     config
@@ -100,7 +101,7 @@ pub(super) fn transport() -> TransportConfig {
 }
 
 /// Makes the tokens of stateless resets.
-struct ResetKey([u8; 32]);
+struct ResetKey(Zeroizing<[u8; 32]>);
 
 impl HmacKey for ResetKey {
     fn sign(&self, data: &[u8], signature_out: &mut [u8]) {

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::crypto::IdentityKey;
+use crate::save::Relation;
 use crate::storage::failure::Failure;
 use crate::storage::schema::STEPS;
 use crate::storage::{schema, sqlite};
@@ -180,7 +181,7 @@ fn only_the_owner_can_read_a_profile() {
 }
 
 #[test]
-fn the_tables_of_version_6() {
+fn the_tables_of_version_7() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open_in(&dir);
     let tables = profile(&opened.store).read(|db| {
@@ -199,9 +200,14 @@ fn no_query_scans_history() {
     let opened = open_in(&dir);
     for (query, plan) in [
         (
-            "SELECT * FROM messages WHERE state IN (1, 2) ORDER BY position",
-            // What is owed is sorted, and nothing else.
-            "SEARCH messages USING INDEX messages_owed (state=?); USE TEMP B-TREE FOR ORDER BY",
+            "SELECT position FROM messages WHERE state IN (1, 2) UNION ALL SELECT position FROM voids",
+            "COMPOUND QUERY; LEFT-MOST SUBQUERY; SEARCH messages USING COVERING INDEX messages_owed (state=?); \
+            UNION ALL; SCAN voids",
+        ),
+        (
+            "SELECT number, position FROM messages INDEXED BY messages_by_number WHERE conversation = 1 AND stream = 0
+            AND number > 5 AND number <= 9 AND state = 3 AND kind <> 2 ORDER BY number LIMIT 9",
+            "SEARCH messages USING INDEX messages_by_number (conversation=? AND stream=? AND number>? AND number<?)",
         ),
         (
             "SELECT * FROM messages WHERE conversation = 1 AND position <= 9 ORDER BY position DESC LIMIT 5",
@@ -454,7 +460,8 @@ fn a_profile_from_before_identities_and_mail_keeps_what_it_holds() {
     let second = include_str!("version-2.sql");
     Connection::open(file(&dir)).unwrap().execute_batch(second).unwrap();
     let Opened { store, saved } = open_in(&dir);
-    assert_eq!(saved.conversations, [conversation(ALICE, "alice")]);
+    let known = SavedConversation { relation: Relation::Contact, ..conversation(ALICE, "alice") };
+    assert_eq!(saved.conversations, [known], "whoever was met before is a contact");
     assert_eq!(saved.streams, [SavedStream { identity: Some(IdentityKey([5; 32])), ..stream(4) }]);
     assert_eq!(saved.outbox, [own(2, ALICE)]);
     assert_eq!(saved.envelopes, [envelope(2, EnvelopeKind::First)]);
@@ -470,11 +477,17 @@ fn a_profile_from_before_identities_and_mail_keeps_what_it_holds() {
     let verified = SavedConversation {
         is_verified: true,
         rival: Some(UserId::from_bytes([3; 32])),
+        relation: Relation::Blocked,
+        requested: Timestamp::from_unix_ms(7),
+        read_heard: u64::MAX,
+        read_marked: 5,
         ..conversation(ALICE, "alice")
     };
-    write(&store, vec![Write::Conversation(verified.clone())]).unwrap();
+    let read = SavedStream { read_to: 3, ..stream(4) };
+    write(&store, vec![Write::Conversation(verified.clone()), Write::Stream(read.clone())]).unwrap();
     store.close();
     let saved = open_in(&dir).saved;
+    assert_eq!(saved.streams, [read]);
     assert_eq!((saved.device, saved.incoming), (Some(device(1)), vec![incoming(1)]));
     assert_eq!((saved.outbox[0].state, saved.outbox[0].held_by), (Some(MessageState::Stored), 3));
     assert_eq!(saved.conversations, [verified]);
@@ -514,4 +527,27 @@ fn a_half_made_profile_is_made_again() {
         2,
         "more than the profile and its lock"
     );
+}
+
+/// Its number is still owed, and nothing else of it.
+#[test]
+fn what_was_given_up_before_its_turn_comes_back_until_its_number_is_not_owed() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { store, .. } = open_in(&dir);
+    let mut writes = two_conversations();
+    writes.push(Write::Message(SavedMessage { number: Some(1), ..own(1, ALICE) }));
+    writes.push(Write::Envelope(envelope(1, EnvelopeKind::First)));
+    writes.push(Write::MessageVoid { position: 1, state: MessageState::Canceled });
+    write(&store, writes).unwrap();
+    store.close();
+    let Opened { store, saved } = open_in(&dir);
+    let states: Vec<_> = saved.outbox.iter().map(|message| (message.position, message.state)).collect();
+    assert_eq!(states, [(1, Some(MessageState::Canceled))]);
+    assert_eq!(saved.envelopes, []);
+    write(&store, vec![Write::Envelope(envelope(1, EnvelopeKind::Later)), Write::VoidGone { position: 1 }])
+        .unwrap();
+    assert_eq!(store.message(1).unwrap().unwrap().state, Some(MessageState::Canceled));
+    store.close();
+    let saved = open_in(&dir).saved;
+    assert_eq!((saved.outbox.len(), saved.envelopes.len()), (0, 0));
 }

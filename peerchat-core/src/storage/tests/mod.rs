@@ -94,6 +94,7 @@ fn stream(next_number: u64) -> SavedStream {
         identity: None,
         tags: Vec::new(),
         owes_receipt: next_number > 4,
+        read_to: 0,
     }
 }
 
@@ -191,6 +192,8 @@ fn every_kind_of_write_is_accepted() {
             Write::Device(device(1)),
             Write::Session(session(1)),
             Write::SessionGone { id: SessionId([1; 32]) },
+            Write::MessageVoid { position: 1, state: MessageState::Canceled },
+            Write::VoidGone { position: 1 },
             Write::MessageState { position: 1, state: MessageState::Delivered },
             Write::Confirmed { position: 1 },
             Write::MailKept { envelope: kept(1), bytes: Box::new([5; 3]) },
@@ -227,6 +230,31 @@ fn mail_is_read_by_its_position_until_it_is_dropped() {
             (Some(vec![2; 3]), None),
             "all or nothing"
         );
+    });
+}
+
+#[test]
+fn what_was_delivered_is_found_by_number() {
+    for_both(|store| {
+        write(store, two_conversations()).unwrap();
+        let message = |position: u64, conversation, number, state| {
+            let message = SavedMessage { number: Some(number), ..own(position, conversation) };
+            vec![Write::Message(message), Write::MessageState { position, state }]
+        };
+        let delivered = MessageState::Delivered;
+        let mut writes = message(1, ALICE, 2, delivered);
+        writes.extend(message(2, ALICE, 1, delivered));
+        writes.extend(message(3, ALICE, 3, MessageState::Failed));
+        writes.extend(message(4, ALICE, 4, delivered));
+        writes.extend(message(5, BOB, 3, delivered));
+        writes.push(Write::Message(received(6, ALICE, 3)));
+        write(store, writes).unwrap();
+        let found = |after, up_to| store.delivered(ALICE, after, up_to).unwrap();
+        assert_eq!(found(0, u64::MAX), [(1, 2), (2, 1), (4, 4)]);
+        assert_eq!(found(1, 3), [(2, 1)]);
+        assert_eq!((found(4, 4), found(5, 2)), (vec![], vec![]));
+        write(store, vec![Write::MessageState { position: 1, state: MessageState::Read }]).unwrap();
+        assert_eq!(found(0, 3), [(1, 2)]);
     });
 }
 

@@ -9,6 +9,8 @@ use crate::event::MessageId;
 use crate::mail::{EnvelopeId, MAX_LISTED, MailRefusal, MailRequest, MailResponse, SealedEnvelope};
 use crate::user::{COLLECT_INTERVAL, REDEPOSIT_INTERVAL};
 
+mod people;
+
 /// How many nodes keep mail.
 const HOLDERS: u8 = 3;
 
@@ -242,6 +244,9 @@ struct Person {
     events: Vec<Event>,
     actions: VecDeque<UserAction>,
     records: Vec<Record>,
+    sends_read_receipts: bool,
+    /// Our own messages in state Delivered.
+    delivered: Vec<SavedMessage>,
 }
 
 impl Town {
@@ -286,7 +291,7 @@ impl Town {
 
     fn send(&mut self, who: usize, to: &str, text: &str) -> MessageId {
         let now = self.now;
-        let id = self.people[who].bench.user.send(&Recipient::parse(to).unwrap(), text, now).unwrap();
+        let id = self.people[who].bench.user.send(&Recipient::parse(to).unwrap(), text, None, now).unwrap();
         self.settle();
         id
     }
@@ -373,6 +378,10 @@ impl Town {
                 person.records.retain(|other| other.header().key != key);
                 person.records.push(record);
                 person.bench.user.handle_published(key, (3, 3), &[], now);
+            }
+            Effect::LookForRead { conversation, after, up_to } => {
+                let delivered = person.delivered(conversation, after, up_to);
+                person.bench.user.handle_delivered(conversation, up_to, Some(delivered));
             }
             Effect::Reply { to, response } => person.bench.answers.push((to, response)),
             Effect::Saved { .. } | Effect::Decided { .. } | Effect::Found { .. } => {}
@@ -494,7 +503,18 @@ impl Person {
             events: Vec::new(),
             actions: VecDeque::new(),
             records: Vec::new(),
+            sends_read_receipts: true,
+            delivered: Vec::new(),
         }
+    }
+
+    fn delivered(&self, conversation: ConversationId, after: u64, up_to: u64) -> Vec<(u64, u64)> {
+        let of = self.delivered.iter().filter(|message| message.conversation == conversation);
+        let all = of.filter_map(|message| Some((message.number?, message.position)));
+        let mut all: Vec<(u64, u64)> =
+            all.filter(|(number, _)| (after + 1..=up_to).contains(number)).collect();
+        all.sort_unstable();
+        all
     }
 
     fn address(&self) -> SocketAddr {
@@ -511,6 +531,7 @@ impl Person {
             name: UserName::parse(self.name).unwrap(),
             family: AddressFamily::V4,
             message_lifetime: Duration::from_secs(30 * 24 * 3600),
+            read_receipts: self.sends_read_receipts,
         };
         let mut saved = self.saved.clone();
         let cipher = match &saved.device {
@@ -552,7 +573,21 @@ impl Person {
                         saved.outbox.sort_by_key(|message| message.position);
                     }
                 }
-                Write::MessageState { position, .. } | Write::MessageGone { position } => {
+                Write::MessageState { position, state } if state == MessageState::Delivered => {
+                    let at = saved.outbox.iter().position(|other| other.position == position).unwrap();
+                    let message = saved.outbox.remove(at);
+                    saved.envelopes.retain(|other| other.position != position);
+                    self.delivered.push(message);
+                }
+                Write::MessageVoid { position, state } => {
+                    let message = saved.outbox.iter_mut().find(|other| other.position == position).unwrap();
+                    message.state = Some(state);
+                    saved.envelopes.retain(|other| other.position != position);
+                }
+                Write::MessageState { position, .. }
+                | Write::VoidGone { position }
+                | Write::MessageGone { position } => {
+                    self.delivered.retain(|other| other.position != position);
                     saved.outbox.retain(|other| other.position != position);
                     saved.envelopes.retain(|other| other.position != position);
                 }

@@ -29,7 +29,7 @@ impl Bench {
     }
 
     fn send(&mut self, peer: &str) {
-        self.user.send(&to(peer), "hello", self.now).unwrap();
+        self.user.send(&to(peer), "hello", None, self.now).unwrap();
         self.drain();
     }
 

@@ -14,7 +14,7 @@ fn bob() -> Recipient {
 /// Lets Alice owe Bob messages, and returns what she sends.
 fn owe(bench: &mut Bench, texts: &[&str]) -> Vec<(CallTag, Delivery)> {
     for text in texts {
-        bench.user.send(&bob(), text, bench.now).unwrap();
+        bench.user.send(&bob(), text, None, bench.now).unwrap();
     }
     bench.drain();
     bench.take_deliveries()
@@ -137,6 +137,38 @@ fn the_number_outside_must_be_the_one_inside() {
     let (mut bench, peer) = (Bench::new(), Peer::new(2, "bob"));
     bench.meet(&peer);
     let delivery = Delivery { number: 2, oldest: 2, ..bench.delivery(&peer, 1, 1) };
+    let refused = bench.hand_over(&peer, delivery);
+    assert_eq!(refused, ChatResponse::NotDelivered(DeliverRefusal::BadIntroduction));
+    assert!(bench.messages().is_empty());
+}
+
+/// What a later version writes waits on disk for the program that understands it.
+#[test]
+fn a_message_of_an_unknown_kind_is_kept_and_acknowledged_and_nobody_is_told() {
+    let (mut bench, peer) = (Bench::new(), Peer::new(2, "bob"));
+    bench.meet(&peer);
+    let me = bench.user.id();
+    let conversation = conversation_of(&me, &peer.id());
+    let content = Content { conversation, number: 1, kind: 777, sent: NOW, body: vec![0xff, 0] };
+    let envelope = peer.seal(&content, &bench.keys());
+    let delivery = Delivery { from: peer.id(), to: me, number: 1, oldest: 1, tag: 1, envelope };
+    assert_eq!(bench.hand_over(&peer, delivery), ChatResponse::Delivered { next: 2 });
+    let kept: Vec<_> =
+        bench.messages().iter().map(|message| (message.number, message.kind, message.body.clone())).collect();
+    assert_eq!(kept, [(Some(1), 777, vec![0xff, 0])]);
+    assert!(!bench.events.iter().any(|event| matches!(event, Event::Message(_))));
+    assert_eq!(bench.deliver(&peer, 2, 1), ChatResponse::Delivered { next: 3 });
+}
+
+#[test]
+fn the_conversation_inside_must_be_that_of_the_two() {
+    let (mut bench, peer) = (Bench::new(), Peer::new(2, "bob"));
+    bench.meet(&peer);
+    let me = bench.user.id();
+    let conversation = conversation_of(&me, &Peer::new(3, "carol").id());
+    let content = Content { conversation, number: 1, kind: 1, sent: NOW, body: b"1".to_vec() };
+    let envelope = peer.seal(&content, &bench.keys());
+    let delivery = Delivery { from: peer.id(), to: me, number: 1, oldest: 1, tag: 1, envelope };
     let refused = bench.hand_over(&peer, delivery);
     assert_eq!(refused, ChatResponse::NotDelivered(DeliverRefusal::BadIntroduction));
     assert!(bench.messages().is_empty());
@@ -285,6 +317,7 @@ fn a_device_without_a_key_must_introduce_itself_first() {
         identity: None,
         tags: Vec::new(),
         owes_receipt: false,
+        read_to: 0,
     };
     let mut bench = Bench::with(|saved| (saved.conversations, saved.streams) = (vec![known], vec![stream]));
     let unknown = ChatResponse::NotDelivered(DeliverRefusal::UnknownSender);

@@ -47,8 +47,8 @@ impl Network {
                 self.with_engine(host, |engine| engine.handle_written(id, now));
             }
             Happening::Read(id, what) => {
-                let bytes = self.machines[host.0].disk.read(what);
-                self.with_engine(host, |engine| engine.handle_read(id, bytes, now));
+                let found = self.machines[host.0].disk.read(what);
+                self.with_engine(host, |engine| engine.handle_read(id, found, now));
             }
             Happening::Timeout => {
                 self.machines[host.0].timeout = None;

@@ -9,19 +9,19 @@ use crate::progress::Progress;
 use crate::report::Report;
 
 /// How many people there are beside the one whose name is attacked.
-const SIZE: usize = 100;
+const SIZE: usize = 24;
 
 /// How many of them have met that one.
-const CONTACT_COUNT: usize = 10;
+const CONTACT_COUNT: usize = 6;
 
 /// How many strangers look the name up in each network.
-const STRANGER_COUNT: usize = 20;
+const STRANGER_COUNT: usize = SIZE - CONTACT_COUNT;
 
 /// How many networks of each kind are attacked.
-const REPETITIONS: usize = 20;
+const REPETITIONS: usize = 10;
 
 /// How many Sybils there are.
-const SYBIL_COUNTS: [usize; 7] = [0, 1, 2, 3, 5, 10, K];
+const SYBIL_COUNTS: [usize; 4] = [1, 2, 5, K];
 
 const COLUMNS: [(&str, usize); 9] = [
     ("right %", 1),
@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Report {
         name: "names",
         conditions: vec![
             format!("seed {}, k = 20, alpha = 3, no loss, whole engines with people", options.seed),
-            format!("{networks} networks a row of {} honest people; the name is 2 h old", options.scaled(SIZE)),
+            format!("{networks} networks a row of {SIZE} honest people; the name is 2 h old"),
             "the ids of the Sybils share 16 bits with the key of the name, so they are its closest nodes".to_owned(),
             "they answer with the claim and the user record of a rival, refuse the holder's, name only one another \
              near the name, and press the rival's records on everybody every 10 minutes, for 70 minutes"
@@ -81,7 +81,7 @@ fn attacked(options: &Options, networks: usize, sybil_count: usize) -> Vec<f64> 
     let (mut sights, mut pinned, mut refused) = (Vec::new(), Vec::new(), 0);
     for number in 0..networks {
         let seed = options.seed * 1000 + number as u64;
-        let mut takeover = Takeover::prepare(seed, options.scaled(SIZE), CONTACT_COUNT);
+        let mut takeover = Takeover::prepare(seed, SIZE, CONTACT_COUNT);
         takeover.attack(sybil_count);
         for host in takeover.strangers().iter().copied().take(STRANGER_COUNT).collect::<Vec<_>>() {
             sights.push(takeover.look(host));
@@ -94,6 +94,13 @@ fn attacked(options: &Options, networks: usize, sybil_count: usize) -> Vec<f64> 
             number + 1
         );
     }
+    let values = summary(&sights, &pinned, (refused, networks));
+    eprintln!("[{sybil_count} Sybils] {values:?}");
+    values
+}
+
+/// Returns the numbers of a row.
+fn summary(sights: &[Sight], pinned: &[Pinned], (refused, networks): (usize, usize)) -> Vec<f64> {
     let share = |count: usize, of: usize| 100.0 * count as f64 / of.max(1) as f64;
     let seen = |sight| share(sights.iter().filter(|seen| **seen == sight).count(), sights.len());
     let met =

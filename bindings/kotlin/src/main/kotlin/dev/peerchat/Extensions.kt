@@ -8,9 +8,12 @@ public val PeerchatException.code: ErrorCode get() = errorCode()
 /** The reason in words, with what to do about it. */
 public val PeerchatException.reason: String get() = toString()
 
-/** Whether the message will not change its state any more. */
+/** Whether the message was delivered or given up: nothing is retried any more. DELIVERED may become READ. */
 public val MessageState.isFinal: Boolean
-    get() = this == MessageState.DELIVERED || this == MessageState.EXPIRED || this == MessageState.FAILED
+    get() = when (this) {
+        MessageState.DELIVERED, MessageState.READ, MessageState.EXPIRED, MessageState.FAILED, MessageState.CANCELED -> true
+        else -> false
+    }
 
 /** When the message was written, by the sender's clock. */
 public val Event.Message.sent: Instant get() = instant(sentUnixMs)

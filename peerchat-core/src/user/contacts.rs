@@ -1,0 +1,156 @@
+//! How [`User`] tells contacts, requests and the blocked apart.
+//!
+//! Whoever is not known can make a request and nothing else: what they write arrives, is marked as a request, and is not
+//! answered with read receipts. Writing to somebody makes them a contact. Of somebody who is blocked nothing is opened:
+//! what they deliver is refused, so that they do not try again, and what they leave with others is dropped unread.
+
+use super::machine::{Effect, PushError, User};
+use super::naming::DecisionError;
+use super::streams::Arrival;
+use crate::event::{CommandId, MessageState};
+use crate::identity::{Recipient, UserId};
+use crate::kademlia::NodeId;
+use crate::save::{ConversationId, Relation, Write};
+use crate::time::Now;
+
+/// Most contacts of a profile. One more is refused to the application.
+pub const MAX_CONTACTS: usize = 32_768;
+
+/// Most requests that wait for the application to decide. A stranger who would make another one is answered "busy", and
+/// what they left with others stays there.
+pub const MAX_REQUESTS: usize = 4_096;
+
+/// Most requests in a day; the answer to more is the same.
+pub const MAX_REQUESTS_PER_DAY: usize = 1_024;
+
+/// What the application does with a person.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verb {
+    /// Make them a contact, whether they were met or not.
+    Add,
+    /// Make whoever has made a request a contact.
+    Accept,
+    /// Take nothing of theirs any more, and stop what is still owed to them.
+    Block,
+    /// Take what they write again, as a stranger's.
+    Unblock,
+    /// Forget that they are a contact, or that they have made a request. What was said stays.
+    Remove,
+}
+
+impl User {
+    /// Does something with a person that the application has decided.
+    pub(super) fn relate(
+        &mut self,
+        command: CommandId,
+        who: &Recipient,
+        verb: Verb,
+        now: Now,
+    ) -> Result<(), DecisionError> {
+        let known = self.people.addressed(who);
+        let before =
+            known.and_then(|id| self.people.get(id)).map_or(Relation::Stranger, |found| found.saved.relation);
+        let relation = match (verb, before) {
+            (Verb::Add | Verb::Accept | Verb::Remove, Relation::Blocked) => {
+                return Err(DecisionError::Blocked);
+            }
+            (Verb::Accept, Relation::Stranger) => return Err(DecisionError::NotMet),
+            (Verb::Add | Verb::Accept, _) => Relation::Contact,
+            (Verb::Block, _) => Relation::Blocked,
+            (Verb::Unblock, Relation::Blocked) | (Verb::Remove, _) => Relation::Stranger,
+            (Verb::Unblock, other) => other,
+        };
+        if relation == Relation::Contact && before != relation && !self.people.has_room_for_contact() {
+            return Err(DecisionError::Full);
+        }
+        let id = match known {
+            Some(id) => id,
+            None if verb == Verb::Add => self.people.add(who, None),
+            None => return Err(DecisionError::NotMet),
+        };
+        let user = self.people.get(id).and_then(|found| found.saved.user);
+        if relation == Relation::Blocked && user.is_none() {
+            // A block is of a key, and nobody knows which.
+            return Err(DecisionError::NotMet);
+        }
+        self.people.set_relation(id, relation);
+        if let Some(user) = user.filter(|_| relation == Relation::Blocked) {
+            self.turn_away(id, user, now);
+        }
+        let write = self.people.get(id).map(|found| Write::Conversation(found.saved.clone()));
+        self.save(write.into_iter().collect(), vec![Effect::Decided { command }]);
+        if relation == Relation::Contact {
+            self.owe_read_receipts(id, now);
+        }
+        Ok(())
+    }
+
+    /// Returns the conversation that something is sent to, whose person is a contact from now on, and whether they were
+    /// none before.
+    pub(super) fn conversation_to_send(
+        &mut self,
+        to: &Recipient,
+    ) -> Result<(ConversationId, bool), PushError> {
+        let known = self.people.addressed(to);
+        match known.and_then(|id| Some((id, self.people.get(id)?.saved.relation))) {
+            Some((_, Relation::Blocked)) => Err(PushError::Blocked),
+            Some((id, Relation::Contact)) => Ok((id, false)),
+            _ if !self.people.has_room_for_contact() => Err(PushError::TooManyContacts),
+            _ => {
+                let id = known.unwrap_or_else(|| self.people.add(to, None));
+                self.people.set_relation(id, Relation::Contact);
+                Ok((id, true))
+            }
+        }
+    }
+
+    /// Stops what goes to somebody who is blocked now, and drops what has come of theirs and was not opened.
+    fn turn_away(&mut self, id: ConversationId, user: UserId, now: Now) {
+        self.give_up(id, |_| true, MessageState::Canceled, None, now);
+        let [first, last] = [[0; 32], [0xff; 32]].map(NodeId::from_bytes);
+        let owners: Vec<(UserId, NodeId)> =
+            self.post.piles.range((user, first)..=(user, last)).map(|(owner, _)| *owner).collect();
+        owners.into_iter().for_each(|owner| self.drop_letters(owner));
+    }
+
+    /// Tells whether the person of a conversation is blocked.
+    pub(super) fn is_blocked(&self, id: ConversationId) -> bool {
+        self.people.get(id).is_some_and(|found| found.saved.relation == Relation::Blocked)
+    }
+
+    /// Tells whether a message of somebody who is blocked has arrived before; if not, it is refused, and counted.
+    pub(super) fn was_taken(&mut self, peer: (ConversationId, NodeId), number: u64, tag: u64) -> Option<u64> {
+        let stream = self.people.known_stream(peer.0, peer.1);
+        let next =
+            stream.filter(|stream| stream.judge(number, tag) == Arrival::Known).map(|stream| stream.next());
+        if next.is_none() {
+            self.blocked_count += 1;
+        }
+        next
+    }
+
+    /// Notes that a message of somebody has come: if they are nobody in particular, that is a request. Returns whether
+    /// it belongs to one.
+    pub(super) fn note_request(&mut self, id: ConversationId, now: Now) -> bool {
+        let relation = self.people.get(id).map(|found| found.saved.relation);
+        if relation == Some(Relation::Stranger) {
+            self.people.add_request(id, now.wall);
+            let write = self.people.get(id).map(|found| Write::Conversation(found.saved.clone()));
+            self.save(write.into_iter().collect(), Vec::new());
+        }
+        matches!(relation, Some(Relation::Stranger | Relation::Request))
+    }
+
+    /// Returns how many deliveries, introductions and letters of people who are blocked were not taken.
+    #[must_use]
+    pub fn blocked_count(&self) -> u64 {
+        self.blocked_count
+    }
+
+    /// Returns how many strangers were turned away because there were too many requests, or too much else of theirs; one
+    /// who tries again counts again.
+    #[must_use]
+    pub fn refused_request_count(&self) -> u64 {
+        self.refused_request_count
+    }
+}
