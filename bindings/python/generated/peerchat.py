@@ -531,11 +531,21 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_func_version() != 32275:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_accept_contact() != 14787:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_accept_identity() != 16072:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_add_contact() != 57081:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_block() != 29138:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_bootstrap() != 3811:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_cancel() != 54439:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_close() != 18160:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_contacts() != 1205:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_history() != 31165:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -546,6 +556,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_peerchat_checksum_method_client_lookup() != 32300:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_lookup_wait() != 8853:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_mark_read() != 26743:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_message_holders() != 1378:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -559,17 +571,25 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_poll() != 31130:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_remove_contact() != 17474:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_safety_number() != 8474:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_send() != 19140:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_send_blocking() != 38601:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_send_for() != 37082:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_send_for_blocking() != 25499:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_set_verified() != 18371:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_shutdown() != 14009:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_statistics() != 60635:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_unblock() != 55690:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_user_fingerprint() != 20530:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -617,15 +637,30 @@ _UniffiLib.uniffi_peerchat_checksum_func_profile_exists.restype = ctypes.c_uint1
 _UniffiLib.uniffi_peerchat_checksum_func_version.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_func_version.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_accept_contact.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_accept_contact.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_accept_identity.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_accept_identity.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_add_contact.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_add_contact.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_block.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_block.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_bootstrap.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_bootstrap.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_cancel.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_cancel.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_close.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_close.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_contacts.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_contacts.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_history.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_history.restype = ctypes.c_uint16
@@ -641,6 +676,9 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_lookup.restype = ctypes.c_uint
 _UniffiLib.uniffi_peerchat_checksum_method_client_lookup_wait.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_lookup_wait.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_mark_read.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_mark_read.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_message_holders.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_message_holders.restype = ctypes.c_uint16
@@ -659,6 +697,9 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_node_key.restype = ctypes.c_ui
 _UniffiLib.uniffi_peerchat_checksum_method_client_poll.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_poll.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_remove_contact.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_remove_contact.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_safety_number.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_safety_number.restype = ctypes.c_uint16
@@ -668,6 +709,12 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_send.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_send_blocking.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_send_blocking.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_send_for.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_send_for.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_send_for_blocking.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_send_for_blocking.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_set_verified.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_set_verified.restype = ctypes.c_uint16
@@ -677,6 +724,9 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_shutdown.restype = ctypes.c_ui
 _UniffiLib.uniffi_peerchat_checksum_method_client_statistics.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_statistics.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_unblock.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_unblock.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_user_fingerprint.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_user_fingerprint.restype = ctypes.c_uint16
@@ -707,6 +757,12 @@ _UniffiLib.uniffi_peerchat_fn_func_version.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_func_version.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_accept_contact.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_accept_contact.restype = None
 _UniffiLib.uniffi_peerchat_fn_method_client_accept_identity.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -714,17 +770,40 @@ _UniffiLib.uniffi_peerchat_fn_method_client_accept_identity.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_accept_identity.restype = None
+_UniffiLib.uniffi_peerchat_fn_method_client_add_contact.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_add_contact.restype = None
+_UniffiLib.uniffi_peerchat_fn_method_client_block.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_block.restype = None
 _UniffiLib.uniffi_peerchat_fn_method_client_bootstrap.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_bootstrap.restype = ctypes.c_uint64
+_UniffiLib.uniffi_peerchat_fn_method_client_cancel.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_cancel.restype = None
 _UniffiLib.uniffi_peerchat_fn_method_client_close.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_close.restype = None
+_UniffiLib.uniffi_peerchat_fn_method_client_contacts.argtypes = (
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_contacts.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_peerchat_fn_method_client_history.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -755,6 +834,12 @@ _UniffiLib.uniffi_peerchat_fn_method_client_lookup_wait.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_lookup_wait.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_mark_read.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_mark_read.restype = None
 _UniffiLib.uniffi_peerchat_fn_method_client_message_holders.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -787,6 +872,12 @@ _UniffiLib.uniffi_peerchat_fn_method_client_poll.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_poll.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_remove_contact.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_remove_contact.restype = None
 _UniffiLib.uniffi_peerchat_fn_method_client_safety_number.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -806,6 +897,21 @@ _UniffiLib.uniffi_peerchat_fn_method_client_send_blocking.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_send_blocking.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_send_for.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.c_uint64,
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_send_for.restype = ctypes.c_uint64
+_UniffiLib.uniffi_peerchat_fn_method_client_send_for_blocking.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.c_uint64,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_send_for_blocking.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_peerchat_fn_method_client_set_verified.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -823,6 +929,12 @@ _UniffiLib.uniffi_peerchat_fn_method_client_statistics.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_statistics.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_unblock.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_unblock.restype = None
 _UniffiLib.uniffi_peerchat_fn_method_client_user_fingerprint.argtypes = (
     ctypes.c_uint64,
     ctypes.POINTER(_UniffiRustCallStatus),
@@ -1335,12 +1447,58 @@ class _UniffiFfiConverterOptionalUInt64(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
+class _UniffiFfiConverterBoolean:
+    @classmethod
+    def check_lower(cls, value):
+        return not not value
+
+    @classmethod
+    def lower(cls, value):
+        return 1 if value else 0
+
+    @staticmethod
+    def lift(value):
+        return value != 0
+
+    @classmethod
+    def read(cls, buf):
+        return cls.lift(buf.read_u8())
+
+    @classmethod
+    def write(cls, value, buf):
+        buf.write_u8(value)
+
+class _UniffiFfiConverterOptionalBoolean(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterBoolean.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterBoolean.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterBoolean.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 @dataclass
 class ClientOptions:
     """
     What a client is opened with. Everything that is left out keeps its default.
 """
-    def __init__(self, *, data_dir:typing.Optional[str] = _DEFAULT, user:typing.Optional[str] = _DEFAULT, network:typing.Optional[str] = _DEFAULT, bind:typing.Optional[str] = _DEFAULT, port:typing.Optional[int] = _DEFAULT, k:typing.Optional[int] = _DEFAULT, alpha:typing.Optional[int] = _DEFAULT, message_lifetime_ms:typing.Optional[int] = _DEFAULT, mail_quota_len:typing.Optional[int] = _DEFAULT, passphrase:typing.Optional[str] = _DEFAULT):
+    def __init__(self, *, data_dir:typing.Optional[str] = _DEFAULT, user:typing.Optional[str] = _DEFAULT, network:typing.Optional[str] = _DEFAULT, bind:typing.Optional[str] = _DEFAULT, port:typing.Optional[int] = _DEFAULT, k:typing.Optional[int] = _DEFAULT, alpha:typing.Optional[int] = _DEFAULT, message_lifetime_ms:typing.Optional[int] = _DEFAULT, read_receipts:typing.Optional[bool] = _DEFAULT, mail_quota_len:typing.Optional[int] = _DEFAULT, passphrase:typing.Optional[str] = _DEFAULT):
         if data_dir is _DEFAULT:
             self.data_dir = None
         else:
@@ -1373,6 +1531,10 @@ class ClientOptions:
             self.message_lifetime_ms = None
         else:
             self.message_lifetime_ms = message_lifetime_ms
+        if read_receipts is _DEFAULT:
+            self.read_receipts = None
+        else:
+            self.read_receipts = read_receipts
         if mail_quota_len is _DEFAULT:
             self.mail_quota_len = None
         else:
@@ -1386,7 +1548,7 @@ class ClientOptions:
 
     
     def __str__(self):
-        return "ClientOptions(data_dir={}, user={}, network={}, bind={}, port={}, k={}, alpha={}, message_lifetime_ms={}, mail_quota_len={}, passphrase={})".format(self.data_dir, self.user, self.network, self.bind, self.port, self.k, self.alpha, self.message_lifetime_ms, self.mail_quota_len, self.passphrase)
+        return "ClientOptions(data_dir={}, user={}, network={}, bind={}, port={}, k={}, alpha={}, message_lifetime_ms={}, read_receipts={}, mail_quota_len={}, passphrase={})".format(self.data_dir, self.user, self.network, self.bind, self.port, self.k, self.alpha, self.message_lifetime_ms, self.read_receipts, self.mail_quota_len, self.passphrase)
     def __eq__(self, other):
         if self.data_dir != other.data_dir:
             return False
@@ -1403,6 +1565,8 @@ class ClientOptions:
         if self.alpha != other.alpha:
             return False
         if self.message_lifetime_ms != other.message_lifetime_ms:
+            return False
+        if self.read_receipts != other.read_receipts:
             return False
         if self.mail_quota_len != other.mail_quota_len:
             return False
@@ -1422,6 +1586,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
             k=_UniffiFfiConverterOptionalUInt32.read(buf),
             alpha=_UniffiFfiConverterOptionalUInt32.read(buf),
             message_lifetime_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
+            read_receipts=_UniffiFfiConverterOptionalBoolean.read(buf),
             mail_quota_len=_UniffiFfiConverterOptionalUInt64.read(buf),
             passphrase=_UniffiFfiConverterOptionalString.read(buf),
         )
@@ -1436,6 +1601,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalUInt32.check_lower(value.k)
         _UniffiFfiConverterOptionalUInt32.check_lower(value.alpha)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.message_lifetime_ms)
+        _UniffiFfiConverterOptionalBoolean.check_lower(value.read_receipts)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.mail_quota_len)
         _UniffiFfiConverterOptionalString.check_lower(value.passphrase)
 
@@ -1449,6 +1615,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalUInt32.write(value.k, buf)
         _UniffiFfiConverterOptionalUInt32.write(value.alpha, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.message_lifetime_ms, buf)
+        _UniffiFfiConverterOptionalBoolean.write(value.read_receipts, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.mail_quota_len, buf)
         _UniffiFfiConverterOptionalString.write(value.passphrase, buf)
 
@@ -1532,27 +1699,6 @@ class _UniffiFfiConverterTypeFoundUser(_UniffiConverterRustBuffer):
         _UniffiFfiConverterString.write(value.node_id, buf)
         _UniffiFfiConverterSequenceString.write(value.addresses, buf)
 
-class _UniffiFfiConverterBoolean:
-    @classmethod
-    def check_lower(cls, value):
-        return not not value
-
-    @classmethod
-    def lower(cls, value):
-        return 1 if value else 0
-
-    @staticmethod
-    def lift(value):
-        return value != 0
-
-    @classmethod
-    def read(cls, buf):
-        return cls.lift(buf.read_u8())
-
-    @classmethod
-    def write(cls, value, buf):
-        buf.write_u8(value)
-
 
 
 
@@ -1584,6 +1730,12 @@ class MessageState(enum.Enum):
     On the disk of a device of the recipient, which said so.
 """
     
+    READ = 4
+    """
+    As Delivered, and the recipient's application has marked it as read, and said so. Never told by a recipient who sends no
+    read receipts, or to whom this user is no contact.
+"""
+    
     EXPIRED = 5
     """
     Given up: it was not delivered within its lifetime.
@@ -1592,6 +1744,12 @@ class MessageState(enum.Enum):
     FAILED = 6
     """
     Given up for a reason that retrying does not change.
+"""
+    
+    CANCELED = 7
+    """
+    Given up by `cancel`, or because this user blocked the recipient. A copy that was under way, or kept by others, cannot
+    be called back and may still arrive.
 """
     
 
@@ -1609,9 +1767,13 @@ class _UniffiFfiConverterTypeMessageState(_UniffiConverterRustBuffer):
         if variant == 4:
             return MessageState.DELIVERED
         if variant == 5:
-            return MessageState.EXPIRED
+            return MessageState.READ
         if variant == 6:
+            return MessageState.EXPIRED
+        if variant == 7:
             return MessageState.FAILED
+        if variant == 8:
+            return MessageState.CANCELED
         raise InternalError("Raw enum value doesn't match any cases")
 
     @staticmethod
@@ -1624,9 +1786,13 @@ class _UniffiFfiConverterTypeMessageState(_UniffiConverterRustBuffer):
             return
         if value == MessageState.DELIVERED:
             return
+        if value == MessageState.READ:
+            return
         if value == MessageState.EXPIRED:
             return
         if value == MessageState.FAILED:
+            return
+        if value == MessageState.CANCELED:
             return
         raise ValueError(value)
 
@@ -1640,10 +1806,14 @@ class _UniffiFfiConverterTypeMessageState(_UniffiConverterRustBuffer):
             buf.write_i32(3)
         if value == MessageState.DELIVERED:
             buf.write_i32(4)
-        if value == MessageState.EXPIRED:
+        if value == MessageState.READ:
             buf.write_i32(5)
-        if value == MessageState.FAILED:
+        if value == MessageState.EXPIRED:
             buf.write_i32(6)
+        if value == MessageState.FAILED:
+            buf.write_i32(7)
+        if value == MessageState.CANCELED:
+            buf.write_i32(8)
 
 
 
@@ -1677,7 +1847,7 @@ class HistoryEntry:
     """
     One message of the history.
 """
-    def __init__(self, *, id:str, position:int, peer:str, is_own:bool, text:str, sent_unix_ms:int, received_unix_ms:int, state:typing.Optional[MessageState], held_by:int):
+    def __init__(self, *, id:str, position:int, peer:str, is_own:bool, text:str, sent_unix_ms:int, received_unix_ms:int, state:typing.Optional[MessageState], held_by:int, is_request:bool):
         self.id = id
         self.position = position
         self.peer = peer
@@ -1687,12 +1857,13 @@ class HistoryEntry:
         self.received_unix_ms = received_unix_ms
         self.state = state
         self.held_by = held_by
+        self.is_request = is_request
         
         
 
     
     def __str__(self):
-        return "HistoryEntry(id={}, position={}, peer={}, is_own={}, text={}, sent_unix_ms={}, received_unix_ms={}, state={}, held_by={})".format(self.id, self.position, self.peer, self.is_own, self.text, self.sent_unix_ms, self.received_unix_ms, self.state, self.held_by)
+        return "HistoryEntry(id={}, position={}, peer={}, is_own={}, text={}, sent_unix_ms={}, received_unix_ms={}, state={}, held_by={}, is_request={})".format(self.id, self.position, self.peer, self.is_own, self.text, self.sent_unix_ms, self.received_unix_ms, self.state, self.held_by, self.is_request)
     def __eq__(self, other):
         if self.id != other.id:
             return False
@@ -1712,6 +1883,8 @@ class HistoryEntry:
             return False
         if self.held_by != other.held_by:
             return False
+        if self.is_request != other.is_request:
+            return False
         return True
 
 class _UniffiFfiConverterTypeHistoryEntry(_UniffiConverterRustBuffer):
@@ -1727,6 +1900,7 @@ class _UniffiFfiConverterTypeHistoryEntry(_UniffiConverterRustBuffer):
             received_unix_ms=_UniffiFfiConverterUInt64.read(buf),
             state=_UniffiFfiConverterOptionalTypeMessageState.read(buf),
             held_by=_UniffiFfiConverterUInt32.read(buf),
+            is_request=_UniffiFfiConverterBoolean.read(buf),
         )
 
     @staticmethod
@@ -1740,6 +1914,7 @@ class _UniffiFfiConverterTypeHistoryEntry(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.check_lower(value.received_unix_ms)
         _UniffiFfiConverterOptionalTypeMessageState.check_lower(value.state)
         _UniffiFfiConverterUInt32.check_lower(value.held_by)
+        _UniffiFfiConverterBoolean.check_lower(value.is_request)
 
     @staticmethod
     def write(value, buf):
@@ -1752,6 +1927,7 @@ class _UniffiFfiConverterTypeHistoryEntry(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.write(value.received_unix_ms, buf)
         _UniffiFfiConverterOptionalTypeMessageState.write(value.state, buf)
         _UniffiFfiConverterUInt32.write(value.held_by, buf)
+        _UniffiFfiConverterBoolean.write(value.is_request, buf)
 
 @dataclass
 class Identity:
@@ -1810,12 +1986,141 @@ class _UniffiFfiConverterTypeIdentity(_UniffiConverterRustBuffer):
         _UniffiFfiConverterBoolean.write(value.is_verified, buf)
         _UniffiFfiConverterOptionalString.write(value.rival_user_id, buf)
 
+
+
+
+
+
+class Relation(enum.Enum):
+    """
+    What a person is to the user of a profile.
+"""
+    
+    STRANGER = 0
+    """
+    Nobody in particular: never met, removed from the contacts, or unblocked. Their next message makes a request.
+"""
+    
+    REQUEST = 1
+    """
+    They have introduced themselves, or written, and nothing was decided. What they write arrives; they get no read
+    receipts.
+"""
+    
+    CONTACT = 2
+    """
+    Accepted, added or written to.
+"""
+    
+    BLOCKED = 3
+    """
+    Nothing of theirs is taken.
+"""
+    
+
+
+class _UniffiFfiConverterTypeRelation(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Relation.STRANGER
+        if variant == 2:
+            return Relation.REQUEST
+        if variant == 3:
+            return Relation.CONTACT
+        if variant == 4:
+            return Relation.BLOCKED
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == Relation.STRANGER:
+            return
+        if value == Relation.REQUEST:
+            return
+        if value == Relation.CONTACT:
+            return
+        if value == Relation.BLOCKED:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == Relation.STRANGER:
+            buf.write_i32(1)
+        if value == Relation.REQUEST:
+            buf.write_i32(2)
+        if value == Relation.CONTACT:
+            buf.write_i32(3)
+        if value == Relation.BLOCKED:
+            buf.write_i32(4)
+
+
+
+@dataclass
+class Person:
+    """
+    Somebody in the list of `contacts`.
+"""
+    def __init__(self, *, name:str, user_id:typing.Optional[str], fingerprint:typing.Optional[str], relation:Relation, is_verified:bool):
+        self.name = name
+        self.user_id = user_id
+        self.fingerprint = fingerprint
+        self.relation = relation
+        self.is_verified = is_verified
+        
+        
+
+    
+    def __str__(self):
+        return "Person(name={}, user_id={}, fingerprint={}, relation={}, is_verified={})".format(self.name, self.user_id, self.fingerprint, self.relation, self.is_verified)
+    def __eq__(self, other):
+        if self.name != other.name:
+            return False
+        if self.user_id != other.user_id:
+            return False
+        if self.fingerprint != other.fingerprint:
+            return False
+        if self.relation != other.relation:
+            return False
+        if self.is_verified != other.is_verified:
+            return False
+        return True
+
+class _UniffiFfiConverterTypePerson(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        return Person(
+            name=_UniffiFfiConverterString.read(buf),
+            user_id=_UniffiFfiConverterOptionalString.read(buf),
+            fingerprint=_UniffiFfiConverterOptionalString.read(buf),
+            relation=_UniffiFfiConverterTypeRelation.read(buf),
+            is_verified=_UniffiFfiConverterBoolean.read(buf),
+        )
+
+    @staticmethod
+    def check_lower(value):
+        _UniffiFfiConverterString.check_lower(value.name)
+        _UniffiFfiConverterOptionalString.check_lower(value.user_id)
+        _UniffiFfiConverterOptionalString.check_lower(value.fingerprint)
+        _UniffiFfiConverterTypeRelation.check_lower(value.relation)
+        _UniffiFfiConverterBoolean.check_lower(value.is_verified)
+
+    @staticmethod
+    def write(value, buf):
+        _UniffiFfiConverterString.write(value.name, buf)
+        _UniffiFfiConverterOptionalString.write(value.user_id, buf)
+        _UniffiFfiConverterOptionalString.write(value.fingerprint, buf)
+        _UniffiFfiConverterTypeRelation.write(value.relation, buf)
+        _UniffiFfiConverterBoolean.write(value.is_verified, buf)
+
 @dataclass
 class Statistics:
     """
     Counts since the client was opened, but for the gauges.
 """
-    def __init__(self, *, contact_count:int, record_count:int, mail_count:int, mail_len:int, mail_deposited:int, mail_fetched:int, mail_refused:int, outbox_count:int, link_count:int, refused_records:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, dropped:int):
+    def __init__(self, *, contact_count:int, record_count:int, mail_count:int, mail_len:int, mail_deposited:int, mail_fetched:int, mail_refused:int, outbox_count:int, link_count:int, refused_records:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, mail_dropped:int, blocked:int, requests_refused:int, dropped:int):
         self.contact_count = contact_count
         self.record_count = record_count
         self.mail_count = mail_count
@@ -1830,13 +2135,16 @@ class Statistics:
         self.datagrams_received = datagrams_received
         self.bytes_sent = bytes_sent
         self.bytes_received = bytes_received
+        self.mail_dropped = mail_dropped
+        self.blocked = blocked
+        self.requests_refused = requests_refused
         self.dropped = dropped
         
         
 
     
     def __str__(self):
-        return "Statistics(contact_count={}, record_count={}, mail_count={}, mail_len={}, mail_deposited={}, mail_fetched={}, mail_refused={}, outbox_count={}, link_count={}, refused_records={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, dropped={})".format(self.contact_count, self.record_count, self.mail_count, self.mail_len, self.mail_deposited, self.mail_fetched, self.mail_refused, self.outbox_count, self.link_count, self.refused_records, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.dropped)
+        return "Statistics(contact_count={}, record_count={}, mail_count={}, mail_len={}, mail_deposited={}, mail_fetched={}, mail_refused={}, outbox_count={}, link_count={}, refused_records={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, mail_dropped={}, blocked={}, requests_refused={}, dropped={})".format(self.contact_count, self.record_count, self.mail_count, self.mail_len, self.mail_deposited, self.mail_fetched, self.mail_refused, self.outbox_count, self.link_count, self.refused_records, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.mail_dropped, self.blocked, self.requests_refused, self.dropped)
     def __eq__(self, other):
         if self.contact_count != other.contact_count:
             return False
@@ -1866,6 +2174,12 @@ class Statistics:
             return False
         if self.bytes_received != other.bytes_received:
             return False
+        if self.mail_dropped != other.mail_dropped:
+            return False
+        if self.blocked != other.blocked:
+            return False
+        if self.requests_refused != other.requests_refused:
+            return False
         if self.dropped != other.dropped:
             return False
         return True
@@ -1888,6 +2202,9 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
             datagrams_received=_UniffiFfiConverterUInt64.read(buf),
             bytes_sent=_UniffiFfiConverterUInt64.read(buf),
             bytes_received=_UniffiFfiConverterUInt64.read(buf),
+            mail_dropped=_UniffiFfiConverterUInt64.read(buf),
+            blocked=_UniffiFfiConverterUInt64.read(buf),
+            requests_refused=_UniffiFfiConverterUInt64.read(buf),
             dropped=_UniffiFfiConverterUInt64.read(buf),
         )
 
@@ -1907,6 +2224,9 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.check_lower(value.datagrams_received)
         _UniffiFfiConverterUInt64.check_lower(value.bytes_sent)
         _UniffiFfiConverterUInt64.check_lower(value.bytes_received)
+        _UniffiFfiConverterUInt64.check_lower(value.mail_dropped)
+        _UniffiFfiConverterUInt64.check_lower(value.blocked)
+        _UniffiFfiConverterUInt64.check_lower(value.requests_refused)
         _UniffiFfiConverterUInt64.check_lower(value.dropped)
 
     @staticmethod
@@ -1925,6 +2245,9 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.write(value.datagrams_received, buf)
         _UniffiFfiConverterUInt64.write(value.bytes_sent, buf)
         _UniffiFfiConverterUInt64.write(value.bytes_received, buf)
+        _UniffiFfiConverterUInt64.write(value.mail_dropped, buf)
+        _UniffiFfiConverterUInt64.write(value.blocked, buf)
+        _UniffiFfiConverterUInt64.write(value.requests_refused, buf)
         _UniffiFfiConverterUInt64.write(value.dropped, buf)
 
 
@@ -1985,6 +2308,26 @@ class ErrorCode(enum.Enum):
     IDENTITY_NOT_SEEN = -19
     """
     The name was not seen to belong to this person.
+"""
+    
+    BLOCKED = -20
+    """
+    This user has blocked the person.
+"""
+    
+    TOO_MANY_CONTACTS = -21
+    """
+    There are as many contacts as there may be.
+"""
+    
+    ALREADY_ENDED = -22
+    """
+    The message was delivered or given up before.
+"""
+    
+    BLOCKED_BY_RECIPIENT = -23
+    """
+    The recipient has blocked this user.
 """
     
     CLOSED = -30
@@ -2094,36 +2437,44 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
         if variant == 10:
             return ErrorCode.IDENTITY_NOT_SEEN
         if variant == 11:
-            return ErrorCode.CLOSED
+            return ErrorCode.BLOCKED
         if variant == 12:
-            return ErrorCode.TIMED_OUT
+            return ErrorCode.TOO_MANY_CONTACTS
         if variant == 13:
-            return ErrorCode.PROFILE_IN_USE
+            return ErrorCode.ALREADY_ENDED
         if variant == 14:
-            return ErrorCode.PROFILE_DAMAGED
+            return ErrorCode.BLOCKED_BY_RECIPIENT
         if variant == 15:
-            return ErrorCode.PROFILE_TOO_NEW
+            return ErrorCode.CLOSED
         if variant == 16:
-            return ErrorCode.STORAGE
+            return ErrorCode.TIMED_OUT
         if variant == 17:
-            return ErrorCode.WRONG_PASSPHRASE
+            return ErrorCode.PROFILE_IN_USE
         if variant == 18:
-            return ErrorCode.ADDRESS_IN_USE
+            return ErrorCode.PROFILE_DAMAGED
         if variant == 19:
-            return ErrorCode.NETWORK
+            return ErrorCode.PROFILE_TOO_NEW
         if variant == 20:
-            return ErrorCode.UNREACHABLE
+            return ErrorCode.STORAGE
         if variant == 21:
-            return ErrorCode.WRONG_KEY
+            return ErrorCode.WRONG_PASSPHRASE
         if variant == 22:
-            return ErrorCode.UNKNOWN_RECIPIENT
+            return ErrorCode.ADDRESS_IN_USE
         if variant == 23:
-            return ErrorCode.NAME_TAKEN
+            return ErrorCode.NETWORK
         if variant == 24:
-            return ErrorCode.NAME_CONTESTED
+            return ErrorCode.UNREACHABLE
         if variant == 25:
-            return ErrorCode.EXPIRED
+            return ErrorCode.WRONG_KEY
         if variant == 26:
+            return ErrorCode.UNKNOWN_RECIPIENT
+        if variant == 27:
+            return ErrorCode.NAME_TAKEN
+        if variant == 28:
+            return ErrorCode.NAME_CONTESTED
+        if variant == 29:
+            return ErrorCode.EXPIRED
+        if variant == 30:
             return ErrorCode.INTERNAL
         raise InternalError("Raw enum value doesn't match any cases")
 
@@ -2148,6 +2499,14 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
         if value == ErrorCode.NOT_MET:
             return
         if value == ErrorCode.IDENTITY_NOT_SEEN:
+            return
+        if value == ErrorCode.BLOCKED:
+            return
+        if value == ErrorCode.TOO_MANY_CONTACTS:
+            return
+        if value == ErrorCode.ALREADY_ENDED:
+            return
+        if value == ErrorCode.BLOCKED_BY_RECIPIENT:
             return
         if value == ErrorCode.CLOSED:
             return
@@ -2205,38 +2564,46 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
             buf.write_i32(9)
         if value == ErrorCode.IDENTITY_NOT_SEEN:
             buf.write_i32(10)
-        if value == ErrorCode.CLOSED:
+        if value == ErrorCode.BLOCKED:
             buf.write_i32(11)
-        if value == ErrorCode.TIMED_OUT:
+        if value == ErrorCode.TOO_MANY_CONTACTS:
             buf.write_i32(12)
-        if value == ErrorCode.PROFILE_IN_USE:
+        if value == ErrorCode.ALREADY_ENDED:
             buf.write_i32(13)
-        if value == ErrorCode.PROFILE_DAMAGED:
+        if value == ErrorCode.BLOCKED_BY_RECIPIENT:
             buf.write_i32(14)
-        if value == ErrorCode.PROFILE_TOO_NEW:
+        if value == ErrorCode.CLOSED:
             buf.write_i32(15)
-        if value == ErrorCode.STORAGE:
+        if value == ErrorCode.TIMED_OUT:
             buf.write_i32(16)
-        if value == ErrorCode.WRONG_PASSPHRASE:
+        if value == ErrorCode.PROFILE_IN_USE:
             buf.write_i32(17)
-        if value == ErrorCode.ADDRESS_IN_USE:
+        if value == ErrorCode.PROFILE_DAMAGED:
             buf.write_i32(18)
-        if value == ErrorCode.NETWORK:
+        if value == ErrorCode.PROFILE_TOO_NEW:
             buf.write_i32(19)
-        if value == ErrorCode.UNREACHABLE:
+        if value == ErrorCode.STORAGE:
             buf.write_i32(20)
-        if value == ErrorCode.WRONG_KEY:
+        if value == ErrorCode.WRONG_PASSPHRASE:
             buf.write_i32(21)
-        if value == ErrorCode.UNKNOWN_RECIPIENT:
+        if value == ErrorCode.ADDRESS_IN_USE:
             buf.write_i32(22)
-        if value == ErrorCode.NAME_TAKEN:
+        if value == ErrorCode.NETWORK:
             buf.write_i32(23)
-        if value == ErrorCode.NAME_CONTESTED:
+        if value == ErrorCode.UNREACHABLE:
             buf.write_i32(24)
-        if value == ErrorCode.EXPIRED:
+        if value == ErrorCode.WRONG_KEY:
             buf.write_i32(25)
-        if value == ErrorCode.INTERNAL:
+        if value == ErrorCode.UNKNOWN_RECIPIENT:
             buf.write_i32(26)
+        if value == ErrorCode.NAME_TAKEN:
+            buf.write_i32(27)
+        if value == ErrorCode.NAME_CONTESTED:
+            buf.write_i32(28)
+        if value == ErrorCode.EXPIRED:
+            buf.write_i32(29)
+        if value == ErrorCode.INTERNAL:
+            buf.write_i32(30)
 
 
 
@@ -2544,7 +2911,7 @@ class Event:
         A message arrived and is on disk.
 """
         
-        def __init__(self, id:str, sender:str, user_id:str, fingerprint:str, text:str, number:int, sent_unix_ms:int, received_unix_ms:int):
+        def __init__(self, id:str, sender:str, user_id:str, fingerprint:str, text:str, number:int, sent_unix_ms:int, received_unix_ms:int, is_request:bool):
             self.id = id
             
             """
@@ -2593,6 +2960,12 @@ class Event:
         When it was saved here: milliseconds since 1970-01-01 00:00 UTC.
 """
         
+            self.is_request = is_request
+            
+            """
+        Whether the person is neither a contact nor blocked: `accept_contact` or `block` decides.
+"""
+        
             pass
 
     
@@ -2600,7 +2973,7 @@ class Event:
             
     
         def __str__(self):
-            return "Event.MESSAGE(id={}, sender={}, user_id={}, fingerprint={}, text={}, number={}, sent_unix_ms={}, received_unix_ms={})".format(self.id, self.sender, self.user_id, self.fingerprint, self.text, self.number, self.sent_unix_ms, self.received_unix_ms)
+            return "Event.MESSAGE(id={}, sender={}, user_id={}, fingerprint={}, text={}, number={}, sent_unix_ms={}, received_unix_ms={}, is_request={})".format(self.id, self.sender, self.user_id, self.fingerprint, self.text, self.number, self.sent_unix_ms, self.received_unix_ms, self.is_request)
         def __eq__(self, other):
             if not isinstance(other, Event):
                 return NotImplemented
@@ -2621,6 +2994,8 @@ class Event:
             if self.sent_unix_ms != other.sent_unix_ms:
                 return False
             if self.received_unix_ms != other.received_unix_ms:
+                return False
+            if self.is_request != other.is_request:
                 return False
             return True
 
@@ -2976,6 +3351,7 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterUInt64.read(buf),
                 _UniffiFfiConverterUInt64.read(buf),
                 _UniffiFfiConverterUInt64.read(buf),
+                _UniffiFfiConverterBoolean.read(buf),
             )
         if variant == 8:
             return Event.MESSAGE_STATE(
@@ -3048,6 +3424,7 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
             _UniffiFfiConverterUInt64.check_lower(value.number)
             _UniffiFfiConverterUInt64.check_lower(value.sent_unix_ms)
             _UniffiFfiConverterUInt64.check_lower(value.received_unix_ms)
+            _UniffiFfiConverterBoolean.check_lower(value.is_request)
             return
         if value.is_MESSAGE_STATE():
             _UniffiFfiConverterString.check_lower(value.id)
@@ -3116,6 +3493,7 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
             _UniffiFfiConverterUInt64.write(value.number, buf)
             _UniffiFfiConverterUInt64.write(value.sent_unix_ms, buf)
             _UniffiFfiConverterUInt64.write(value.received_unix_ms, buf)
+            _UniffiFfiConverterBoolean.write(value.is_request, buf)
         if value.is_MESSAGE_STATE():
             buf.write_i32(8)
             _UniffiFfiConverterString.write(value.id, buf)
@@ -3345,6 +3723,78 @@ class PeerchatError:  # type: ignore
         def __repr__(self):
             return "PeerchatError.IdentityNotSeen({})".format(str(self))
     _UniffiTempPeerchatError.IdentityNotSeen = IdentityNotSeen # type: ignore
+    class Blocked(_UniffiTempPeerchatError):
+        """
+        This user has blocked the person.
+"""
+        
+        def __init__(self, code, detail, fingerprints):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
+            ]))
+            self.code = code
+            self.detail = detail
+            self.fingerprints = fingerprints
+
+        def __repr__(self):
+            return "PeerchatError.Blocked({})".format(str(self))
+    _UniffiTempPeerchatError.Blocked = Blocked # type: ignore
+    class TooManyContacts(_UniffiTempPeerchatError):
+        """
+        There are as many contacts as there may be.
+"""
+        
+        def __init__(self, code, detail, fingerprints):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
+            ]))
+            self.code = code
+            self.detail = detail
+            self.fingerprints = fingerprints
+
+        def __repr__(self):
+            return "PeerchatError.TooManyContacts({})".format(str(self))
+    _UniffiTempPeerchatError.TooManyContacts = TooManyContacts # type: ignore
+    class AlreadyEnded(_UniffiTempPeerchatError):
+        """
+        The message was delivered or given up before.
+"""
+        
+        def __init__(self, code, detail, fingerprints):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
+            ]))
+            self.code = code
+            self.detail = detail
+            self.fingerprints = fingerprints
+
+        def __repr__(self):
+            return "PeerchatError.AlreadyEnded({})".format(str(self))
+    _UniffiTempPeerchatError.AlreadyEnded = AlreadyEnded # type: ignore
+    class BlockedByRecipient(_UniffiTempPeerchatError):
+        """
+        The recipient has blocked this user.
+"""
+        
+        def __init__(self, code, detail, fingerprints):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
+            ]))
+            self.code = code
+            self.detail = detail
+            self.fingerprints = fingerprints
+
+        def __repr__(self):
+            return "PeerchatError.BlockedByRecipient({})".format(str(self))
+    _UniffiTempPeerchatError.BlockedByRecipient = BlockedByRecipient # type: ignore
     class Closed(_UniffiTempPeerchatError):
         """
         The client was closed.
@@ -3703,96 +4153,120 @@ class _UniffiFfiConverterTypePeerchatError(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 11:
-            return PeerchatError.Closed(
+            return PeerchatError.Blocked(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 12:
-            return PeerchatError.TimedOut(
+            return PeerchatError.TooManyContacts(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 13:
-            return PeerchatError.ProfileInUse(
+            return PeerchatError.AlreadyEnded(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 14:
-            return PeerchatError.ProfileDamaged(
+            return PeerchatError.BlockedByRecipient(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 15:
-            return PeerchatError.ProfileTooNew(
+            return PeerchatError.Closed(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 16:
-            return PeerchatError.Storage(
+            return PeerchatError.TimedOut(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 17:
-            return PeerchatError.WrongPassphrase(
+            return PeerchatError.ProfileInUse(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 18:
-            return PeerchatError.AddressInUse(
+            return PeerchatError.ProfileDamaged(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 19:
-            return PeerchatError.Network(
+            return PeerchatError.ProfileTooNew(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 20:
-            return PeerchatError.Unreachable(
+            return PeerchatError.Storage(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 21:
-            return PeerchatError.WrongKey(
+            return PeerchatError.WrongPassphrase(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 22:
-            return PeerchatError.UnknownRecipient(
+            return PeerchatError.AddressInUse(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 23:
-            return PeerchatError.NameTaken(
+            return PeerchatError.Network(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 24:
-            return PeerchatError.NameContested(
+            return PeerchatError.Unreachable(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 25:
-            return PeerchatError.Expired(
+            return PeerchatError.WrongKey(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 26:
+            return PeerchatError.UnknownRecipient(
+                _UniffiFfiConverterTypeErrorCode.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 27:
+            return PeerchatError.NameTaken(
+                _UniffiFfiConverterTypeErrorCode.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 28:
+            return PeerchatError.NameContested(
+                _UniffiFfiConverterTypeErrorCode.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 29:
+            return PeerchatError.Expired(
+                _UniffiFfiConverterTypeErrorCode.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 30:
             return PeerchatError.Internal(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
@@ -3848,6 +4322,26 @@ class _UniffiFfiConverterTypePeerchatError(_UniffiConverterRustBuffer):
             _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.IdentityNotSeen):
+            _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
+            return
+        if isinstance(value, PeerchatError.Blocked):
+            _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
+            return
+        if isinstance(value, PeerchatError.TooManyContacts):
+            _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
+            return
+        if isinstance(value, PeerchatError.AlreadyEnded):
+            _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
+            return
+        if isinstance(value, PeerchatError.BlockedByRecipient):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
             _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
@@ -3985,86 +4479,129 @@ class _UniffiFfiConverterTypePeerchatError(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Closed):
+        if isinstance(value, PeerchatError.Blocked):
             buf.write_i32(11)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.TimedOut):
+        if isinstance(value, PeerchatError.TooManyContacts):
             buf.write_i32(12)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.ProfileInUse):
+        if isinstance(value, PeerchatError.AlreadyEnded):
             buf.write_i32(13)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.ProfileDamaged):
+        if isinstance(value, PeerchatError.BlockedByRecipient):
             buf.write_i32(14)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.ProfileTooNew):
+        if isinstance(value, PeerchatError.Closed):
             buf.write_i32(15)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Storage):
+        if isinstance(value, PeerchatError.TimedOut):
             buf.write_i32(16)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.WrongPassphrase):
+        if isinstance(value, PeerchatError.ProfileInUse):
             buf.write_i32(17)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.AddressInUse):
+        if isinstance(value, PeerchatError.ProfileDamaged):
             buf.write_i32(18)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Network):
+        if isinstance(value, PeerchatError.ProfileTooNew):
             buf.write_i32(19)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Unreachable):
+        if isinstance(value, PeerchatError.Storage):
             buf.write_i32(20)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.WrongKey):
+        if isinstance(value, PeerchatError.WrongPassphrase):
             buf.write_i32(21)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.UnknownRecipient):
+        if isinstance(value, PeerchatError.AddressInUse):
             buf.write_i32(22)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.NameTaken):
+        if isinstance(value, PeerchatError.Network):
             buf.write_i32(23)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.NameContested):
+        if isinstance(value, PeerchatError.Unreachable):
             buf.write_i32(24)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Expired):
+        if isinstance(value, PeerchatError.WrongKey):
             buf.write_i32(25)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Internal):
+        if isinstance(value, PeerchatError.UnknownRecipient):
             buf.write_i32(26)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.NameTaken):
+            buf.write_i32(27)
+            _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.NameContested):
+            buf.write_i32(28)
+            _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.Expired):
+            buf.write_i32(29)
+            _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.Internal):
+            buf.write_i32(30)
+            _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+
+class _UniffiFfiConverterSequenceTypePerson(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        for item in value:
+            _UniffiFfiConverterTypePerson.check_lower(item)
+
+    @classmethod
+    def write(cls, value, buf):
+        items = len(value)
+        buf.write_i32(items)
+        for item in value:
+            _UniffiFfiConverterTypePerson.write(item, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative sequence length")
+
+        return [
+            _UniffiFfiConverterTypePerson.read(buf) for i in range(count)
+        ]
 
 class _UniffiFfiConverterSequenceTypeHistoryEntry(_UniffiConverterRustBuffer):
     @classmethod
@@ -4122,6 +4659,16 @@ class ClientProtocol(typing.Protocol):
     Every method may be called from any thread. Dropping the last reference closes the client.
 """
     
+    def accept_contact(self, name: str) -> None:
+        """
+        Makes somebody who has made a request a contact, on a thread that may block until it is on disk. What of theirs was
+        marked as read before is told to them now.
+
+        # Errors
+
+        NotMet if nobody of this name has made a request, and those of `add_contact`.
+"""
+        raise NotImplementedError
     def accept_identity(self, name: str,user_id: str) -> None:
         """
         Lets a name mean the person who holds it now, after IdentityChanged has named them, on a thread that may block until
@@ -4130,6 +4677,27 @@ class ClientProtocol(typing.Protocol):
         # Errors
 
         The name was not seen to be that person's, or those of `identity`.
+"""
+        raise NotImplementedError
+    def add_contact(self, name: str) -> None:
+        """
+        Makes somebody a contact, whether they were met or not, on a thread that may block until it is on disk.
+
+        # Errors
+
+        They are blocked, there are too many contacts, the name breaks the rules, the disk refused, there is no user, or the
+        client is closed.
+"""
+        raise NotImplementedError
+    def block(self, name: str) -> None:
+        """
+        Blocks somebody who was met, on a thread that may block until it is on disk. Nothing of theirs is taken any more: what
+        they deliver fails at their side with BlockedByRecipient; what they leave with others is dropped unread. What is
+        still owed to them is canceled.
+
+        # Errors
+
+        Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is closed.
 """
         raise NotImplementedError
     def bootstrap(self, address: str) -> int:
@@ -4143,9 +4711,30 @@ class ClientProtocol(typing.Protocol):
         The address does not parse, or the client is closed.
 """
         raise NotImplementedError
+    def cancel(self, id: str) -> None:
+        """
+        Stops retrying a message of our own that is not delivered, on a thread that may block until it is on disk. What is
+        under way already, or kept by others for the recipient, cannot be called back and may still arrive.
+
+        # Errors
+
+        No message of ours has this id, it was delivered or given up before, the disk refused, there is no user, or the client
+        is closed.
+"""
+        raise NotImplementedError
     def close(self, ) -> None:
         """
         Closes the client: every waiting call fails with Closed, and so does every later one. Returns at once.
+"""
+        raise NotImplementedError
+    def contacts(self, ) -> typing.List[Person]:
+        """
+        Returns everybody who is a contact, has made a request or is blocked, in the order in which they were met. Reads the
+        disk on the calling thread.
+
+        # Errors
+
+        The disk refused, there is no user, or the client is closed.
 """
         raise NotImplementedError
     def history(self, peer: str,before: typing.Optional[int],limit: int) -> typing.List[HistoryEntry]:
@@ -4190,6 +4779,16 @@ class ClientProtocol(typing.Protocol):
         # Errors
 
         Those of `lookup`.
+"""
+        raise NotImplementedError
+    def mark_read(self, id: str) -> None:
+        """
+        Marks a received message, and everything that the same person wrote from the same device before it, as read, on a
+        thread that may block until it is on disk. If they are a contact they are told, unless `read_receipts` says not to.
+
+        # Errors
+
+        No received message has this id, the disk refused, there is no user, or the client is closed.
 """
         raise NotImplementedError
     def message_holders(self, id: str) -> int:
@@ -4238,6 +4837,16 @@ class ClientProtocol(typing.Protocol):
         Closed, once the client is closed.
 """
         raise NotImplementedError
+    def remove_contact(self, name: str) -> None:
+        """
+        Takes somebody out of the contacts, or turns their request down, on a thread that may block until it is on disk. What
+        was said stays; their next message makes a request again.
+
+        # Errors
+
+        They are blocked, and those of `block`.
+"""
+        raise NotImplementedError
     def safety_number(self, name: str) -> str:
         """
         Returns the safety number of this user and the person of this name: 60 digits in groups of five, the same on both
@@ -4269,6 +4878,24 @@ class ClientProtocol(typing.Protocol):
         Those of `send`.
 """
         raise NotImplementedError
+    async def send_for(self, recipient: str,text: str,lifetime_ms: int) -> str:
+        """
+        Does what `send` does, for a message that is retried for so many milliseconds: 1 second to 30 days.
+
+        # Errors
+
+        The lifetime is out of its range, and those of `send`.
+"""
+        raise NotImplementedError
+    def send_for_blocking(self, recipient: str,text: str,lifetime_ms: int) -> str:
+        """
+        Does what `send_for` does on a thread that may block. It waits for the disk, never for the network.
+
+        # Errors
+
+        Those of `send_for`.
+"""
+        raise NotImplementedError
     def set_verified(self, name: str,is_verified: bool) -> None:
         """
         Marks the person of this name as verified, or no longer, on a thread that may block until it is on disk.
@@ -4291,6 +4918,15 @@ class ClientProtocol(typing.Protocol):
         # Errors
 
         The client is closed.
+"""
+        raise NotImplementedError
+    def unblock(self, name: str) -> None:
+        """
+        Takes what somebody writes again, on a thread that may block until it is on disk; their next message makes a request.
+
+        # Errors
+
+        Those of `block`.
 """
         raise NotImplementedError
     def user_fingerprint(self, ) -> typing.Optional[str]:
@@ -4357,6 +4993,29 @@ class Client(ClientProtocol):
         inst = cls.__new__(cls)
         inst._handle = handle
         return inst
+    def accept_contact(self, name: str) -> None:
+        """
+        Makes somebody who has made a request a contact, on a thread that may block until it is on disk. What of theirs was
+        marked as read before is told to them now.
+
+        # Errors
+
+        NotMet if nobody of this name has made a request, and those of `add_contact`.
+"""
+        
+        _UniffiFfiConverterString.check_lower(name)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_accept_contact,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def accept_identity(self, name: str,user_id: str) -> None:
         """
         Lets a name mean the person who holds it now, after IdentityChanged has named them, on a thread that may block until
@@ -4380,6 +5039,53 @@ class Client(ClientProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_peerchat_fn_method_client_accept_identity,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def add_contact(self, name: str) -> None:
+        """
+        Makes somebody a contact, whether they were met or not, on a thread that may block until it is on disk.
+
+        # Errors
+
+        They are blocked, there are too many contacts, the name breaks the rules, the disk refused, there is no user, or the
+        client is closed.
+"""
+        
+        _UniffiFfiConverterString.check_lower(name)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_add_contact,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def block(self, name: str) -> None:
+        """
+        Blocks somebody who was met, on a thread that may block until it is on disk. Nothing of theirs is taken any more: what
+        they deliver fails at their side with BlockedByRecipient; what they leave with others is dropped unread. What is
+        still owed to them is canceled.
+
+        # Errors
+
+        Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is closed.
+"""
+        
+        _UniffiFfiConverterString.check_lower(name)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_block,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -4407,6 +5113,30 @@ class Client(ClientProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def cancel(self, id: str) -> None:
+        """
+        Stops retrying a message of our own that is not delivered, on a thread that may block until it is on disk. What is
+        under way already, or kept by others for the recipient, cannot be called back and may still arrive.
+
+        # Errors
+
+        No message of ours has this id, it was delivered or given up before, the disk refused, there is no user, or the client
+        is closed.
+"""
+        
+        _UniffiFfiConverterString.check_lower(id)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(id),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_cancel,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def close(self, ) -> None:
         """
         Closes the client: every waiting call fails with Closed, and so does every later one. Returns at once.
@@ -4419,6 +5149,26 @@ class Client(ClientProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_peerchat_fn_method_client_close,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def contacts(self, ) -> typing.List[Person]:
+        """
+        Returns everybody who is a contact, has made a request or is blocked, in the order in which they were met. Reads the
+        disk on the calling thread.
+
+        # Errors
+
+        The disk refused, there is no user, or the client is closed.
+"""
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypePerson.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_contacts,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -4533,6 +5283,29 @@ class Client(ClientProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_peerchat_fn_method_client_lookup_wait,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def mark_read(self, id: str) -> None:
+        """
+        Marks a received message, and everything that the same person wrote from the same device before it, as read, on a
+        thread that may block until it is on disk. If they are a contact they are told, unless `read_receipts` says not to.
+
+        # Errors
+
+        No received message has this id, the disk refused, there is no user, or the client is closed.
+"""
+        
+        _UniffiFfiConverterString.check_lower(id)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(id),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_mark_read,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -4653,6 +5426,29 @@ class Client(ClientProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    def remove_contact(self, name: str) -> None:
+        """
+        Takes somebody out of the contacts, or turns their request down, on a thread that may block until it is on disk. What
+        was said stays; their next message makes a request again.
+
+        # Errors
+
+        They are blocked, and those of `block`.
+"""
+        
+        _UniffiFfiConverterString.check_lower(name)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_remove_contact,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def safety_number(self, name: str) -> str:
         """
         Returns the safety number of this user and the person of this name: 60 digits in groups of five, the same on both
@@ -4731,6 +5527,64 @@ class Client(ClientProtocol):
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
+    async def send_for(self, recipient: str,text: str,lifetime_ms: int) -> str:
+        """
+        Does what `send` does, for a message that is retried for so many milliseconds: 1 second to 30 days.
+
+        # Errors
+
+        The lifetime is out of its range, and those of `send`.
+"""
+        
+        _UniffiFfiConverterString.check_lower(recipient)
+
+        _UniffiFfiConverterString.check_lower(text)
+
+        _UniffiFfiConverterUInt64.check_lower(lifetime_ms)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(recipient),
+            _UniffiFfiConverterString.lower(text),
+            _UniffiFfiConverterUInt64.lower(lifetime_ms),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        return await _uniffi_rust_call_async(
+            _UniffiLib.uniffi_peerchat_fn_method_client_send_for(*_uniffi_lowered_args),
+            _UniffiLib.ffi_peerchat_rust_future_poll_rust_buffer,
+            _UniffiLib.ffi_peerchat_rust_future_complete_rust_buffer,
+            _UniffiLib.ffi_peerchat_rust_future_free_rust_buffer,
+            _uniffi_lift_return,
+            _uniffi_error_converter,
+        )
+    def send_for_blocking(self, recipient: str,text: str,lifetime_ms: int) -> str:
+        """
+        Does what `send_for` does on a thread that may block. It waits for the disk, never for the network.
+
+        # Errors
+
+        Those of `send_for`.
+"""
+        
+        _UniffiFfiConverterString.check_lower(recipient)
+
+        _UniffiFfiConverterString.check_lower(text)
+
+        _UniffiFfiConverterUInt64.check_lower(lifetime_ms)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(recipient),
+            _UniffiFfiConverterString.lower(text),
+            _UniffiFfiConverterUInt64.lower(lifetime_ms),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterString.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_send_for_blocking,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
     def set_verified(self, name: str,is_verified: bool) -> None:
         """
         Marks the person of this name as verified, or no longer, on a thread that may block until it is on disk.
@@ -4788,6 +5642,28 @@ class Client(ClientProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_peerchat_fn_method_client_statistics,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def unblock(self, name: str) -> None:
+        """
+        Takes what somebody writes again, on a thread that may block until it is on disk; their next message makes a request.
+
+        # Errors
+
+        Those of `block`.
+"""
+        
+        _UniffiFfiConverterString.check_lower(name)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(name),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_unblock,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -4963,6 +5839,7 @@ def version() -> str:
 __all__ = [
     "InternalError",
     "MessageState",
+    "Relation",
     "ErrorCode",
     "Event",
     "PeerchatError",
@@ -4970,6 +5847,7 @@ __all__ = [
     "FoundUser",
     "HistoryEntry",
     "Identity",
+    "Person",
     "Statistics",
     "change_passphrase",
     "profile_exists",

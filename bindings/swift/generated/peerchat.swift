@@ -776,6 +776,105 @@ public protocol NativeClientProtocol: AnyObject, Sendable {
      */
     func userName()  -> String?
     
+    /**
+     * Makes somebody who has made a request a contact, on a thread that may block until it is on disk. What of theirs was
+     * marked as read before is told to them now.
+     *
+     * # Errors
+     *
+     * NotMet if nobody of this name has made a request, and those of `add_contact`.
+     */
+    func acceptContact(name: String) throws 
+    
+    /**
+     * Makes somebody a contact, whether they were met or not, on a thread that may block until it is on disk.
+     *
+     * # Errors
+     *
+     * They are blocked, there are too many contacts, the name breaks the rules, the disk refused, there is no user, or the
+     * client is closed.
+     */
+    func addContact(name: String) throws 
+    
+    /**
+     * Blocks somebody who was met, on a thread that may block until it is on disk. Nothing of theirs is taken any more: what
+     * they deliver fails at their side with BlockedByRecipient; what they leave with others is dropped unread. What is
+     * still owed to them is canceled.
+     *
+     * # Errors
+     *
+     * Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is closed.
+     */
+    func block(name: String) throws 
+    
+    /**
+     * Stops retrying a message of our own that is not delivered, on a thread that may block until it is on disk. What is
+     * under way already, or kept by others for the recipient, cannot be called back and may still arrive.
+     *
+     * # Errors
+     *
+     * No message of ours has this id, it was delivered or given up before, the disk refused, there is no user, or the client
+     * is closed.
+     */
+    func cancel(id: String) throws 
+    
+    /**
+     * Returns everybody who is a contact, has made a request or is blocked, in the order in which they were met. Reads the
+     * disk on the calling thread.
+     *
+     * # Errors
+     *
+     * The disk refused, there is no user, or the client is closed.
+     */
+    func contacts() throws  -> [Person]
+    
+    /**
+     * Marks a received message, and everything that the same person wrote from the same device before it, as read, on a
+     * thread that may block until it is on disk. If they are a contact they are told, unless `read_receipts` says not to.
+     *
+     * # Errors
+     *
+     * No received message has this id, the disk refused, there is no user, or the client is closed.
+     */
+    func markRead(id: String) throws 
+    
+    /**
+     * Takes somebody out of the contacts, or turns their request down, on a thread that may block until it is on disk. What
+     * was said stays; their next message makes a request again.
+     *
+     * # Errors
+     *
+     * They are blocked, and those of `block`.
+     */
+    func removeContact(name: String) throws 
+    
+    /**
+     * Does what `send` does, for a message that is retried for so many milliseconds: 1 second to 30 days.
+     *
+     * # Errors
+     *
+     * The lifetime is out of its range, and those of `send`.
+     */
+    func sendFor(recipient: String, text: String, lifetimeMs: UInt64) async throws  -> String
+    
+    /**
+     * Does what `send_for` does on a thread that may block. It waits for the disk, never for the network.
+     *
+     * # Errors
+     *
+     * Those of `send_for`.
+     */
+    func sendForBlocking(recipient: String, text: String, lifetimeMs: UInt64) throws  -> String
+    
+    /**
+     * Takes what somebody writes again, on a thread that may block until it is on disk; their next message makes a request.
+     *
+     * # Errors
+     *
+     * Those of `block`.
+     */
+    func unblock(name: String) throws 
+    
 }
 /**
  * A running node, with a user on top of it unless it was opened without one.
@@ -1233,6 +1332,185 @@ open func userName() -> String?  {
 })
 }
     
+    /**
+     * Makes somebody who has made a request a contact, on a thread that may block until it is on disk. What of theirs was
+     * marked as read before is told to them now.
+     *
+     * # Errors
+     *
+     * NotMet if nobody of this name has made a request, and those of `add_contact`.
+     */
+open func acceptContact(name: String)throws   {try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_accept_contact(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Makes somebody a contact, whether they were met or not, on a thread that may block until it is on disk.
+     *
+     * # Errors
+     *
+     * They are blocked, there are too many contacts, the name breaks the rules, the disk refused, there is no user, or the
+     * client is closed.
+     */
+open func addContact(name: String)throws   {try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_add_contact(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Blocks somebody who was met, on a thread that may block until it is on disk. Nothing of theirs is taken any more: what
+     * they deliver fails at their side with BlockedByRecipient; what they leave with others is dropped unread. What is
+     * still owed to them is canceled.
+     *
+     * # Errors
+     *
+     * Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is closed.
+     */
+open func block(name: String)throws   {try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_block(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Stops retrying a message of our own that is not delivered, on a thread that may block until it is on disk. What is
+     * under way already, or kept by others for the recipient, cannot be called back and may still arrive.
+     *
+     * # Errors
+     *
+     * No message of ours has this id, it was delivered or given up before, the disk refused, there is no user, or the client
+     * is closed.
+     */
+open func cancel(id: String)throws   {try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_cancel(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(id),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Returns everybody who is a contact, has made a request or is blocked, in the order in which they were met. Reads the
+     * disk on the calling thread.
+     *
+     * # Errors
+     *
+     * The disk refused, there is no user, or the client is closed.
+     */
+open func contacts()throws  -> [Person]  {
+    return try  FfiConverterSequenceTypePerson.lift(try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_contacts(
+            self.uniffiCloneHandle(),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Marks a received message, and everything that the same person wrote from the same device before it, as read, on a
+     * thread that may block until it is on disk. If they are a contact they are told, unless `read_receipts` says not to.
+     *
+     * # Errors
+     *
+     * No received message has this id, the disk refused, there is no user, or the client is closed.
+     */
+open func markRead(id: String)throws   {try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_mark_read(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(id),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Takes somebody out of the contacts, or turns their request down, on a thread that may block until it is on disk. What
+     * was said stays; their next message makes a request again.
+     *
+     * # Errors
+     *
+     * They are blocked, and those of `block`.
+     */
+open func removeContact(name: String)throws   {try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_remove_contact(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Does what `send` does, for a message that is retried for so many milliseconds: 1 second to 30 days.
+     *
+     * # Errors
+     *
+     * The lifetime is out of its range, and those of `send`.
+     */
+open func sendFor(recipient: String, text: String, lifetimeMs: UInt64)async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_peerchat_fn_method_client_send_for(
+                        self.uniffiCloneHandle(),FfiConverterString.lower(recipient),FfiConverterString.lower(text),FfiConverterUInt64.lower(lifetimeMs)
+                )
+            },
+            pollFunc: ffi_peerchat_rust_future_poll_rust_buffer,
+            completeFunc: ffi_peerchat_rust_future_complete_rust_buffer,
+            freeFunc: ffi_peerchat_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypePeerchatError_lift
+        )
+}
+    
+    /**
+     * Does what `send_for` does on a thread that may block. It waits for the disk, never for the network.
+     *
+     * # Errors
+     *
+     * Those of `send_for`.
+     */
+open func sendForBlocking(recipient: String, text: String, lifetimeMs: UInt64)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_send_for_blocking(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(recipient),
+        FfiConverterString.lower(text),
+        FfiConverterUInt64.lower(lifetimeMs),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Takes what somebody writes again, on a thread that may block until it is on disk; their next message makes a request.
+     *
+     * # Errors
+     *
+     * Those of `block`.
+     */
+open func unblock(name: String)throws   {try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_unblock(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(name),uniffiCallStatus
+    )
+}
+}
+    
 
     
 }
@@ -1319,6 +1597,10 @@ public struct ClientOptions: Equatable, Hashable {
      */
     public let messageLifetimeMs: UInt64?
     /**
+     * Whether contacts are told what was read, once it is marked so. Default: yes.
+     */
+    public let readReceipts: Bool?
+    /**
      * How much mail the node keeps for people who are away, in bytes; 0 keeps none. Default: 1 GiB, 64 MiB in memory.
      */
     public let mailQuotaLen: UInt64?
@@ -1356,6 +1638,9 @@ public struct ClientOptions: Equatable, Hashable {
          * How long an undelivered message is retried, in milliseconds. Default: 30 days.
          */messageLifetimeMs: UInt64? = nil, 
         /**
+         * Whether contacts are told what was read, once it is marked so. Default: yes.
+         */readReceipts: Bool? = nil, 
+        /**
          * How much mail the node keeps for people who are away, in bytes; 0 keeps none. Default: 1 GiB, 64 MiB in memory.
          */mailQuotaLen: UInt64? = nil, 
         /**
@@ -1369,6 +1654,7 @@ public struct ClientOptions: Equatable, Hashable {
         self.k = k
         self.alpha = alpha
         self.messageLifetimeMs = messageLifetimeMs
+        self.readReceipts = readReceipts
         self.mailQuotaLen = mailQuotaLen
         self.passphrase = passphrase
     }
@@ -1397,6 +1683,7 @@ public struct FfiConverterTypeClientOptions: FfiConverterRustBuffer {
                 k: FfiConverterOptionUInt32.read(from: &buf), 
                 alpha: FfiConverterOptionUInt32.read(from: &buf), 
                 messageLifetimeMs: FfiConverterOptionUInt64.read(from: &buf), 
+                readReceipts: FfiConverterOptionBool.read(from: &buf), 
                 mailQuotaLen: FfiConverterOptionUInt64.read(from: &buf), 
                 passphrase: FfiConverterOptionString.read(from: &buf)
         )
@@ -1411,6 +1698,7 @@ public struct FfiConverterTypeClientOptions: FfiConverterRustBuffer {
         FfiConverterOptionUInt32.write(value.k, into: &buf)
         FfiConverterOptionUInt32.write(value.alpha, into: &buf)
         FfiConverterOptionUInt64.write(value.messageLifetimeMs, into: &buf)
+        FfiConverterOptionBool.write(value.readReceipts, into: &buf)
         FfiConverterOptionUInt64.write(value.mailQuotaLen, into: &buf)
         FfiConverterOptionString.write(value.passphrase, into: &buf)
     }
@@ -1571,6 +1859,10 @@ public struct HistoryEntry: Equatable, Hashable {
      * How many nodes keep it for the recipient, if its state is Stored; else 0.
      */
     public let heldBy: UInt32
+    /**
+     * Whether it is of somebody who is neither a contact nor blocked.
+     */
+    public let isRequest: Bool
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -1601,7 +1893,10 @@ public struct HistoryEntry: Equatable, Hashable {
          */state: MessageState?, 
         /**
          * How many nodes keep it for the recipient, if its state is Stored; else 0.
-         */heldBy: UInt32) {
+         */heldBy: UInt32, 
+        /**
+         * Whether it is of somebody who is neither a contact nor blocked.
+         */isRequest: Bool) {
         self.id = id
         self.position = position
         self.peer = peer
@@ -1611,6 +1906,7 @@ public struct HistoryEntry: Equatable, Hashable {
         self.receivedUnixMs = receivedUnixMs
         self.state = state
         self.heldBy = heldBy
+        self.isRequest = isRequest
     }
 
     
@@ -1637,7 +1933,8 @@ public struct FfiConverterTypeHistoryEntry: FfiConverterRustBuffer {
                 sentUnixMs: FfiConverterUInt64.read(from: &buf), 
                 receivedUnixMs: FfiConverterUInt64.read(from: &buf), 
                 state: FfiConverterOptionTypeMessageState.read(from: &buf), 
-                heldBy: FfiConverterUInt32.read(from: &buf)
+                heldBy: FfiConverterUInt32.read(from: &buf), 
+                isRequest: FfiConverterBool.read(from: &buf)
         )
     }
 
@@ -1651,6 +1948,7 @@ public struct FfiConverterTypeHistoryEntry: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value.receivedUnixMs, into: &buf)
         FfiConverterOptionTypeMessageState.write(value.state, into: &buf)
         FfiConverterUInt32.write(value.heldBy, into: &buf)
+        FfiConverterBool.write(value.isRequest, into: &buf)
     }
 }
 
@@ -1770,6 +2068,105 @@ public func FfiConverterTypeIdentity_lower(_ value: Identity) -> RustBuffer {
 
 
 /**
+ * Somebody in the list of `contacts`.
+ */
+public struct Person: Equatable, Hashable {
+    /**
+     * How they are shown and addressed: `alice` or `alice#7kq2m4xd`.
+     */
+    public let name: String
+    /**
+     * Who they are; None for a contact who was added and not found yet.
+     */
+    public let userId: String?
+    /**
+     * The first 8 characters of the person's id.
+     */
+    public let fingerprint: String?
+    /**
+     * What they are to this user.
+     */
+    public let relation: Relation
+    /**
+     * Whether they are marked as verified.
+     */
+    public let isVerified: Bool
+
+    // Default memberwise initializers are never public by default, so we
+    // declare one manually.
+    public init(
+        /**
+         * How they are shown and addressed: `alice` or `alice#7kq2m4xd`.
+         */name: String, 
+        /**
+         * Who they are; None for a contact who was added and not found yet.
+         */userId: String?, 
+        /**
+         * The first 8 characters of the person's id.
+         */fingerprint: String?, 
+        /**
+         * What they are to this user.
+         */relation: Relation, 
+        /**
+         * Whether they are marked as verified.
+         */isVerified: Bool) {
+        self.name = name
+        self.userId = userId
+        self.fingerprint = fingerprint
+        self.relation = relation
+        self.isVerified = isVerified
+    }
+
+    
+
+    
+}
+
+#if compiler(>=6)
+extension Person: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypePerson: FfiConverterRustBuffer {
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Person {
+        return
+            try Person(
+                name: FfiConverterString.read(from: &buf), 
+                userId: FfiConverterOptionString.read(from: &buf), 
+                fingerprint: FfiConverterOptionString.read(from: &buf), 
+                relation: FfiConverterTypeRelation.read(from: &buf), 
+                isVerified: FfiConverterBool.read(from: &buf)
+        )
+    }
+
+    public static func write(_ value: Person, into buf: inout [UInt8]) {
+        FfiConverterString.write(value.name, into: &buf)
+        FfiConverterOptionString.write(value.userId, into: &buf)
+        FfiConverterOptionString.write(value.fingerprint, into: &buf)
+        FfiConverterTypeRelation.write(value.relation, into: &buf)
+        FfiConverterBool.write(value.isVerified, into: &buf)
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePerson_lift(_ buf: RustBuffer) throws -> Person {
+    return try FfiConverterTypePerson.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypePerson_lower(_ value: Person) -> RustBuffer {
+    return FfiConverterTypePerson.lower(value)
+}
+
+
+/**
  * Counts since the client was opened, but for the gauges.
  */
 public struct Statistics: Equatable, Hashable {
@@ -1830,6 +2227,18 @@ public struct Statistics: Equatable, Hashable {
      */
     public let bytesReceived: UInt64
     /**
+     * Sealed envelopes for this user that were dropped because they do not open, or nobody that is known wrote them.
+     */
+    public let mailDropped: UInt64
+    /**
+     * Messages, introductions and envelopes of people whom this user has blocked that were turned away.
+     */
+    public let blocked: UInt64
+    /**
+     * Introductions and envelopes of strangers that were turned away because there were too many requests.
+     */
+    public let requestsRefused: UInt64
+    /**
      * Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
      */
     public let dropped: UInt64
@@ -1880,6 +2289,15 @@ public struct Statistics: Equatable, Hashable {
          * Bytes of UDP payload received.
          */bytesReceived: UInt64, 
         /**
+         * Sealed envelopes for this user that were dropped because they do not open, or nobody that is known wrote them.
+         */mailDropped: UInt64, 
+        /**
+         * Messages, introductions and envelopes of people whom this user has blocked that were turned away.
+         */blocked: UInt64, 
+        /**
+         * Introductions and envelopes of strangers that were turned away because there were too many requests.
+         */requestsRefused: UInt64, 
+        /**
          * Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
          */dropped: UInt64) {
         self.contactCount = contactCount
@@ -1896,6 +2314,9 @@ public struct Statistics: Equatable, Hashable {
         self.datagramsReceived = datagramsReceived
         self.bytesSent = bytesSent
         self.bytesReceived = bytesReceived
+        self.mailDropped = mailDropped
+        self.blocked = blocked
+        self.requestsRefused = requestsRefused
         self.dropped = dropped
     }
 
@@ -1929,6 +2350,9 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
                 datagramsReceived: FfiConverterUInt64.read(from: &buf), 
                 bytesSent: FfiConverterUInt64.read(from: &buf), 
                 bytesReceived: FfiConverterUInt64.read(from: &buf), 
+                mailDropped: FfiConverterUInt64.read(from: &buf), 
+                blocked: FfiConverterUInt64.read(from: &buf), 
+                requestsRefused: FfiConverterUInt64.read(from: &buf), 
                 dropped: FfiConverterUInt64.read(from: &buf)
         )
     }
@@ -1948,6 +2372,9 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value.datagramsReceived, into: &buf)
         FfiConverterUInt64.write(value.bytesSent, into: &buf)
         FfiConverterUInt64.write(value.bytesReceived, into: &buf)
+        FfiConverterUInt64.write(value.mailDropped, into: &buf)
+        FfiConverterUInt64.write(value.blocked, into: &buf)
+        FfiConverterUInt64.write(value.requestsRefused, into: &buf)
         FfiConverterUInt64.write(value.dropped, into: &buf)
     }
 }
@@ -2014,6 +2441,22 @@ public enum ErrorCode: Int32, Equatable, Hashable {
      * The name was not seen to belong to this person.
      */
     case identityNotSeen = -19
+    /**
+     * This user has blocked the person.
+     */
+    case blocked = -20
+    /**
+     * There are as many contacts as there may be.
+     */
+    case tooManyContacts = -21
+    /**
+     * The message was delivered or given up before.
+     */
+    case alreadyEnded = -22
+    /**
+     * The recipient has blocked this user.
+     */
+    case blockedByRecipient = -23
     /**
      * The client was closed.
      */
@@ -2119,37 +2562,45 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
         
         case 10: return .identityNotSeen
         
-        case 11: return .closed
+        case 11: return .blocked
         
-        case 12: return .timedOut
+        case 12: return .tooManyContacts
         
-        case 13: return .profileInUse
+        case 13: return .alreadyEnded
         
-        case 14: return .profileDamaged
+        case 14: return .blockedByRecipient
         
-        case 15: return .profileTooNew
+        case 15: return .closed
         
-        case 16: return .storage
+        case 16: return .timedOut
         
-        case 17: return .wrongPassphrase
+        case 17: return .profileInUse
         
-        case 18: return .addressInUse
+        case 18: return .profileDamaged
         
-        case 19: return .network
+        case 19: return .profileTooNew
         
-        case 20: return .unreachable
+        case 20: return .storage
         
-        case 21: return .wrongKey
+        case 21: return .wrongPassphrase
         
-        case 22: return .unknownRecipient
+        case 22: return .addressInUse
         
-        case 23: return .nameTaken
+        case 23: return .network
         
-        case 24: return .nameContested
+        case 24: return .unreachable
         
-        case 25: return .expired
+        case 25: return .wrongKey
         
-        case 26: return .`internal`
+        case 26: return .unknownRecipient
+        
+        case 27: return .nameTaken
+        
+        case 28: return .nameContested
+        
+        case 29: return .expired
+        
+        case 30: return .`internal`
         
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -2199,68 +2650,84 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
             writeInt(&buf, Int32(10))
         
         
-        case .closed:
+        case .blocked:
             writeInt(&buf, Int32(11))
         
         
-        case .timedOut:
+        case .tooManyContacts:
             writeInt(&buf, Int32(12))
         
         
-        case .profileInUse:
+        case .alreadyEnded:
             writeInt(&buf, Int32(13))
         
         
-        case .profileDamaged:
+        case .blockedByRecipient:
             writeInt(&buf, Int32(14))
         
         
-        case .profileTooNew:
+        case .closed:
             writeInt(&buf, Int32(15))
         
         
-        case .storage:
+        case .timedOut:
             writeInt(&buf, Int32(16))
         
         
-        case .wrongPassphrase:
+        case .profileInUse:
             writeInt(&buf, Int32(17))
         
         
-        case .addressInUse:
+        case .profileDamaged:
             writeInt(&buf, Int32(18))
         
         
-        case .network:
+        case .profileTooNew:
             writeInt(&buf, Int32(19))
         
         
-        case .unreachable:
+        case .storage:
             writeInt(&buf, Int32(20))
         
         
-        case .wrongKey:
+        case .wrongPassphrase:
             writeInt(&buf, Int32(21))
         
         
-        case .unknownRecipient:
+        case .addressInUse:
             writeInt(&buf, Int32(22))
         
         
-        case .nameTaken:
+        case .network:
             writeInt(&buf, Int32(23))
         
         
-        case .nameContested:
+        case .unreachable:
             writeInt(&buf, Int32(24))
         
         
-        case .expired:
+        case .wrongKey:
             writeInt(&buf, Int32(25))
         
         
-        case .`internal`:
+        case .unknownRecipient:
             writeInt(&buf, Int32(26))
+        
+        
+        case .nameTaken:
+            writeInt(&buf, Int32(27))
+        
+        
+        case .nameContested:
+            writeInt(&buf, Int32(28))
+        
+        
+        case .expired:
+            writeInt(&buf, Int32(29))
+        
+        
+        case .`internal`:
+            writeInt(&buf, Int32(30))
         
         }
     }
@@ -2393,7 +2860,10 @@ public enum Event: Equatable, Hashable {
          */sentUnixMs: UInt64, 
         /**
          * When it was saved here: milliseconds since 1970-01-01 00:00 UTC.
-         */receivedUnixMs: UInt64
+         */receivedUnixMs: UInt64, 
+        /**
+         * Whether the person is neither a contact nor blocked: `accept_contact` or `block` decides.
+         */isRequest: Bool
     )
     /**
      * A sent message came further, or was given up.
@@ -2503,7 +2973,7 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
         case 6: return .registrationFailed(name: try FfiConverterString.read(from: &buf), holderId: try FfiConverterString.read(from: &buf), holderFingerprint: try FfiConverterString.read(from: &buf), code: try FfiConverterTypeErrorCode.read(from: &buf), detail: try FfiConverterString.read(from: &buf)
         )
         
-        case 7: return .message(id: try FfiConverterString.read(from: &buf), sender: try FfiConverterString.read(from: &buf), userId: try FfiConverterString.read(from: &buf), fingerprint: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), number: try FfiConverterUInt64.read(from: &buf), sentUnixMs: try FfiConverterUInt64.read(from: &buf), receivedUnixMs: try FfiConverterUInt64.read(from: &buf)
+        case 7: return .message(id: try FfiConverterString.read(from: &buf), sender: try FfiConverterString.read(from: &buf), userId: try FfiConverterString.read(from: &buf), fingerprint: try FfiConverterString.read(from: &buf), text: try FfiConverterString.read(from: &buf), number: try FfiConverterUInt64.read(from: &buf), sentUnixMs: try FfiConverterUInt64.read(from: &buf), receivedUnixMs: try FfiConverterUInt64.read(from: &buf), isRequest: try FfiConverterBool.read(from: &buf)
         )
         
         case 8: return .messageState(id: try FfiConverterString.read(from: &buf), recipient: try FfiConverterString.read(from: &buf), state: try FfiConverterTypeMessageState.read(from: &buf), heldBy: try FfiConverterUInt32.read(from: &buf), code: try FfiConverterOptionTypeErrorCode.read(from: &buf), detail: try FfiConverterString.read(from: &buf)
@@ -2568,7 +3038,7 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
             FfiConverterString.write(detail, into: &buf)
             
         
-        case let .message(id,sender,userId,fingerprint,text,number,sentUnixMs,receivedUnixMs):
+        case let .message(id,sender,userId,fingerprint,text,number,sentUnixMs,receivedUnixMs,isRequest):
             writeInt(&buf, Int32(7))
             FfiConverterString.write(id, into: &buf)
             FfiConverterString.write(sender, into: &buf)
@@ -2578,6 +3048,7 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
             FfiConverterUInt64.write(number, into: &buf)
             FfiConverterUInt64.write(sentUnixMs, into: &buf)
             FfiConverterUInt64.write(receivedUnixMs, into: &buf)
+            FfiConverterBool.write(isRequest, into: &buf)
             
         
         case let .messageState(id,recipient,state,heldBy,code,detail):
@@ -2659,6 +3130,11 @@ public enum MessageState: Int32, Equatable, Hashable {
      */
     case delivered = 3
     /**
+     * As Delivered, and the recipient's application has marked it as read, and said so. Never told by a recipient who sends no
+     * read receipts, or to whom this user is no contact.
+     */
+    case read = 4
+    /**
      * Given up: it was not delivered within its lifetime.
      */
     case expired = 5
@@ -2666,6 +3142,11 @@ public enum MessageState: Int32, Equatable, Hashable {
      * Given up for a reason that retrying does not change.
      */
     case failed = 6
+    /**
+     * Given up by `cancel`, or because this user blocked the recipient. A copy that was under way, or kept by others, cannot
+     * be called back and may still arrive.
+     */
+    case canceled = 7
 
 
 
@@ -2695,9 +3176,13 @@ public struct FfiConverterTypeMessageState: FfiConverterRustBuffer {
         
         case 4: return .delivered
         
-        case 5: return .expired
+        case 5: return .read
         
-        case 6: return .failed
+        case 6: return .expired
+        
+        case 7: return .failed
+        
+        case 8: return .canceled
         
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -2723,12 +3208,20 @@ public struct FfiConverterTypeMessageState: FfiConverterRustBuffer {
             writeInt(&buf, Int32(4))
         
         
-        case .expired:
+        case .read:
             writeInt(&buf, Int32(5))
         
         
-        case .failed:
+        case .expired:
             writeInt(&buf, Int32(6))
+        
+        
+        case .failed:
+            writeInt(&buf, Int32(7))
+        
+        
+        case .canceled:
+            writeInt(&buf, Int32(8))
         
         }
     }
@@ -2889,6 +3382,62 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
      * The name was not seen to belong to this person.
      */
     case IdentityNotSeen(
+        /**
+         * The stable number of the kind.
+         */code: ErrorCode, 
+        /**
+         * The reason in words, with what to do about it.
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
+    )
+    /**
+     * This user has blocked the person.
+     */
+    case Blocked(
+        /**
+         * The stable number of the kind.
+         */code: ErrorCode, 
+        /**
+         * The reason in words, with what to do about it.
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
+    )
+    /**
+     * There are as many contacts as there may be.
+     */
+    case TooManyContacts(
+        /**
+         * The stable number of the kind.
+         */code: ErrorCode, 
+        /**
+         * The reason in words, with what to do about it.
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
+    )
+    /**
+     * The message was delivered or given up before.
+     */
+    case AlreadyEnded(
+        /**
+         * The stable number of the kind.
+         */code: ErrorCode, 
+        /**
+         * The reason in words, with what to do about it.
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
+    )
+    /**
+     * The recipient has blocked this user.
+     */
+    case BlockedByRecipient(
         /**
          * The stable number of the kind.
          */code: ErrorCode, 
@@ -3225,82 +3774,102 @@ public struct FfiConverterTypePeerchatError: FfiConverterRustBuffer {
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 11: return .Closed(
+        case 11: return .Blocked(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 12: return .TimedOut(
+        case 12: return .TooManyContacts(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 13: return .ProfileInUse(
+        case 13: return .AlreadyEnded(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 14: return .ProfileDamaged(
+        case 14: return .BlockedByRecipient(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 15: return .ProfileTooNew(
+        case 15: return .Closed(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 16: return .Storage(
+        case 16: return .TimedOut(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 17: return .WrongPassphrase(
+        case 17: return .ProfileInUse(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 18: return .AddressInUse(
+        case 18: return .ProfileDamaged(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 19: return .Network(
+        case 19: return .ProfileTooNew(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 20: return .Unreachable(
+        case 20: return .Storage(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 21: return .WrongKey(
+        case 21: return .WrongPassphrase(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 22: return .UnknownRecipient(
+        case 22: return .AddressInUse(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 23: return .NameTaken(
+        case 23: return .Network(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 24: return .NameContested(
+        case 24: return .Unreachable(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 25: return .Expired(
+        case 25: return .WrongKey(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 26: return .Internal(
+        case 26: return .UnknownRecipient(
+            code: try FfiConverterTypeErrorCode.read(from: &buf), 
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
+            )
+        case 27: return .NameTaken(
+            code: try FfiConverterTypeErrorCode.read(from: &buf), 
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
+            )
+        case 28: return .NameContested(
+            code: try FfiConverterTypeErrorCode.read(from: &buf), 
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
+            )
+        case 29: return .Expired(
+            code: try FfiConverterTypeErrorCode.read(from: &buf), 
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
+            )
+        case 30: return .Internal(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
@@ -3387,113 +3956,141 @@ public struct FfiConverterTypePeerchatError: FfiConverterRustBuffer {
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Closed(code,detail,fingerprints):
+        case let .Blocked(code,detail,fingerprints):
             writeInt(&buf, Int32(11))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .TimedOut(code,detail,fingerprints):
+        case let .TooManyContacts(code,detail,fingerprints):
             writeInt(&buf, Int32(12))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .ProfileInUse(code,detail,fingerprints):
+        case let .AlreadyEnded(code,detail,fingerprints):
             writeInt(&buf, Int32(13))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .ProfileDamaged(code,detail,fingerprints):
+        case let .BlockedByRecipient(code,detail,fingerprints):
             writeInt(&buf, Int32(14))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .ProfileTooNew(code,detail,fingerprints):
+        case let .Closed(code,detail,fingerprints):
             writeInt(&buf, Int32(15))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Storage(code,detail,fingerprints):
+        case let .TimedOut(code,detail,fingerprints):
             writeInt(&buf, Int32(16))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .WrongPassphrase(code,detail,fingerprints):
+        case let .ProfileInUse(code,detail,fingerprints):
             writeInt(&buf, Int32(17))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .AddressInUse(code,detail,fingerprints):
+        case let .ProfileDamaged(code,detail,fingerprints):
             writeInt(&buf, Int32(18))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Network(code,detail,fingerprints):
+        case let .ProfileTooNew(code,detail,fingerprints):
             writeInt(&buf, Int32(19))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Unreachable(code,detail,fingerprints):
+        case let .Storage(code,detail,fingerprints):
             writeInt(&buf, Int32(20))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .WrongKey(code,detail,fingerprints):
+        case let .WrongPassphrase(code,detail,fingerprints):
             writeInt(&buf, Int32(21))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .UnknownRecipient(code,detail,fingerprints):
+        case let .AddressInUse(code,detail,fingerprints):
             writeInt(&buf, Int32(22))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .NameTaken(code,detail,fingerprints):
+        case let .Network(code,detail,fingerprints):
             writeInt(&buf, Int32(23))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .NameContested(code,detail,fingerprints):
+        case let .Unreachable(code,detail,fingerprints):
             writeInt(&buf, Int32(24))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Expired(code,detail,fingerprints):
+        case let .WrongKey(code,detail,fingerprints):
             writeInt(&buf, Int32(25))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Internal(code,detail,fingerprints):
+        case let .UnknownRecipient(code,detail,fingerprints):
             writeInt(&buf, Int32(26))
+            FfiConverterTypeErrorCode.write(code, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
+            
+        
+        case let .NameTaken(code,detail,fingerprints):
+            writeInt(&buf, Int32(27))
+            FfiConverterTypeErrorCode.write(code, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
+            
+        
+        case let .NameContested(code,detail,fingerprints):
+            writeInt(&buf, Int32(28))
+            FfiConverterTypeErrorCode.write(code, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
+            
+        
+        case let .Expired(code,detail,fingerprints):
+            writeInt(&buf, Int32(29))
+            FfiConverterTypeErrorCode.write(code, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
+            
+        
+        case let .Internal(code,detail,fingerprints):
+            writeInt(&buf, Int32(30))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
@@ -3516,6 +4113,102 @@ public func FfiConverterTypePeerchatError_lift(_ buf: RustBuffer) throws -> Peer
 public func FfiConverterTypePeerchatError_lower(_ value: PeerchatError) -> RustBuffer {
     return FfiConverterTypePeerchatError.lower(value)
 }
+
+
+/**
+ * What a person is to the user of a profile.
+ */
+
+public enum Relation: Int32, Equatable, Hashable {
+    
+    /**
+     * Nobody in particular: never met, removed from the contacts, or unblocked. Their next message makes a request.
+     */
+    case stranger = 0
+    /**
+     * They have introduced themselves, or written, and nothing was decided. What they write arrives; they get no read
+     * receipts.
+     */
+    case request = 1
+    /**
+     * Accepted, added or written to.
+     */
+    case contact = 2
+    /**
+     * Nothing of theirs is taken.
+     */
+    case blocked = 3
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Relation: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeRelation: FfiConverterRustBuffer {
+    typealias SwiftType = Relation
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Relation {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .stranger
+        
+        case 2: return .request
+        
+        case 3: return .contact
+        
+        case 4: return .blocked
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Relation, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .stranger:
+            writeInt(&buf, Int32(1))
+        
+        
+        case .request:
+            writeInt(&buf, Int32(2))
+        
+        
+        case .contact:
+            writeInt(&buf, Int32(3))
+        
+        
+        case .blocked:
+            writeInt(&buf, Int32(4))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelation_lift(_ buf: RustBuffer) throws -> Relation {
+    return try FfiConverterTypeRelation.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeRelation_lower(_ value: Relation) -> RustBuffer {
+    return FfiConverterTypeRelation.lower(value)
+}
+
 
 #if swift(>=5.8)
 @_documentation(visibility: private)
@@ -3584,6 +4277,30 @@ fileprivate struct FfiConverterOptionUInt64: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterUInt64.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionBool: FfiConverterRustBuffer {
+    typealias SwiftType = Bool?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterBool.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterBool.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }
@@ -3730,6 +4447,31 @@ fileprivate struct FfiConverterSequenceTypeHistoryEntry: FfiConverterRustBuffer 
         seq.reserveCapacity(Int(len))
         for _ in 0 ..< len {
             seq.append(try FfiConverterTypeHistoryEntry.read(from: &buf))
+        }
+        return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterSequenceTypePerson: FfiConverterRustBuffer {
+    typealias SwiftType = [Person]
+
+    public static func write(_ value: [Person], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for item in value {
+            FfiConverterTypePerson.write(item, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [Person] {
+        let len: Int32 = try readInt(&buf)
+        var seq = [Person]()
+        seq.reserveCapacity(Int(len))
+        for _ in 0 ..< len {
+            seq.append(try FfiConverterTypePerson.read(from: &buf))
         }
         return seq
     }
@@ -3917,6 +4659,36 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_user_name() != 57652) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_accept_contact() != 14787) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_add_contact() != 57081) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_block() != 29138) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_cancel() != 54439) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_contacts() != 1205) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_mark_read() != 26743) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_remove_contact() != 17474) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_send_for() != 37082) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_send_for_blocking() != 25499) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_unblock() != 55690) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_constructor_client_new() != 64746) {

@@ -373,6 +373,56 @@ RustBuffer uniffi_peerchat_fn_method_client_user_id(uint64_t ptr, RustCallStatus
 RustBuffer uniffi_peerchat_fn_method_client_user_name(uint64_t ptr, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_ACCEPT_CONTACT
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_ACCEPT_CONTACT
+void uniffi_peerchat_fn_method_client_accept_contact(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_ADD_CONTACT
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_ADD_CONTACT
+void uniffi_peerchat_fn_method_client_add_contact(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_BLOCK
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_BLOCK
+void uniffi_peerchat_fn_method_client_block(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_CANCEL
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_CANCEL
+void uniffi_peerchat_fn_method_client_cancel(uint64_t ptr, RustBuffer id, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_CONTACTS
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_CONTACTS
+RustBuffer uniffi_peerchat_fn_method_client_contacts(uint64_t ptr, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_MARK_READ
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_MARK_READ
+void uniffi_peerchat_fn_method_client_mark_read(uint64_t ptr, RustBuffer id, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_REMOVE_CONTACT
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_REMOVE_CONTACT
+void uniffi_peerchat_fn_method_client_remove_contact(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SEND_FOR
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SEND_FOR
+uint64_t uniffi_peerchat_fn_method_client_send_for(uint64_t ptr, RustBuffer recipient, RustBuffer text, uint64_t lifetime_ms
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SEND_FOR_BLOCKING
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SEND_FOR_BLOCKING
+RustBuffer uniffi_peerchat_fn_method_client_send_for_blocking(uint64_t ptr, RustBuffer recipient, RustBuffer text, uint64_t lifetime_ms, RustCallStatus *_Nonnull out_status
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_UNBLOCK
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_UNBLOCK
+void uniffi_peerchat_fn_method_client_unblock(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_PEERCHATERROR_ERROR_CODE
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_PEERCHATERROR_ERROR_CODE
 RustBuffer uniffi_peerchat_fn_method_peerchaterror_error_code(RustBuffer ptr, RustCallStatus *_Nonnull out_status
@@ -812,6 +862,66 @@ uint16_t uniffi_peerchat_checksum_method_client_user_id(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_USER_NAME
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_USER_NAME
 uint16_t uniffi_peerchat_checksum_method_client_user_name(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_ACCEPT_CONTACT
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_ACCEPT_CONTACT
+uint16_t uniffi_peerchat_checksum_method_client_accept_contact(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_ADD_CONTACT
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_ADD_CONTACT
+uint16_t uniffi_peerchat_checksum_method_client_add_contact(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_BLOCK
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_BLOCK
+uint16_t uniffi_peerchat_checksum_method_client_block(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_CANCEL
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_CANCEL
+uint16_t uniffi_peerchat_checksum_method_client_cancel(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_CONTACTS
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_CONTACTS
+uint16_t uniffi_peerchat_checksum_method_client_contacts(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_MARK_READ
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_MARK_READ
+uint16_t uniffi_peerchat_checksum_method_client_mark_read(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_REMOVE_CONTACT
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_REMOVE_CONTACT
+uint16_t uniffi_peerchat_checksum_method_client_remove_contact(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SEND_FOR
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SEND_FOR
+uint16_t uniffi_peerchat_checksum_method_client_send_for(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SEND_FOR_BLOCKING
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SEND_FOR_BLOCKING
+uint16_t uniffi_peerchat_checksum_method_client_send_for_blocking(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_UNBLOCK
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_UNBLOCK
+uint16_t uniffi_peerchat_checksum_method_client_unblock(void
     
 );
 #endif

@@ -573,7 +573,7 @@ impl Person {
                         saved.outbox.sort_by_key(|message| message.position);
                     }
                 }
-                Write::MessageState { position, state } if state == MessageState::Delivered => {
+                Write::MessageState { position, state: MessageState::Delivered } => {
                     let at = saved.outbox.iter().position(|other| other.position == position).unwrap();
                     let message = saved.outbox.remove(at);
                     saved.envelopes.retain(|other| other.position != position);

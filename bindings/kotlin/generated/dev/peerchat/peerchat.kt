@@ -732,6 +732,26 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_peerchat_checksum_method_client_user_name(
     ): Int
+    external fun uniffi_peerchat_checksum_method_client_accept_contact(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_add_contact(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_block(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_cancel(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_contacts(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_mark_read(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_remove_contact(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_send_for(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_send_for_blocking(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_unblock(
+    ): Int
     external fun uniffi_peerchat_checksum_constructor_client_new(
     ): Int
     external fun ffi_peerchat_uniffi_contract_version(
@@ -804,6 +824,26 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_peerchat_fn_method_client_user_name(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_peerchat_fn_method_client_accept_contact(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_peerchat_fn_method_client_add_contact(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_peerchat_fn_method_client_block(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_peerchat_fn_method_client_cancel(`ptr`: Long,`id`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_peerchat_fn_method_client_contacts(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_peerchat_fn_method_client_mark_read(`ptr`: Long,`id`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_peerchat_fn_method_client_remove_contact(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
+    external fun uniffi_peerchat_fn_method_client_send_for(`ptr`: Long,`recipient`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,`lifetimeMs`: Long,
+    ): Long
+    external fun uniffi_peerchat_fn_method_client_send_for_blocking(`ptr`: Long,`recipient`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,`lifetimeMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_peerchat_fn_method_client_unblock(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_peerchat_fn_method_peerchaterror_error_code(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_peerchat_fn_method_peerchaterror_uniffi_trait_display(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -1006,6 +1046,36 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_user_name() and 0xFFFF) != 57652) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_accept_contact() and 0xFFFF) != 14787) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_add_contact() and 0xFFFF) != 57081) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_block() and 0xFFFF) != 29138) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_cancel() and 0xFFFF) != 54439) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_contacts() and 0xFFFF) != 1205) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_mark_read() and 0xFFFF) != 26743) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_remove_contact() and 0xFFFF) != 17474) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_send_for() and 0xFFFF) != 37082) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_send_for_blocking() and 0xFFFF) != 25499) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_unblock() and 0xFFFF) != 55690) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_constructor_client_new() and 0xFFFF) != 64746) {
@@ -1645,6 +1715,105 @@ public interface NativeClientInterface {
      */
     fun `userName`(): kotlin.String?
     
+    /**
+     * Makes somebody who has made a request a contact, on a thread that may block until it is on disk. What of theirs was
+     * marked as read before is told to them now.
+     *
+     * # Errors
+     *
+     * NotMet if nobody of this name has made a request, and those of `add_contact`.
+     */
+    fun `acceptContact`(`name`: kotlin.String)
+    
+    /**
+     * Makes somebody a contact, whether they were met or not, on a thread that may block until it is on disk.
+     *
+     * # Errors
+     *
+     * They are blocked, there are too many contacts, the name breaks the rules, the disk refused, there is no user, or the
+     * client is closed.
+     */
+    fun `addContact`(`name`: kotlin.String)
+    
+    /**
+     * Blocks somebody who was met, on a thread that may block until it is on disk. Nothing of theirs is taken any more: what
+     * they deliver fails at their side with BlockedByRecipient; what they leave with others is dropped unread. What is
+     * still owed to them is canceled.
+     *
+     * # Errors
+     *
+     * Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is closed.
+     */
+    fun `block`(`name`: kotlin.String)
+    
+    /**
+     * Stops retrying a message of our own that is not delivered, on a thread that may block until it is on disk. What is
+     * under way already, or kept by others for the recipient, cannot be called back and may still arrive.
+     *
+     * # Errors
+     *
+     * No message of ours has this id, it was delivered or given up before, the disk refused, there is no user, or the client
+     * is closed.
+     */
+    fun `cancel`(`id`: kotlin.String)
+    
+    /**
+     * Returns everybody who is a contact, has made a request or is blocked, in the order in which they were met. Reads the
+     * disk on the calling thread.
+     *
+     * # Errors
+     *
+     * The disk refused, there is no user, or the client is closed.
+     */
+    fun `contacts`(): List<Person>
+    
+    /**
+     * Marks a received message, and everything that the same person wrote from the same device before it, as read, on a
+     * thread that may block until it is on disk. If they are a contact they are told, unless `read_receipts` says not to.
+     *
+     * # Errors
+     *
+     * No received message has this id, the disk refused, there is no user, or the client is closed.
+     */
+    fun `markRead`(`id`: kotlin.String)
+    
+    /**
+     * Takes somebody out of the contacts, or turns their request down, on a thread that may block until it is on disk. What
+     * was said stays; their next message makes a request again.
+     *
+     * # Errors
+     *
+     * They are blocked, and those of `block`.
+     */
+    fun `removeContact`(`name`: kotlin.String)
+    
+    /**
+     * Does what `send` does, for a message that is retried for so many milliseconds: 1 second to 30 days.
+     *
+     * # Errors
+     *
+     * The lifetime is out of its range, and those of `send`.
+     */
+    suspend fun `sendFor`(`recipient`: kotlin.String, `text`: kotlin.String, `lifetimeMs`: kotlin.ULong): kotlin.String
+    
+    /**
+     * Does what `send_for` does on a thread that may block. It waits for the disk, never for the network.
+     *
+     * # Errors
+     *
+     * Those of `send_for`.
+     */
+    fun `sendForBlocking`(`recipient`: kotlin.String, `text`: kotlin.String, `lifetimeMs`: kotlin.ULong): kotlin.String
+    
+    /**
+     * Takes what somebody writes again, on a thread that may block until it is on disk; their next message makes a request.
+     *
+     * # Errors
+     *
+     * Those of `block`.
+     */
+    fun `unblock`(`name`: kotlin.String)
+    
     companion object
 }
 
@@ -2248,6 +2417,238 @@ open class NativeClient: Disposable, AutoCloseable, NativeClientInterface
     
 
     
+    /**
+     * Makes somebody who has made a request a contact, on a thread that may block until it is on disk. What of theirs was
+     * marked as read before is told to them now.
+     *
+     * # Errors
+     *
+     * NotMet if nobody of this name has made a request, and those of `add_contact`.
+     */
+    @Throws(PeerchatException::class)override fun `acceptContact`(`name`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_accept_contact(
+        it,
+        
+        FfiConverterString.lower(`name`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Makes somebody a contact, whether they were met or not, on a thread that may block until it is on disk.
+     *
+     * # Errors
+     *
+     * They are blocked, there are too many contacts, the name breaks the rules, the disk refused, there is no user, or the
+     * client is closed.
+     */
+    @Throws(PeerchatException::class)override fun `addContact`(`name`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_add_contact(
+        it,
+        
+        FfiConverterString.lower(`name`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Blocks somebody who was met, on a thread that may block until it is on disk. Nothing of theirs is taken any more: what
+     * they deliver fails at their side with BlockedByRecipient; what they leave with others is dropped unread. What is
+     * still owed to them is canceled.
+     *
+     * # Errors
+     *
+     * Nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is closed.
+     */
+    @Throws(PeerchatException::class)override fun `block`(`name`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_block(
+        it,
+        
+        FfiConverterString.lower(`name`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Stops retrying a message of our own that is not delivered, on a thread that may block until it is on disk. What is
+     * under way already, or kept by others for the recipient, cannot be called back and may still arrive.
+     *
+     * # Errors
+     *
+     * No message of ours has this id, it was delivered or given up before, the disk refused, there is no user, or the client
+     * is closed.
+     */
+    @Throws(PeerchatException::class)override fun `cancel`(`id`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_cancel(
+        it,
+        
+        FfiConverterString.lower(`id`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Returns everybody who is a contact, has made a request or is blocked, in the order in which they were met. Reads the
+     * disk on the calling thread.
+     *
+     * # Errors
+     *
+     * The disk refused, there is no user, or the client is closed.
+     */
+    @Throws(PeerchatException::class)override fun `contacts`(): List<Person> {
+            return FfiConverterSequenceTypePerson.lift(
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_contacts(
+        it,
+        _status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Marks a received message, and everything that the same person wrote from the same device before it, as read, on a
+     * thread that may block until it is on disk. If they are a contact they are told, unless `read_receipts` says not to.
+     *
+     * # Errors
+     *
+     * No received message has this id, the disk refused, there is no user, or the client is closed.
+     */
+    @Throws(PeerchatException::class)override fun `markRead`(`id`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_mark_read(
+        it,
+        
+        FfiConverterString.lower(`id`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Takes somebody out of the contacts, or turns their request down, on a thread that may block until it is on disk. What
+     * was said stays; their next message makes a request again.
+     *
+     * # Errors
+     *
+     * They are blocked, and those of `block`.
+     */
+    @Throws(PeerchatException::class)override fun `removeContact`(`name`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_remove_contact(
+        it,
+        
+        FfiConverterString.lower(`name`),_status)
+}
+    }
+    
+    
+
+    
+    /**
+     * Does what `send` does, for a message that is retried for so many milliseconds: 1 second to 30 days.
+     *
+     * # Errors
+     *
+     * The lifetime is out of its range, and those of `send`.
+     */
+    @Throws(PeerchatException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `sendFor`(`recipient`: kotlin.String, `text`: kotlin.String, `lifetimeMs`: kotlin.ULong) : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_peerchat_fn_method_client_send_for(
+                uniffiHandle,
+                
+        FfiConverterString.lower(`recipient`),
+        FfiConverterString.lower(`text`),
+        FfiConverterULong.lower(`lifetimeMs`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_peerchat_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_peerchat_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_peerchat_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        PeerchatException.ErrorHandler,
+    )
+    }
+
+    
+    /**
+     * Does what `send_for` does on a thread that may block. It waits for the disk, never for the network.
+     *
+     * # Errors
+     *
+     * Those of `send_for`.
+     */
+    @Throws(PeerchatException::class)override fun `sendForBlocking`(`recipient`: kotlin.String, `text`: kotlin.String, `lifetimeMs`: kotlin.ULong): kotlin.String {
+            return FfiConverterString.lift(
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_send_for_blocking(
+        it,
+        
+        FfiConverterString.lower(`recipient`),
+        FfiConverterString.lower(`text`),
+        FfiConverterULong.lower(`lifetimeMs`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Takes what somebody writes again, on a thread that may block until it is on disk; their next message makes a request.
+     *
+     * # Errors
+     *
+     * Those of `block`.
+     */
+    @Throws(PeerchatException::class)override fun `unblock`(`name`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_unblock(
+        it,
+        
+        FfiConverterString.lower(`name`),_status)
+}
+    }
+    
+    
+
+    
 
     
 
@@ -2333,6 +2734,11 @@ data class ClientOptions (
     val `messageLifetimeMs`: kotlin.ULong? = null 
     , 
     /**
+     * Whether contacts are told what was read, once it is marked so. Default: yes.
+     */
+    val `readReceipts`: kotlin.Boolean? = null 
+    , 
+    /**
      * How much mail the node keeps for people who are away, in bytes; 0 keeps none. Default: 1 GiB, 64 MiB in memory.
      */
     val `mailQuotaLen`: kotlin.ULong? = null 
@@ -2365,6 +2771,7 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalULong.read(buf),
             FfiConverterOptionalString.read(buf),
         )
@@ -2379,6 +2786,7 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalUInt.allocationSize(value.`k`) +
             FfiConverterOptionalUInt.allocationSize(value.`alpha`) +
             FfiConverterOptionalULong.allocationSize(value.`messageLifetimeMs`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`readReceipts`) +
             FfiConverterOptionalULong.allocationSize(value.`mailQuotaLen`) +
             FfiConverterOptionalString.allocationSize(value.`passphrase`)
     )
@@ -2392,6 +2800,7 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalUInt.write(value.`k`, buf)
             FfiConverterOptionalUInt.write(value.`alpha`, buf)
             FfiConverterOptionalULong.write(value.`messageLifetimeMs`, buf)
+            FfiConverterOptionalBoolean.write(value.`readReceipts`, buf)
             FfiConverterOptionalULong.write(value.`mailQuotaLen`, buf)
             FfiConverterOptionalString.write(value.`passphrase`, buf)
     }
@@ -2518,6 +2927,11 @@ data class HistoryEntry (
      * How many nodes keep it for the recipient, if its state is Stored; else 0.
      */
     val `heldBy`: kotlin.UInt
+    , 
+    /**
+     * Whether it is of somebody who is neither a contact nor blocked.
+     */
+    val `isRequest`: kotlin.Boolean
     
 ){
     
@@ -2543,6 +2957,7 @@ public object FfiConverterTypeHistoryEntry: FfiConverterRustBuffer<HistoryEntry>
             FfiConverterULong.read(buf),
             FfiConverterOptionalTypeMessageState.read(buf),
             FfiConverterUInt.read(buf),
+            FfiConverterBoolean.read(buf),
         )
     }
 
@@ -2555,7 +2970,8 @@ public object FfiConverterTypeHistoryEntry: FfiConverterRustBuffer<HistoryEntry>
             FfiConverterULong.allocationSize(value.`sentUnixMs`) +
             FfiConverterULong.allocationSize(value.`receivedUnixMs`) +
             FfiConverterOptionalTypeMessageState.allocationSize(value.`state`) +
-            FfiConverterUInt.allocationSize(value.`heldBy`)
+            FfiConverterUInt.allocationSize(value.`heldBy`) +
+            FfiConverterBoolean.allocationSize(value.`isRequest`)
     )
 
     override fun write(value: HistoryEntry, buf: ByteBuffer) {
@@ -2568,6 +2984,7 @@ public object FfiConverterTypeHistoryEntry: FfiConverterRustBuffer<HistoryEntry>
             FfiConverterULong.write(value.`receivedUnixMs`, buf)
             FfiConverterOptionalTypeMessageState.write(value.`state`, buf)
             FfiConverterUInt.write(value.`heldBy`, buf)
+            FfiConverterBoolean.write(value.`isRequest`, buf)
     }
 }
 
@@ -2639,6 +3056,77 @@ public object FfiConverterTypeIdentity: FfiConverterRustBuffer<Identity> {
             FfiConverterString.write(value.`fingerprint`, buf)
             FfiConverterBoolean.write(value.`isVerified`, buf)
             FfiConverterOptionalString.write(value.`rivalUserId`, buf)
+    }
+}
+
+
+
+/**
+ * Somebody in the list of `contacts`.
+ */
+data class Person (
+    /**
+     * How they are shown and addressed: `alice` or `alice#7kq2m4xd`.
+     */
+    val `name`: kotlin.String
+    , 
+    /**
+     * Who they are; None for a contact who was added and not found yet.
+     */
+    val `userId`: kotlin.String?
+    , 
+    /**
+     * The first 8 characters of the person's id.
+     */
+    val `fingerprint`: kotlin.String?
+    , 
+    /**
+     * What they are to this user.
+     */
+    val `relation`: Relation
+    , 
+    /**
+     * Whether they are marked as verified.
+     */
+    val `isVerified`: kotlin.Boolean
+    
+){
+    
+
+    
+
+    
+    companion object
+}
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypePerson: FfiConverterRustBuffer<Person> {
+    override fun read(buf: ByteBuffer): Person {
+        return Person(
+            FfiConverterString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalString.read(buf),
+            FfiConverterTypeRelation.read(buf),
+            FfiConverterBoolean.read(buf),
+        )
+    }
+
+    override fun allocationSize(value: Person) = (
+            FfiConverterString.allocationSize(value.`name`) +
+            FfiConverterOptionalString.allocationSize(value.`userId`) +
+            FfiConverterOptionalString.allocationSize(value.`fingerprint`) +
+            FfiConverterTypeRelation.allocationSize(value.`relation`) +
+            FfiConverterBoolean.allocationSize(value.`isVerified`)
+    )
+
+    override fun write(value: Person, buf: ByteBuffer) {
+            FfiConverterString.write(value.`name`, buf)
+            FfiConverterOptionalString.write(value.`userId`, buf)
+            FfiConverterOptionalString.write(value.`fingerprint`, buf)
+            FfiConverterTypeRelation.write(value.`relation`, buf)
+            FfiConverterBoolean.write(value.`isVerified`, buf)
     }
 }
 
@@ -2719,6 +3207,21 @@ data class Statistics (
     val `bytesReceived`: kotlin.ULong
     , 
     /**
+     * Sealed envelopes for this user that were dropped because they do not open, or nobody that is known wrote them.
+     */
+    val `mailDropped`: kotlin.ULong
+    , 
+    /**
+     * Messages, introductions and envelopes of people whom this user has blocked that were turned away.
+     */
+    val `blocked`: kotlin.ULong
+    , 
+    /**
+     * Introductions and envelopes of strangers that were turned away because there were too many requests.
+     */
+    val `requestsRefused`: kotlin.ULong
+    , 
+    /**
      * Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
      */
     val `dropped`: kotlin.ULong
@@ -2753,6 +3256,9 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
         )
     }
 
@@ -2771,6 +3277,9 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.allocationSize(value.`datagramsReceived`) +
             FfiConverterULong.allocationSize(value.`bytesSent`) +
             FfiConverterULong.allocationSize(value.`bytesReceived`) +
+            FfiConverterULong.allocationSize(value.`mailDropped`) +
+            FfiConverterULong.allocationSize(value.`blocked`) +
+            FfiConverterULong.allocationSize(value.`requestsRefused`) +
             FfiConverterULong.allocationSize(value.`dropped`)
     )
 
@@ -2789,6 +3298,9 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.write(value.`datagramsReceived`, buf)
             FfiConverterULong.write(value.`bytesSent`, buf)
             FfiConverterULong.write(value.`bytesReceived`, buf)
+            FfiConverterULong.write(value.`mailDropped`, buf)
+            FfiConverterULong.write(value.`blocked`, buf)
+            FfiConverterULong.write(value.`requestsRefused`, buf)
             FfiConverterULong.write(value.`dropped`, buf)
     }
 }
@@ -2841,6 +3353,22 @@ enum class ErrorCode(val value: kotlin.Int) {
      * The name was not seen to belong to this person.
      */
     IDENTITY_NOT_SEEN(-19),
+    /**
+     * This user has blocked the person.
+     */
+    BLOCKED(-20),
+    /**
+     * There are as many contacts as there may be.
+     */
+    TOO_MANY_CONTACTS(-21),
+    /**
+     * The message was delivered or given up before.
+     */
+    ALREADY_ENDED(-22),
+    /**
+     * The recipient has blocked this user.
+     */
+    BLOCKED_BY_RECIPIENT(-23),
     /**
      * The client was closed.
      */
@@ -3099,7 +3627,11 @@ sealed class Event {
         /**
          * When it was saved here: milliseconds since 1970-01-01 00:00 UTC.
          */
-        val `receivedUnixMs`: kotlin.ULong) : Event()
+        val `receivedUnixMs`: kotlin.ULong, 
+        /**
+         * Whether the person is neither a contact nor blocked: `accept_contact` or `block` decides.
+         */
+        val `isRequest`: kotlin.Boolean) : Event()
         
     {
         
@@ -3270,6 +3802,7 @@ public object FfiConverterTypeEvent : FfiConverterRustBuffer<Event>{
                 FfiConverterULong.read(buf),
                 FfiConverterULong.read(buf),
                 FfiConverterULong.read(buf),
+                FfiConverterBoolean.read(buf),
                 )
             8 -> Event.MessageState(
                 FfiConverterString.read(buf),
@@ -3364,6 +3897,7 @@ public object FfiConverterTypeEvent : FfiConverterRustBuffer<Event>{
                 + FfiConverterULong.allocationSize(value.`number`)
                 + FfiConverterULong.allocationSize(value.`sentUnixMs`)
                 + FfiConverterULong.allocationSize(value.`receivedUnixMs`)
+                + FfiConverterBoolean.allocationSize(value.`isRequest`)
             )
         }
         is Event.MessageState -> {
@@ -3465,6 +3999,7 @@ public object FfiConverterTypeEvent : FfiConverterRustBuffer<Event>{
                 FfiConverterULong.write(value.`number`, buf)
                 FfiConverterULong.write(value.`sentUnixMs`, buf)
                 FfiConverterULong.write(value.`receivedUnixMs`, buf)
+                FfiConverterBoolean.write(value.`isRequest`, buf)
                 Unit
             }
             is Event.MessageState -> {
@@ -3534,13 +4069,23 @@ enum class MessageState(val value: kotlin.Int) {
      */
     DELIVERED(3),
     /**
+     * As Delivered, and the recipient's application has marked it as read, and said so. Never told by a recipient who sends no
+     * read receipts, or to whom this user is no contact.
+     */
+    READ(4),
+    /**
      * Given up: it was not delivered within its lifetime.
      */
     EXPIRED(5),
     /**
      * Given up for a reason that retrying does not change.
      */
-    FAILED(6);
+    FAILED(6),
+    /**
+     * Given up by `cancel`, or because this user blocked the recipient. A copy that was under way, or kept by others, cannot
+     * be called back and may still arrive.
+     */
+    CANCELED(7);
 
     
 
@@ -3797,6 +4342,102 @@ sealed class PeerchatException: kotlin.Exception() {
      * The name was not seen to belong to this person.
      */
     class IdentityNotSeen(
+        
+        /**
+         * The stable number of the kind.
+         */
+        val `code`: ErrorCode, 
+        
+        /**
+         * The reason in words, with what to do about it.
+         */
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
+        ) : PeerchatException() {
+        override val message
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
+    }
+    
+    /**
+     * This user has blocked the person.
+     */
+    class Blocked(
+        
+        /**
+         * The stable number of the kind.
+         */
+        val `code`: ErrorCode, 
+        
+        /**
+         * The reason in words, with what to do about it.
+         */
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
+        ) : PeerchatException() {
+        override val message
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
+    }
+    
+    /**
+     * There are as many contacts as there may be.
+     */
+    class TooManyContacts(
+        
+        /**
+         * The stable number of the kind.
+         */
+        val `code`: ErrorCode, 
+        
+        /**
+         * The reason in words, with what to do about it.
+         */
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
+        ) : PeerchatException() {
+        override val message
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
+    }
+    
+    /**
+     * The message was delivered or given up before.
+     */
+    class AlreadyEnded(
+        
+        /**
+         * The stable number of the kind.
+         */
+        val `code`: ErrorCode, 
+        
+        /**
+         * The reason in words, with what to do about it.
+         */
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
+        ) : PeerchatException() {
+        override val message
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
+    }
+    
+    /**
+     * The recipient has blocked this user.
+     */
+    class BlockedByRecipient(
         
         /**
          * The stable number of the kind.
@@ -4292,82 +4933,102 @@ public object FfiConverterTypePeerchatError : FfiConverterRustBuffer<PeerchatExc
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            11 -> PeerchatException.Closed(
+            11 -> PeerchatException.Blocked(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            12 -> PeerchatException.TimedOut(
+            12 -> PeerchatException.TooManyContacts(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            13 -> PeerchatException.ProfileInUse(
+            13 -> PeerchatException.AlreadyEnded(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            14 -> PeerchatException.ProfileDamaged(
+            14 -> PeerchatException.BlockedByRecipient(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            15 -> PeerchatException.ProfileTooNew(
+            15 -> PeerchatException.Closed(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            16 -> PeerchatException.Storage(
+            16 -> PeerchatException.TimedOut(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            17 -> PeerchatException.WrongPassphrase(
+            17 -> PeerchatException.ProfileInUse(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            18 -> PeerchatException.AddressInUse(
+            18 -> PeerchatException.ProfileDamaged(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            19 -> PeerchatException.Network(
+            19 -> PeerchatException.ProfileTooNew(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            20 -> PeerchatException.Unreachable(
+            20 -> PeerchatException.Storage(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            21 -> PeerchatException.WrongKey(
+            21 -> PeerchatException.WrongPassphrase(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            22 -> PeerchatException.UnknownRecipient(
+            22 -> PeerchatException.AddressInUse(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            23 -> PeerchatException.NameTaken(
+            23 -> PeerchatException.Network(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            24 -> PeerchatException.NameContested(
+            24 -> PeerchatException.Unreachable(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            25 -> PeerchatException.Expired(
+            25 -> PeerchatException.WrongKey(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            26 -> PeerchatException.Internal(
+            26 -> PeerchatException.UnknownRecipient(
+                FfiConverterTypeErrorCode.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            27 -> PeerchatException.NameTaken(
+                FfiConverterTypeErrorCode.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            28 -> PeerchatException.NameContested(
+                FfiConverterTypeErrorCode.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            29 -> PeerchatException.Expired(
+                FfiConverterTypeErrorCode.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            30 -> PeerchatException.Internal(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
@@ -4442,6 +5103,34 @@ public object FfiConverterTypePeerchatError : FfiConverterRustBuffer<PeerchatExc
                 + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.IdentityNotSeen -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
+            )
+            is PeerchatException.Blocked -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
+            )
+            is PeerchatException.TooManyContacts -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
+            )
+            is PeerchatException.AlreadyEnded -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
+            )
+            is PeerchatException.BlockedByRecipient -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
@@ -4635,113 +5324,141 @@ public object FfiConverterTypePeerchatError : FfiConverterRustBuffer<PeerchatExc
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Closed -> {
+            is PeerchatException.Blocked -> {
                 buf.putInt(11)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.TimedOut -> {
+            is PeerchatException.TooManyContacts -> {
                 buf.putInt(12)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.ProfileInUse -> {
+            is PeerchatException.AlreadyEnded -> {
                 buf.putInt(13)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.ProfileDamaged -> {
+            is PeerchatException.BlockedByRecipient -> {
                 buf.putInt(14)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.ProfileTooNew -> {
+            is PeerchatException.Closed -> {
                 buf.putInt(15)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Storage -> {
+            is PeerchatException.TimedOut -> {
                 buf.putInt(16)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.WrongPassphrase -> {
+            is PeerchatException.ProfileInUse -> {
                 buf.putInt(17)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.AddressInUse -> {
+            is PeerchatException.ProfileDamaged -> {
                 buf.putInt(18)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Network -> {
+            is PeerchatException.ProfileTooNew -> {
                 buf.putInt(19)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Unreachable -> {
+            is PeerchatException.Storage -> {
                 buf.putInt(20)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.WrongKey -> {
+            is PeerchatException.WrongPassphrase -> {
                 buf.putInt(21)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.UnknownRecipient -> {
+            is PeerchatException.AddressInUse -> {
                 buf.putInt(22)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.NameTaken -> {
+            is PeerchatException.Network -> {
                 buf.putInt(23)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.NameContested -> {
+            is PeerchatException.Unreachable -> {
                 buf.putInt(24)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Expired -> {
+            is PeerchatException.WrongKey -> {
                 buf.putInt(25)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Internal -> {
+            is PeerchatException.UnknownRecipient -> {
                 buf.putInt(26)
+                FfiConverterTypeErrorCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
+                Unit
+            }
+            is PeerchatException.NameTaken -> {
+                buf.putInt(27)
+                FfiConverterTypeErrorCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
+                Unit
+            }
+            is PeerchatException.NameContested -> {
+                buf.putInt(28)
+                FfiConverterTypeErrorCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
+                Unit
+            }
+            is PeerchatException.Expired -> {
+                buf.putInt(29)
+                FfiConverterTypeErrorCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
+                Unit
+            }
+            is PeerchatException.Internal -> {
+                buf.putInt(30)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
@@ -4751,6 +5468,58 @@ public object FfiConverterTypePeerchatError : FfiConverterRustBuffer<PeerchatExc
     }
 
 }
+
+
+
+/**
+ * What a person is to the user of a profile.
+ */
+
+enum class Relation(val value: kotlin.Int) {
+    
+    /**
+     * Nobody in particular: never met, removed from the contacts, or unblocked. Their next message makes a request.
+     */
+    STRANGER(0),
+    /**
+     * They have introduced themselves, or written, and nothing was decided. What they write arrives; they get no read
+     * receipts.
+     */
+    REQUEST(1),
+    /**
+     * Accepted, added or written to.
+     */
+    CONTACT(2),
+    /**
+     * Nothing of theirs is taken.
+     */
+    BLOCKED(3);
+
+    
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeRelation: FfiConverterRustBuffer<Relation> {
+    override fun read(buf: ByteBuffer) = try {
+        Relation.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Relation) = 4UL
+
+    override fun write(value: Relation, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
 
 
 
@@ -4844,6 +5613,38 @@ public object FfiConverterOptionalULong: FfiConverterRustBuffer<kotlin.ULong?> {
         } else {
             buf.put(1)
             FfiConverterULong.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalBoolean: FfiConverterRustBuffer<kotlin.Boolean?> {
+    override fun read(buf: ByteBuffer): kotlin.Boolean? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterBoolean.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.Boolean?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterBoolean.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.Boolean?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterBoolean.write(value, buf)
         }
     }
 }
@@ -5028,6 +5829,34 @@ public object FfiConverterSequenceTypeHistoryEntry: FfiConverterRustBuffer<List<
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypeHistoryEntry.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterSequenceTypePerson: FfiConverterRustBuffer<List<Person>> {
+    override fun read(buf: ByteBuffer): List<Person> {
+        val len = buf.getInt()
+        return List<Person>(len) {
+            FfiConverterTypePerson.read(buf)
+        }
+    }
+
+    override fun allocationSize(value: List<Person>): ULong {
+        val sizeForLength = 4UL
+        val sizeForItems = value.map { FfiConverterTypePerson.allocationSize(it) }.sum()
+        return sizeForLength + sizeForItems
+    }
+
+    override fun write(value: List<Person>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        value.iterator().forEach {
+            FfiConverterTypePerson.write(it, buf)
         }
     }
 }
