@@ -32,8 +32,10 @@ impl User {
                 }
                 self.finish(conversation, delivered, MessageState::Delivered, None);
             }
-            // It may have arrived by mail, long ago: a receipt will tell.
-            (ChatResponse::OutOfStep { .. }, Some(number)) if sender.has_deposited(number) => {
+            // It may have arrived by mail, long ago, or others that came by mail lie between: a receipt will tell.
+            (ChatResponse::OutOfStep { .. }, Some(number))
+                if sender.owes(number) && sender.may_have_come_by_mail() =>
+            {
                 self.pause(conversation, now);
             }
             (ChatResponse::OutOfStep { next }, Some(number)) if sender.owes(number) => {

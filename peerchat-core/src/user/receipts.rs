@@ -40,6 +40,9 @@ impl User {
         let owes = self.senders.get_mut(&id).is_some_and(|sender| sender.numbered(receipt.next).is_some());
         let is_behind = self.senders.get(&id).is_some_and(|sender| sender.oldest() < receipt.next);
         match receipt.verdict {
+            ReceiptVerdict::Delivered if is_behind && self.is_contradicted(id, receipt) => {
+                self.renumber(id, receipt.next, now);
+            }
             ReceiptVerdict::Delivered => {}
             ReceiptVerdict::Unopened if owes => {
                 // What was deposited is of no use.
@@ -52,6 +55,11 @@ impl User {
             ReceiptVerdict::OutOfStep if is_behind => self.renumber(id, receipt.next, now),
             ReceiptVerdict::OutOfStep | ReceiptVerdict::Unopened => {}
         }
+    }
+
+    fn is_contradicted(&self, id: ConversationId, receipt: &Receipt) -> bool {
+        let (Some(sender), Some(found)) = (self.senders.get(&id), self.people.get(id)) else { return false };
+        sender.is_contradicted_by(receipt, &self.tag_key, found.saved.next_number)
     }
 
     /// Owes every device that has to be told of its mail a receipt.

@@ -244,10 +244,20 @@ impl Sender {
         self.queue.front().and_then(|owed| owed.number).unwrap_or(1)
     }
 
-    /// Tells whether the message with this number was left with others, so that it may have arrived by mail.
-    pub(crate) fn has_deposited(&self, number: u64) -> bool {
-        let owed = self.queue.iter().find(|owed| owed.number == Some(number));
-        owed.is_some_and(|owed| owed.deposit.held_by > 0)
+    /// Tells whether anything that is owed was left with others, or may have been: their answer may be lost. Then the
+    /// recipient may be far ahead of what it has acknowledged.
+    pub(crate) fn may_have_come_by_mail(&self) -> bool {
+        self.queue.iter().any(|owed| owed.deposit.held_by > 0 || owed.deposit.done.is_some())
+    }
+
+    /// Tells whether a receipt shows that the recipient has numbered something else than this device has. `next` is the
+    /// number that it gives next.
+    pub(crate) fn is_contradicted_by(&self, receipt: &Receipt, tag_key: &[u8; 32], next: u64) -> bool {
+        let last = receipt.next.saturating_sub(1);
+        match self.queue.iter().find(|owed| owed.number == Some(last)) {
+            Some(owed) => receipt.last_tag.is_some_and(|tag| tag != owed.tag(tag_key)),
+            None => receipt.next > next,
+        }
     }
 
     /// Notes the last of the messages that have arrived.

@@ -202,8 +202,10 @@ mod tests {
             MessageState::Queued,
             MessageState::Stored,
             MessageState::Delivered,
+            MessageState::Read,
             MessageState::Expired,
             MessageState::Failed,
+            MessageState::Canceled,
         ];
         for state in states {
             assert_eq!(peerchat_message_state_t::from(state) as i32, state as i32);

@@ -31,6 +31,9 @@ mod traffic;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Host(pub usize);
 
+/// How often a host asks for a way in before a run has failed.
+const BOOTSTRAP_ATTEMPTS: usize = 3;
+
 /// A network under test. The engines are the ones that run under tokio; below them typed requests travel as the
 /// [`Link`] says, and one that is lost is sent again as the transport would do it.
 #[derive(Debug)]
@@ -170,21 +173,30 @@ impl Network {
     ///
     /// # Panics
     ///
-    /// The bootstrap call fails.
+    /// Three bootstrap calls in a row fail.
     pub fn bootstrap(&mut self, host: Host, seed: Host) {
-        self.last_command += 1;
-        let (command, address, now) =
-            (CommandId(self.last_command), self.machines[seed.0].address, self.clock(host));
-        self.with_engine(host, |engine| {
-            engine.bootstrap(command, address.to_string(), vec![address], None, now);
-        });
-        self.run_until(Duration::from_secs(60), |network| {
-            network.machines[host.0].events.iter().any(|event| match event {
-                Event::Bootstrapped { command: done, .. } => *done == command,
-                Event::BootstrapFailed { detail, .. } => panic!("{host:?} cannot join: {detail}"),
+        // Among many lost packets are now and then all three of one call: who is told so tries again.
+        for _ in 0..BOOTSTRAP_ATTEMPTS {
+            self.last_command += 1;
+            let (command, address, now) =
+                (CommandId(self.last_command), self.machines[seed.0].address, self.clock(host));
+            self.with_engine(host, |engine| {
+                engine.bootstrap(command, address.to_string(), vec![address], None, now);
+            });
+            let is_of_it = |event: &Event, joined: bool| match event {
+                Event::Bootstrapped { command: done, .. } => *done == command && joined,
+                Event::BootstrapFailed { command: done, .. } => *done == command && !joined,
                 _ => false,
-            })
-        });
+            };
+            let has = |network: &Self, joined: bool| {
+                network.machines[host.0].events.iter().any(|event| is_of_it(event, joined))
+            };
+            self.run_until(Duration::from_secs(60), |network| has(network, true) || has(network, false));
+            if has(self, true) {
+                return;
+            }
+        }
+        panic!("{host:?} cannot join");
     }
 
     /// Starts the machine with what is on its disk.

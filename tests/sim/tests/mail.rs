@@ -211,24 +211,6 @@ fn a_node_that_stops_serving_keeps_its_mail() {
     assert!(keepers(&post, envelope.id()).contains(&holder));
 }
 
-/// Whoever cannot be reached any more, as after a start behind a NAT, may be reached again.
-#[test]
-fn a_node_that_stops_serving_keeps_its_mail() {
-    let mut post = Post::without_engine(9, 40);
-    let envelope = post.envelope(1);
-    let sender = post.hosts[3];
-    let holder = post.closest(1)[0];
-    for host in post.closest(18) {
-        assert_eq!(post.deposit(sender, host, &envelope), MailResponse::Deposited);
-    }
-    post.net.kill(holder);
-    post.net.hide(holder);
-    post.net.start(holder);
-    post.net.run_for(Duration::from_secs(3 * 3600));
-    assert!(!post.net.engine(holder).unwrap().node().is_serving());
-    assert!(keepers(&post, envelope.id()).contains(&holder));
-}
-
 #[test]
 fn newcomers_that_are_closer_take_the_mail_and_those_they_replace_drop_it() {
     let mut post = Post::without_engine(4, 25);
