@@ -332,6 +332,40 @@ typedef int32_t peerchat_message_state_t;
 #endif // __cplusplus
 
 /**
+ * What a person is to the user of a profile. A later version may add some: treat an unknown one as a stranger.
+ */
+enum peerchat_relation_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * Nobody in particular: never met, removed from the contacts, or unblocked. Their next message makes a request.
+   */
+  PEERCHAT_RELATION_STRANGER = 0,
+  /**
+   * They have introduced themselves, or written, and nothing was decided. What they write arrives; they get no read
+   * receipts.
+   */
+  PEERCHAT_RELATION_REQUEST = 1,
+  /**
+   * Accepted, added or written to.
+   */
+  PEERCHAT_RELATION_CONTACT = 2,
+  /**
+   * Nothing of theirs is taken.
+   */
+  PEERCHAT_RELATION_BLOCKED = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum peerchat_relation_t peerchat_relation_t;
+#else
+typedef int32_t peerchat_relation_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * What an event tells. A later version may add kinds: ignore what you do not know.
  */
 enum peerchat_event_kind_t
@@ -450,6 +484,11 @@ typedef int32_t peerchat_log_level_t;
  * What a client is created with. Made by peerchat_options_new, freed by peerchat_options_free.
  */
 typedef struct peerchat_options_t peerchat_options_t;
+
+/**
+ * A list of people.
+ */
+typedef struct peerchat_people_t peerchat_people_t;
 
 /**
  * A running node, with a user on top of it unless it was created without one. Made by peerchat_create, freed by
@@ -1370,6 +1409,153 @@ peerchat_status_t peerchat_set_verified(const peerchat_t *client,
 peerchat_status_t peerchat_accept_identity(const peerchat_t *client,
                                            const char *name,
                                            const char *user_id);
+
+/**
+ * Lists everybody who is a contact, has made a request or is blocked, in the order in which they were met.
+ *
+ * Waits for the disk at most. Thread-safe.
+ * @param client      The client, with a user.
+ * @param out_people  Receives the list, which the caller frees with peerchat_people_free.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or
+ *         PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_contacts(const peerchat_t *client,
+                                    peerchat_people_t **out_people);
+
+/**
+ * Returns how many people a list has; 0 for NULL.
+ *
+ * Never blocks. Thread-safe.
+ */
+size_t peerchat_people_count(const peerchat_people_t *people);
+
+/**
+ * Returns one of the people of a list, NULL if there is none at that place. Of their members, `name`, `user_id`,
+ * `fingerprint`, `is_verified` and `relation` have a meaning; `user_id` and `fingerprint` are empty for a contact who was
+ * added and not found yet.
+ *
+ * Never blocks. Thread-safe.
+ * @param people  The list.
+ * @param index   From 0.
+ * @return Somebody who is valid until the list is freed; do not free them.
+ */
+const peerchat_person_t *peerchat_people_at(const peerchat_people_t *people,
+                                            size_t index);
+
+/**
+ * Frees a list and the people in it.
+ *
+ * Never blocks. Thread-safe.
+ * @param people  Taken; NULL is allowed and does nothing.
+ */
+void peerchat_people_free(peerchat_people_t *people);
+
+/**
+ * Makes somebody a contact, whether they were met or not. Whose a plain name is is settled when they are first written to,
+ * or write. Who is written to is made a contact by that.
+ *
+ * Waits for the disk. Thread-safe.
+ * @param client  The client, with a user.
+ * @param name    "alice", or "alice#7kq2m4xd". UTF-8.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
+ *         PEERCHAT_ERR_BLOCKED, PEERCHAT_ERR_TOO_MANY_CONTACTS, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE,
+ *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_add_contact(const peerchat_t *client,
+                                       const char *name);
+
+/**
+ * Makes somebody who has made a request a contact. What of theirs was marked as read before is told to them now.
+ *
+ * Waits for the disk. Thread-safe.
+ * @param client  The client, with a user.
+ * @param name    "alice", or "alice#7kq2m4xd". UTF-8.
+ * @return PEERCHAT_ERR_NOT_MET if nobody of this name has made a request, and those of peerchat_add_contact.
+ */
+peerchat_status_t peerchat_accept_contact(const peerchat_t *client,
+                                          const char *name);
+
+/**
+ * Blocks somebody who was met. Nothing of theirs is taken any more: what they deliver is refused, and fails at their side
+ * with PEERCHAT_ERR_BLOCKED_BY_RECIPIENT; what they leave with others is dropped unread. What is still owed to them is
+ * canceled. A block is of a person's key, not of a name.
+ *
+ * Waits for the disk. Thread-safe.
+ * @param client  The client, with a user.
+ * @param name    "alice", or "alice#7kq2m4xd". UTF-8.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
+ *         PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or
+ *         PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_block(const peerchat_t *client,
+                                 const char *name);
+
+/**
+ * Takes what somebody writes again; their next message makes a request. Who is not blocked stays what they are.
+ *
+ * Waits for the disk. Thread-safe.
+ * @param client  The client, with a user.
+ * @param name    "alice", or "alice#7kq2m4xd". UTF-8.
+ * @return Those of peerchat_block.
+ */
+peerchat_status_t peerchat_unblock(const peerchat_t *client,
+                                   const char *name);
+
+/**
+ * Takes somebody out of the contacts, or turns their request down. What was said stays, and what is owed to them is still
+ * delivered. Their next message makes a request again: block them if there should be none.
+ *
+ * Waits for the disk. Thread-safe.
+ * @param client  The client, with a user.
+ * @param name    "alice", or "alice#7kq2m4xd". UTF-8.
+ * @return PEERCHAT_ERR_BLOCKED if they are blocked, and those of peerchat_block.
+ */
+peerchat_status_t peerchat_remove_contact(const peerchat_t *client,
+                                          const char *name);
+
+/**
+ * Does what peerchat_send does, for a message with a lifetime of its own.
+ *
+ * @param client       The client, with a user.
+ * @param to           "alice", or "alice#7kq2m4xd" to name the person as well. UTF-8.
+ * @param text         UTF-8, `text_len` bytes, no NUL needed; copied.
+ * @param text_len     1 to PEERCHAT_MAX_TEXT_LEN.
+ * @param lifetime_ms  How long it is retried while it is not delivered, in milliseconds: 1 second to 30 days.
+ * @param out_id       Receives the id.
+ * @return PEERCHAT_ERR_INVALID_ARGUMENT if the lifetime is out of its range, and those of peerchat_send.
+ */
+peerchat_status_t peerchat_send_for(const peerchat_t *client,
+                                    const char *to,
+                                    const char *text,
+                                    size_t text_len,
+                                    uint64_t lifetime_ms,
+                                    peerchat_message_id_t *out_id);
+
+/**
+ * Stops retrying a message of our own that is not delivered; its state is PEERCHAT_MESSAGE_CANCELED then. What is under way
+ * already, or kept by others for the recipient, cannot be called back and may still arrive.
+ *
+ * Waits for the disk. Thread-safe.
+ * @param client  The client, with a user.
+ * @param id      The id that peerchat_send gave; copied.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_ALREADY_ENDED,
+ *         PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_cancel(const peerchat_t *client,
+                                  const peerchat_message_id_t *id);
+
+/**
+ * Marks a received message, and everything that the same person wrote from the same device before it, as read. If they are a
+ * contact and peerchat_options_set_read_receipts did not say otherwise, they are told.
+ *
+ * Waits for the disk. Thread-safe.
+ * @param client  The client, with a user.
+ * @param id      `message_id` of its event; copied.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE,
+ *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_mark_read(const peerchat_t *client,
+                                     const peerchat_message_id_t *id);
 
 /**
  * Waits for the next event and gives it to the caller.

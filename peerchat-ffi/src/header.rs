@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::capi::VERSION;
 
 /// What cbindgen reads, in the order of the header. Read as a whole crate, it would export stray constants.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     "version",
     "status",
     "string",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 12] = [
     "message",
     "history",
     "people",
+    "contacts",
     "event",
     "callback",
     "statistics",

@@ -69,10 +69,11 @@ class Events(unittest.TestCase):
                 number=3,
                 sent_unix_ms=2**64 - 1,
                 received_unix_ms=1500,
+                is_request=True,
             )
         )
         self.assertIsInstance(event, peerchat.events.Message)
-        self.assertEqual((event.sender, event.text, event.number), ("alice", "hi", 3))
+        self.assertEqual((event.sender, event.text, event.number, event.is_request), ("alice", "hi", 3, True))
         self.assertEqual(event.received.isoformat(), "1970-01-01T00:00:01.500000+00:00")
         # A stranger's clock cannot make it fail.
         self.assertEqual(event.sent.year, 9999)
