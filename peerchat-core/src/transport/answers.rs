@@ -30,36 +30,44 @@ pub const OPEN_REQUEST_LIFETIME: Duration = Duration::from_secs(10);
 /// without it, and their initiators repeat the request over the link.
 pub const MAX_HELD_HANDSHAKES: usize = 128;
 
+/// What a first handshake packet was answered with.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Where the packet came from: nobody else is sent the answer, because whoever has it passes for the node there.
+    pub(super) to: SocketAddr,
+    /// `None` while the engine works on the early request.
+    pub(super) packet: Option<Vec<u8>>,
+}
+
 /// Answers to the first handshake packets of late.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// `None` while the engine works on the early request.
-    by_init: BTreeMap<InitMac, Option<Vec<u8>>>,
+    by_init: BTreeMap<InitMac, Answer>,
     /// When each entry goes, soonest first.
     until: VecDeque<(Instant, InitMac)>,
 }
 
 impl Answers {
     /// Returns what is known of a first packet.
-    pub(super) fn get(&self, init: &InitMac) -> Option<&Option<Vec<u8>>> {
+    pub(super) fn get(&self, init: &InitMac) -> Option<&Answer> {
         self.by_init.get(init)
     }
 
-    /// Remembers that a first packet has come.
-    pub(super) fn open(&mut self, init: InitMac, now: Instant) {
+    /// Remembers that a first packet has come from `from`.
+    pub(super) fn open(&mut self, init: InitMac, from: SocketAddr, now: Instant) {
         if self.until.len() >= MAX_CACHED_ANSWERS
             && let Some((_, oldest)) = self.until.pop_front()
         {
             self.by_init.remove(&oldest);
         }
-        self.by_init.insert(init, None);
+        self.by_init.insert(init, Answer { to: from, packet: None });
         self.until.push_back((now + CACHED_ANSWER_LIFETIME, init));
     }
 
     /// Remembers the answer to a first packet, unless the packet is forgotten already.
-    pub(super) fn close(&mut self, init: &InitMac, answer: Vec<u8>) {
-        if let Some(slot) = self.by_init.get_mut(init) {
-            *slot = Some(answer);
+    pub(super) fn close(&mut self, init: &InitMac, packet: Vec<u8>) {
+        if let Some(answer) = self.by_init.get_mut(init) {
+            answer.packet = Some(packet);
         }
     }
 

@@ -61,14 +61,14 @@ impl Transport {
             self.stats.dropped_wrong_mac += 1;
             return;
         }
-        match self.answers.get(&init.mac) {
-            Some(Some(answer)) => {
-                let answer = answer.clone();
-                self.stats.answers_repeated += 1;
-                return self.transmit(from, answer);
-            }
-            Some(None) => return self.stats.dropped_duplicate_init += 1,
-            None => {}
+        if let Some(answer) = self.answers.get(&init.mac) {
+            return match answer.packet.clone().filter(|_| answer.to == from) {
+                Some(packet) => {
+                    self.stats.answers_repeated += 1;
+                    self.transmit(from, packet);
+                }
+                None => self.stats.dropped_duplicate_init += 1,
+            };
         }
         let has_cookie = || self.cookies.is_valid(&init.cookie, from, now);
         match self.limits.admit_init(from, has_cookie, now) {
@@ -98,7 +98,7 @@ impl Transport {
         self.ephemeral = Ephemeral::draw(&mut self.rng);
         let (peer, remote, is_throwaway) = (payload.key, payload.index, payload.is_throwaway);
         let held = HeldHandshake { noise, init: init.mac, init_len: len, peer, remote, is_throwaway, from };
-        self.answers.open(init.mac, now);
+        self.answers.open(init.mac, from, now);
         match payload.early {
             Some(Frame::Request { id, kind, body }) if self.open.can_hold() => {
                 self.hold_handshake(held, (id, kind, body), now);

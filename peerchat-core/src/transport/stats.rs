@@ -52,7 +52,8 @@ pub struct TransportStats {
     pub dropped_bad_handshake: u64,
     /// Dropped: a handshake whose Ed25519 key is weak, foreign to the static key, or our own.
     pub dropped_bad_key: u64,
-    /// Dropped: a first handshake packet whose early request is still being answered.
+    /// Dropped: a first handshake packet whose early request is still being answered, or that came from another address
+    /// before.
     pub dropped_duplicate_init: u64,
     /// Dropped: an answer to no handshake, call or probe that is pending.
     pub dropped_unasked: u64,

@@ -118,6 +118,23 @@ fn a_replayed_packet_changes_nothing() {
 }
 
 #[test]
+fn an_answer_goes_to_one_address_so_that_nobody_passes_for_another() {
+    for is_answered in [true, false] {
+        let (mut net, host, init) = net_before(packet::HANDSHAKE_INIT);
+        net.hosts[host].answering = if is_answered { Answering::Echo } else { Answering::Never };
+        // A victim's address, forged; the sender then asks for the answer where it does receive.
+        net.inject(host, address(66), &init.bytes);
+        net.sent.clear();
+        net.inject(host, init.from, &init.bytes);
+        assert!(net.sent.is_empty(), "the answer was for the other address");
+        assert_eq!(net.stats(host).dropped_duplicate_init, 1);
+        net.run_until_idle();
+        let is_proven = |event: &TransportEvent| matches!(event, TransportEvent::PeerProven { .. });
+        assert!(!net.hosts[host].events.iter().any(is_proven));
+    }
+}
+
+#[test]
 fn an_init_replayed_after_the_cache_is_empty_disturbs_no_link() {
     let mut net = Net::with_hosts(2);
     net.call_and_run(0, 1, true, b"x");
