@@ -18,7 +18,7 @@ func meet() async throws {
 
     try await alice.send(to: "bob", "hello, bob")
     for await event in bob.events {
-        if case .message(_, let sender, _, _, let text, _, _, _) = event {
+        if case .message(_, let sender, _, _, let text, _, _, _, _) = event {
             print("\(sender): \(text)")
             break
         }

@@ -73,7 +73,7 @@ extension Client {
     @discardableResult
     func expectText(_ text: String, _ number: UInt64, line: Int = #line) async throws -> (sender: String, userId: String) {
         let message = try await expect(line: line) { event -> (String, String, String, UInt64)? in
-            if case .message(_, let sender, let user, _, let text, let number, _, _) = event {
+            if case .message(_, let sender, let user, _, let text, let number, _, _, _) = event {
                 (sender, user, text, number)
             } else {
                 nil

@@ -206,7 +206,7 @@ impl Store {
     }
 
     /// Returns number and position of the messages of our own in state Delivered in a conversation whose numbers are
-    /// above `after` and at most `up_to`: the first [`MAX_READ_AT_ONCE`] by number.
+    /// above `after` and at most `up_to`: the first [`crate::save::MAX_READ_AT_ONCE`] by number.
     ///
     /// # Errors
     ///
