@@ -243,12 +243,12 @@ impl Engine {
             return;
         }
         self.mail.offer_at = now.instant + OFFER_PAUSE;
-        for _ in 0..OFFER_STEP {
-            let next = self.mail.mailbox.places_after(self.mail.offered, 1);
-            let Some(place) = next.first().copied() else {
-                (self.mail.offered, self.mail.offer_at) = (None, now.instant + OFFER_EVERY);
-                return;
-            };
+        if !self.node.is_online() {
+            return;
+        }
+        let places = self.mail.mailbox.places_after(self.mail.offered, OFFER_STEP);
+        let is_end = places.len() < OFFER_STEP;
+        for place in places {
             let (mut closest, is_ours) = self.node.holders(&place.mailbox.place());
             closest.retain(|contact| contact.id() != place.device);
             if !self.mail.mailbox.has_room_to_offer(closest.len()) {
@@ -256,9 +256,12 @@ impl Engine {
             }
             self.mail.offered = Some(place);
             // Who is none of the closest knows less well who they are.
-            if is_ours && self.node.is_online() && self.mail.mailbox.is_offer_due(place, now.instant) {
+            if is_ours && self.mail.mailbox.is_offer_due(place, now.instant) {
                 closest.into_iter().for_each(|to| self.mail.mailbox.offer(place, to));
             }
+        }
+        if is_end {
+            (self.mail.offered, self.mail.offer_at) = (None, now.instant + OFFER_EVERY);
         }
     }
 

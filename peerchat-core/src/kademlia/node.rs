@@ -549,8 +549,7 @@ impl Node {
         self.stats.requests += 1;
         let typical = self.typical_round_trip.soft_timeout().clamp(MIN_COLD_TIMEOUT, DEFAULT_SOFT_TIMEOUT);
         let known = self.table.get(to.id()).and_then(KnownContact::measured_timeout);
-        let patience = Patience { soft_timeout: known.unwrap_or(typical), typical };
-        self.calls.send(to, rpc, why, patience, now.instant);
+        self.calls.send(to, rpc, why, Patience::new(known, typical), now.instant);
     }
 
     /// Sends a PING unless one is on its way; `true` if it was sent.

@@ -163,7 +163,7 @@ impl DeviceMail {
 
     /// Tells whether an envelope was released.
     pub(super) fn is_released(&self, id: &EnvelopeId) -> bool {
-        self.released.contains_key(&EnvelopeTag::of(id))
+        self.has_released(&EnvelopeTag::of(id))
     }
 
     /// Tells whether there is room for an envelope, and whether those of its network may take it.

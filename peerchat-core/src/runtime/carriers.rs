@@ -28,7 +28,7 @@ const MAX_THROWAWAYS: usize = 64;
 /// Peers to whom one of them has links.
 const THROWAWAY_LINKS: usize = 64;
 
-/// How long after the last answer one is forgotten.
+/// How long after it was last used one that waits for no answer is forgotten.
 const THROWAWAY_LIFETIME: Duration = Duration::from_secs(60);
 
 /// A carrier with a key that is no node's.

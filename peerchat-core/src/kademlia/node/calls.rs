@@ -46,16 +46,18 @@ pub(super) enum Why {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// How long until others are asked beside.
-    pub(super) soft_timeout: Duration,
-    /// The soft timeout of a contact that was never measured.
-    pub(super) typical: Duration,
+    soft_timeout: Duration,
+    /// How long it waits then.
+    grace: Duration,
 }
 
 impl Patience {
-    /// Returns how long a lookup waits after the soft timeout. A contact without a link takes as long as any, however
-    /// fast it was before.
-    fn grace(self) -> Duration {
-        (self.soft_timeout.max(self.typical) * GRACE_FACTOR).max(LOOKUP_GRACE)
+    /// Returns how long to wait for a contact with this soft timeout, if it was measured, when strangers get a `typical` one.
+    /// A contact without a link takes as long as any, however fast it was before.
+    pub(super) fn new(measured: Option<Duration>, typical: Duration) -> Self {
+        let soft_timeout = measured.unwrap_or(typical);
+        let grace = (soft_timeout.max(typical) * GRACE_FACTOR).max(LOOKUP_GRACE);
+        Self { soft_timeout, grace }
     }
 }
 
@@ -77,7 +79,7 @@ pub(super) struct Call {
     pub(super) why: Why,
     stage: Stage,
     sent: Instant,
-    patience: Patience,
+    grace: Duration,
     /// When the stage ends.
     deadline: Instant,
 }
@@ -117,7 +119,7 @@ impl Calls {
             Why::Publish(_) | Why::Replicate(_) | Why::GiveUp(_) => self.stores += 1,
             Why::Lookup(_) | Why::Question(_) | Why::Reach => {}
         }
-        self.pending.insert(id, Call { to, why, stage, sent: now, patience, deadline });
+        self.pending.insert(id, Call { to, why, stage, sent: now, grace: patience.grace, deadline });
         self.deadlines.insert((deadline, id));
         self.outgoing.push_back(Outgoing { id, to, rpc });
     }
@@ -143,7 +145,7 @@ impl Calls {
         let call = self.pending.get_mut(&id)?;
         let passed = Passed { id, to: call.to.id(), why: call.why, stage: call.stage };
         (call.stage, call.deadline) = match call.stage {
-            Stage::Fresh => (Stage::Slow, now + call.patience.grace()),
+            Stage::Fresh => (Stage::Slow, now + call.grace),
             // Never in the past, or a caller that passes deadlines in a loop would not end.
             Stage::Slow | Stage::Overdue => {
                 (Stage::Overdue, (call.sent + GIVE_UP_AFTER).max(now + GIVE_UP_AFTER / 2))
