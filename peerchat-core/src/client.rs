@@ -22,7 +22,7 @@ use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey, RefusedRecords};
 use crate::runtime::{
     Carriers, Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime,
 };
-use crate::save::{ProfileKeys, Relation, Saved, SavedConversation, SavedMessage, StreamId};
+use crate::save::{ProfileKeys, Saved, SavedConversation, SavedMessage, StreamId};
 use crate::storage::{self, Opened, Store};
 use crate::time::Timestamp;
 use crate::transport::TransportConfig;
@@ -639,7 +639,7 @@ impl Client {
             return None;
         }
         let held_by = held_by(&message);
-        let is_request = message.stream != StreamId::OWN && conversation.relation < Relation::Contact;
+        let is_request = message.stream != StreamId::OWN && conversation.relation.is_undecided();
         Some(HistoryEntry {
             id: MessageId::new(&self.handle.node_id, message.position),
             position: message.position,

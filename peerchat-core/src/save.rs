@@ -275,7 +275,7 @@ pub struct SavedConversation {
 /// What a person is to the user of a profile.
 ///
 /// The numbers are the same in C and on disk.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 #[repr(i32)]
 pub enum Relation {
@@ -289,6 +289,14 @@ pub enum Relation {
     Contact = 2,
     /// Nothing of theirs is taken.
     Blocked = 3,
+}
+
+impl Relation {
+    /// Tells whether nothing was decided about the person: what they write is a request.
+    #[must_use]
+    pub const fn is_undecided(self) -> bool {
+        matches!(self, Self::Stranger | Self::Request)
+    }
 }
 
 impl SavedConversation {

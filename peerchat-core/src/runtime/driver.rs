@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::Recipient;
 use crate::kademlia::NodeId;
-use crate::save::{BatchId, Found, Read, ReadId, Relation};
+use crate::save::{BatchId, Found, Read, ReadId};
 use crate::storage::Store;
 use crate::time::Now;
 use crate::transport::{Call, Transmit, TransportEvent};
@@ -555,7 +555,7 @@ fn read_messages(
     let mut messages = Vec::with_capacity(rows.len());
     for (message, conversation) in rows {
         let id = MessageId::new(&node, message.position);
-        let from = (conversation.peer, conversation.relation < Relation::Contact);
+        let from = (conversation.peer, conversation.relation.is_undecided());
         let event = conversation.user.and_then(|user| received_event(id, from, user, &message));
         messages.extend(event.map(|event| (message.position, event)));
     }

@@ -6,7 +6,6 @@
 
 use super::machine::{Effect, PushError, User};
 use super::naming::DecisionError;
-use super::streams::Arrival;
 use crate::event::{CommandId, MessageState};
 use crate::identity::{Recipient, UserId};
 use crate::kademlia::NodeId;
@@ -48,8 +47,7 @@ impl User {
         now: Now,
     ) -> Result<(), DecisionError> {
         let known = self.people.addressed(who);
-        let before =
-            known.and_then(|id| self.people.get(id)).map_or(Relation::Stranger, |found| found.saved.relation);
+        let before = known.map_or(Relation::Stranger, |id| self.people.relation(id));
         let relation = match (verb, before) {
             (Verb::Add | Verb::Accept | Verb::Remove, Relation::Blocked) => {
                 return Err(DecisionError::Blocked);
@@ -73,33 +71,41 @@ impl User {
             // A block is of a key, and nobody knows which.
             return Err(DecisionError::NotMet);
         }
-        self.people.set_relation(id, relation);
+        if relation == Relation::Contact {
+            self.make_contact(id, now);
+        } else {
+            self.people.set_relation(id, relation);
+        }
         if let Some(user) = user.filter(|_| relation == Relation::Blocked) {
             self.turn_away(id, user, now);
         }
         let write = self.people.get(id).map(|found| Write::Conversation(found.saved.clone()));
         self.save(write.into_iter().collect(), vec![Effect::Decided { command }]);
-        if relation == Relation::Contact {
-            self.owe_read_receipts(id, now);
-        }
         Ok(())
     }
 
-    /// Returns the conversation that something is sent to, whose person is a contact from now on, and whether they were
-    /// none before.
+    /// Makes the person of a conversation a contact, who is told what was read before. Whoever calls this saves the
+    /// conversation.
+    pub(super) fn make_contact(&mut self, id: ConversationId, now: Now) {
+        self.people.set_relation(id, Relation::Contact);
+        self.owe_read_receipts(id, now);
+    }
+
+    /// Returns the conversation that something is sent to, whose person is a contact from now on.
     pub(super) fn conversation_to_send(
         &mut self,
         to: &Recipient,
-    ) -> Result<(ConversationId, bool), PushError> {
+        now: Now,
+    ) -> Result<ConversationId, PushError> {
         let known = self.people.addressed(to);
-        match known.and_then(|id| Some((id, self.people.get(id)?.saved.relation))) {
+        match known.map(|id| (id, self.people.relation(id))) {
             Some((_, Relation::Blocked)) => Err(PushError::Blocked),
-            Some((id, Relation::Contact)) => Ok((id, false)),
+            Some((id, Relation::Contact)) => Ok(id),
             _ if !self.people.has_room_for_contact() => Err(PushError::TooManyContacts),
             _ => {
                 let id = known.unwrap_or_else(|| self.people.add(to, None));
-                self.people.set_relation(id, Relation::Contact);
-                Ok((id, true))
+                self.make_contact(id, now);
+                Ok(id)
             }
         }
     }
@@ -115,30 +121,19 @@ impl User {
 
     /// Tells whether the person of a conversation is blocked.
     pub(super) fn is_blocked(&self, id: ConversationId) -> bool {
-        self.people.get(id).is_some_and(|found| found.saved.relation == Relation::Blocked)
-    }
-
-    /// Tells whether a message of somebody who is blocked has arrived before; if not, it is refused, and counted.
-    pub(super) fn was_taken(&mut self, peer: (ConversationId, NodeId), number: u64, tag: u64) -> Option<u64> {
-        let stream = self.people.known_stream(peer.0, peer.1);
-        let next =
-            stream.filter(|stream| stream.judge(number, tag) == Arrival::Known).map(|stream| stream.next());
-        if next.is_none() {
-            self.blocked_count += 1;
-        }
-        next
+        self.people.relation(id) == Relation::Blocked
     }
 
     /// Notes that a message of somebody has come: if they are nobody in particular, that is a request. Returns whether
     /// it belongs to one.
     pub(super) fn note_request(&mut self, id: ConversationId, now: Now) -> bool {
-        let relation = self.people.get(id).map(|found| found.saved.relation);
-        if relation == Some(Relation::Stranger) {
+        let relation = self.people.relation(id);
+        if relation == Relation::Stranger {
             self.people.add_request(id, now.wall);
             let write = self.people.get(id).map(|found| Write::Conversation(found.saved.clone()));
             self.save(write.into_iter().collect(), Vec::new());
         }
-        matches!(relation, Some(Relation::Stranger | Relation::Request))
+        relation.is_undecided()
     }
 
     /// Returns how many deliveries, introductions and letters of people who are blocked were not taken.

@@ -237,6 +237,9 @@ impl User {
                     (0..depositor.holders.len()).filter(is_in).fold(0, |set, index| set | bit(index));
                 let open = OpenDeposit { envelope, waiting, in_flight: 0, held: 0, is_released: false };
                 depositor.open.insert(number, open);
+                if let Some(owed) = self.senders.get_mut(&id).and_then(|sender| sender.numbered(number)) {
+                    owed.deposit.is_tried = true;
+                }
             }
         }
         let depositor = self.post.depositors.get(&id);
@@ -321,9 +324,9 @@ impl User {
             owed.deposit.attempt += u32::from(closed.is_released);
             let held_by = closed.held.count_ones();
             if owed.is_notice() {
-                // Whoever gets the message again that it is about sends another one.
-                let receipt = self.senders.get_mut(&id).and_then(|sender| sender.remove(*number));
-                self.finish(id, receipt.into_iter().collect(), MessageState::Delivered, None);
+                // Whoever gets the message again that a receipt is about sends another one.
+                let notice = self.senders.get_mut(&id).and_then(|sender| sender.remove(*number));
+                self.finish(id, notice.into_iter().collect(), MessageState::Delivered, None);
             } else if held_by > 0 {
                 self.tell_stored(id, *number, held_by);
             }
@@ -334,7 +337,7 @@ impl User {
         !done.is_empty()
     }
 
-    /// Takes away a sender whose last receipt is with others now.
+    /// Takes away a sender that owes nothing more now that its last notice is with others.
     fn drop_if_paid(&mut self, id: ConversationId) {
         if self.senders.get(&id).is_some_and(Sender::is_empty) {
             self.remove_sender(id);

@@ -5,36 +5,39 @@
 //! holders could wait for it as long as its writer is away. So the number stays owed, with nothing in it.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::machine::{Effect, User};
-use super::sender::{Deposit, Owed, Sender};
+use super::sender::{Deposit, Owed, Sender, in_time};
 use crate::error::ErrorCode;
 use crate::event::{Event, MessageState};
 use crate::save::{ConversationId, Write};
 use crate::time::Now;
 
-/// How long the number of a message that was given up is owed at most: as long as holders keep anything.
-pub(super) const VOID_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How much longer than the message itself the number of one that was given up is owed: as long as holders keep anything.
+const VOID_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Why messages are given up.
 pub(super) type Reason<'a> = Option<(ErrorCode, &'a str)>;
 
 impl Owed {
     /// Lets nothing take the place of the message.
-    fn empty(&mut self, now: Instant) {
+    pub(super) fn empty(&mut self, now: Now) {
         self.is_void = true;
         self.sealed = None;
-        // What was deposited before is another envelope.
-        self.deposit = Deposit { attempt: self.deposit.attempt, ..Deposit::default() };
-        self.expires_at = now + VOID_LIFETIME;
+        // What was deposited before is another envelope, which may have arrived.
+        let Deposit { attempt, is_tried, .. } = self.deposit;
+        self.deposit = Deposit { attempt, is_tried, ..Deposit::default() };
+        // What is on disk says when the message expires.
+        self.expires = self.expires.saturating_add(VOID_LIFETIME);
+        self.expires_at = in_time(now.instant, self.expires.saturating_since(now.wall));
     }
 }
 
 impl Sender {
     /// Gives some messages up. Returns those that go, and the positions of those whose numbers are still owed because
     /// others are owed beside them.
-    fn give_up(&mut self, is_meant: impl Fn(&Owed) -> bool, now: Instant) -> (Vec<Owed>, Vec<u64>) {
+    fn give_up(&mut self, is_meant: impl Fn(&Owed) -> bool, now: Now) -> (Vec<Owed>, Vec<u64>) {
         let stays = |owed: &Owed| !owed.is_void && owed.number.is_some() && !is_meant(owed);
         let is_gap = self.queue.iter().any(stays);
         let (mut gone, mut voided, mut kept) = (Vec::new(), Vec::new(), VecDeque::new());
@@ -71,7 +74,7 @@ impl User {
         now: Now,
     ) {
         let Some(sender) = self.senders.get_mut(&id) else { return };
-        let (gone, voided) = sender.give_up(is_meant, now.instant);
+        let (gone, voided) = sender.give_up(is_meant, now);
         if !voided.is_empty() {
             // They are to be deposited as they are now.
             self.end_deposits(id);
@@ -79,7 +82,7 @@ impl User {
         let to = self.people.get(id).map(|found| found.saved.peer.clone()).unwrap_or_default();
         let mut then = Vec::with_capacity(voided.len());
         for position in &voided {
-            then.push(Effect::Tell(self.ended(*position, to.clone(), state, reason)));
+            then.push(Effect::Tell(self.state_event(*position, to.clone(), state, reason)));
         }
         let void = |position| Write::MessageVoid { position, state };
         self.save(voided.into_iter().map(void).collect(), then);
@@ -89,8 +92,14 @@ impl User {
         self.deposit_if_away(id, now);
     }
 
-    /// Returns what the application is told of a message that is no longer retried.
-    pub(super) fn ended(&self, position: u64, to: String, state: MessageState, reason: Reason<'_>) -> Event {
+    /// Returns what the application is told of a message that nodes do not keep, or no longer have to.
+    pub(super) fn state_event(
+        &self,
+        position: u64,
+        to: String,
+        state: MessageState,
+        reason: Reason<'_>,
+    ) -> Event {
         Event::MessageState {
             id: self.message_id(position),
             to,

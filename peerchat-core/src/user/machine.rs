@@ -28,7 +28,7 @@ use crate::mail::{EnvelopeId, MailRequest};
 use crate::save::{ConversationId, Saved, Write};
 use crate::time::Now;
 
-/// Most messages of our own that are neither delivered nor given up. One more is refused.
+/// Most messages of our own that are neither delivered nor given up, or still owe their number. One more is refused.
 pub const MAX_OUTBOX: usize = 50_000;
 
 /// Most conversations of a profile. A stranger who would start another one is answered "busy".
@@ -359,8 +359,8 @@ impl User {
         self.id
     }
 
-    /// Returns how many messages of our own are neither delivered nor given up, and how many receipts are owed to those
-    /// whose mail has come: one for each device.
+    /// Returns how many messages of our own are neither delivered nor given up, or were given up and still owe their
+    /// number, and how many receipts are owed to those whose mail has come: one for each device.
     #[must_use]
     pub fn outbox_count(&self) -> usize {
         self.outbox_count + self.people.owing_receipts().len()
@@ -407,7 +407,7 @@ impl User {
         if self.outbox_count >= MAX_OUTBOX {
             return Err(PushError::Full);
         }
-        let (id, is_new_contact) = self.conversation_to_send(to)?;
+        let id = self.conversation_to_send(to, now)?;
         let mut owed = self.new_owed(id, ContentKind::TEXT, text.as_bytes().to_vec(), now);
         if let Some(lifetime) = lifetime {
             owed.expires = now.wall.saturating_add(lifetime);
@@ -425,9 +425,6 @@ impl User {
         }
         self.advance(id, now);
         self.deposit_if_away(id, now);
-        if is_new_contact {
-            self.owe_read_receipts(id, now);
-        }
         Ok(message)
     }
 
@@ -633,7 +630,7 @@ impl User {
             let is_read = state == MessageState::Delivered && owed.number.is_some_and(|it| it <= read_heard);
             let state = if is_read { MessageState::Read } else { state };
             writes.push(Write::MessageState { position: owed.position, state });
-            then.push(Effect::Tell(self.ended(owed.position, to.clone(), state, reason)));
+            then.push(Effect::Tell(self.state_event(owed.position, to.clone(), state, reason)));
         }
         self.save(writes, then);
     }

@@ -177,6 +177,12 @@ impl User {
         if saved.rival != Some(user) {
             return Err(DecisionError::NotSeen);
         }
+        match self.people.with_user(&user).map(|id| self.people.relation(id)) {
+            Some(Relation::Blocked) => return Err(DecisionError::Blocked),
+            Some(Relation::Contact) => {}
+            _ if !self.people.has_room_for_contact() => return Err(DecisionError::Full),
+            _ => {}
+        }
         let [former_address, address] = [former, user].map(|user| Recipient::exactly(name.clone(), &user));
         // What was written to an exact address before it was known whose it is belongs to that person.
         for (address, user) in [(&former_address, former), (&address, user)] {
@@ -193,7 +199,7 @@ impl User {
         self.people.rename(old, &former_address);
         let new = self.people.with_user(&user).unwrap_or_else(|| self.people.add(&address, Some(user)));
         self.people.rename(new, &Recipient::from(name.clone()));
-        self.people.set_relation(new, Relation::Contact);
+        self.make_contact(new, now);
         for id in [old, new] {
             if let Some(found) = self.people.get_mut(id) {
                 found.saved.rival = None;

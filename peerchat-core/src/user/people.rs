@@ -108,6 +108,11 @@ impl People {
         *count = if is_new { *count + 1 } else { count.saturating_sub(1) };
     }
 
+    /// Returns what the person of a conversation is to this user.
+    pub(crate) fn relation(&self, id: ConversationId) -> Relation {
+        self.get(id).map_or(Relation::Stranger, |found| found.saved.relation)
+    }
+
     /// Changes what the person of a conversation is to this user.
     pub(crate) fn set_relation(&mut self, id: ConversationId, relation: Relation) {
         let Some(found) = self.conversations.get_mut(&id) else { return };
@@ -221,9 +226,7 @@ impl People {
 
     /// Returns the devices that have to be told what has come of their mail.
     pub(crate) fn owing_receipts(&self) -> Vec<(ConversationId, NodeId)> {
-        let is_blocked = |id: &ConversationId| {
-            self.get(*id).is_some_and(|found| found.saved.relation == Relation::Blocked)
-        };
+        let is_blocked = |id: &ConversationId| self.relation(*id) == Relation::Blocked;
         let owing = self.streams.iter().filter(|((id, _), stream)| stream.owes_receipt() && !is_blocked(id));
         owing.map(|(device, _)| *device).collect()
     }

@@ -37,15 +37,14 @@ impl User {
         }
         self.save(writes, vec![Effect::Decided { command }]);
         if is_news && tells {
-            self.set_timer_if_unset(now.instant + READ_RECEIPT_DELAY, Timer::Receipts);
+            self.tell_read_soon(now);
         }
         Ok(())
     }
 
     /// Tells whether the person of a conversation is told what was read.
     pub(super) fn tells_read(&self, id: ConversationId) -> bool {
-        let found = self.people.get(id);
-        self.config.read_receipts && found.is_some_and(|found| found.saved.relation == Relation::Contact)
+        self.config.read_receipts && self.people.relation(id) == Relation::Contact
     }
 
     /// Owes somebody who has become a contact receipts for what was read before.
@@ -60,8 +59,12 @@ impl User {
         }
         if !writes.is_empty() {
             self.save(writes, Vec::new());
-            self.set_timer_if_unset(now.instant + READ_RECEIPT_DELAY, Timer::Receipts);
+            self.tell_read_soon(now);
         }
+    }
+
+    fn tell_read_soon(&mut self, now: Now) {
+        self.set_timer_if_unset(now.instant + READ_RECEIPT_DELAY, Timer::Receipts);
     }
 
     /// Takes up to which number the person of a conversation has read what we wrote.
@@ -102,7 +105,7 @@ impl User {
         let mut then = Vec::with_capacity(delivered.len());
         for (_, position) in delivered {
             writes.push(Write::MessageState { position, state });
-            then.push(Effect::Tell(self.ended(position, to.clone(), state, None)));
+            then.push(Effect::Tell(self.state_event(position, to.clone(), state, None)));
         }
         self.save(writes, then);
         self.look_for_read(id);

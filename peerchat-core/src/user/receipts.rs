@@ -21,12 +21,11 @@ impl User {
         }
         self.people.get_mut(id).into_iter().for_each(|found| found.knows_us = true);
         let read = receipt.read.min(receipt.next.saturating_sub(1));
-        let Some(sender) = self.senders.get_mut(&id) else {
-            self.hear_read(id, read);
-            return;
-        };
-        let delivered = sender.acknowledge_by(&receipt, device, &self.tag_key);
-        sender.note_acknowledged(&delivered, &self.tag_key);
+        let mut delivered = Vec::new();
+        if let Some(sender) = self.senders.get_mut(&id) {
+            delivered = sender.acknowledge_by(&receipt, device, &self.tag_key);
+            sender.note_acknowledged(&delivered, &self.tag_key);
+        }
         if !delivered.is_empty() {
             self.sessions.handle_acknowledged((id, device));
             self.finish(id, delivered, MessageState::Delivered, None);

@@ -94,7 +94,11 @@ impl User {
             return true;
         }
         let pending = self.introductions.len();
-        let has_room = pending < MAX_INTRODUCTIONS && self.people.has_room_for_request(pending, now.wall);
+        // Who was added by their key makes no request.
+        let exact = self.people.named(&Recipient::exactly(name.clone(), &stranger).to_string());
+        let is_expected = exact.is_some_and(|id| self.people.relation(id) == Relation::Contact);
+        let has_room = pending < MAX_INTRODUCTIONS
+            && (is_expected || self.people.has_room_for_request(pending, now.wall));
         if !has_room {
             self.refused_request_count += 1;
         } else {
@@ -153,9 +157,7 @@ impl User {
             .filter(|peer| is_free(peer))
             .find_map(|peer| self.people.named(&peer.to_string()));
         let conversation = unsettled.unwrap_or_else(|| self.people.add(&peer, Some(stranger)));
-        if self.people.get(conversation).is_some_and(|found| found.saved.relation == Relation::Stranger) {
-            self.people.add_request(conversation, now.wall);
-        }
+        self.note_request(conversation, now);
         self.note_checked(conversation, now);
         self.settle(conversation, stranger, now);
         self.admit(conversation, device, waiting, now);
@@ -214,15 +216,8 @@ impl User {
             return;
         }
         let conversation = self.people.with_user(&writer);
-        if let Some(id) = conversation.filter(|id| self.is_blocked(*id)) {
-            // What had arrived before they were blocked stays delivered.
-            match self.was_taken((id, from.id()), number, message) {
-                Some(next) => self.answer_delivery(tag, ChatResponse::Delivered { next }),
-                None => self.refuse(tag, DeliverRefusal::Blocked),
-            }
-            return;
-        }
-        if let Some(id) = conversation {
+        let is_blocked = conversation.is_some_and(|id| self.is_blocked(id));
+        if let Some(id) = conversation.filter(|_| !is_blocked) {
             self.note_oldest(writer, (id, from.id()), oldest, now);
         }
         let can_hold = self.held_count < MAX_HELD_IN_ALL && self.held_len < MAX_HELD_LEN_IN_ALL;
@@ -232,12 +227,22 @@ impl User {
             self.refuse(tag, DeliverRefusal::UnknownSender);
             return;
         };
+        let next = stream.next();
+        if is_blocked {
+            // What had arrived before they were blocked stays delivered.
+            if stream.judge(number, message) == Arrival::Known {
+                self.answer_delivery(tag, ChatResponse::Delivered { next });
+            } else {
+                self.blocked_count += 1;
+                self.refuse(tag, DeliverRefusal::Blocked);
+            }
+            return;
+        }
         // After the last number none could follow: it would be taken again and again.
         if !(1..u64::MAX).contains(&number) || envelope.bytes.len() > MAX_ENVELOPE_LEN {
             self.refuse(tag, DeliverRefusal::BadIntroduction);
             return;
         }
-        let next = stream.next();
         match stream.judge(number, message) {
             Arrival::Known => self.answer_delivery(tag, ChatResponse::Delivered { next }),
             Arrival::OutOfStep => {

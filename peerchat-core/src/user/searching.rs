@@ -149,7 +149,7 @@ impl User {
         }
         self.number_owed(target);
         if target != conversation {
-            self.merge(conversation, target);
+            self.merge(conversation, target, now);
         }
         if self.is_blocked(target) {
             let reason =
@@ -160,13 +160,13 @@ impl User {
     }
 
     /// Lets one person have one conversation. It goes by the plain name if either did.
-    fn merge(&mut self, from: ConversationId, into: ConversationId) {
+    fn merge(&mut self, from: ConversationId, into: ConversationId, now: Now) {
         let peer = |id| Recipient::parse(&self.people.get(id)?.saved.peer).ok();
         let Some((gone, stays)) = peer(from).zip(peer(into)) else { return };
         let is_plainer = gone.fingerprint().is_none() && stays.fingerprint().is_some();
         let checked_at = self.people.get(from).and_then(|found| found.name_checked_at);
-        let relation = |id| self.people.get(id).map_or(Relation::Stranger, |found| found.saved.relation);
-        let becomes_contact = relation(from) == Relation::Contact && relation(into) < Relation::Contact;
+        let is_contact = self.people.relation(from) == Relation::Contact;
+        let becomes_contact = is_contact && self.people.relation(into).is_undecided();
         self.people.remove(from);
         let mut writes = vec![Write::Merged { from, into }];
         if is_plainer && gone.name() == stays.name() {
@@ -177,7 +177,7 @@ impl User {
             }
         }
         if becomes_contact {
-            self.people.set_relation(into, Relation::Contact);
+            self.make_contact(into, now);
             writes.extend(self.people.get(into).map(|found| Write::Conversation(found.saved.clone())));
         }
         self.save(writes, Vec::new());

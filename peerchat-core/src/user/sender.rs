@@ -5,7 +5,6 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::chat::{ContentKind, Receipt};
-use super::giving_up::VOID_LIFETIME;
 use super::machine::{CallTag, SealId};
 use crate::crypto::{Envelope, SealKey};
 use crate::event::MessageState;
@@ -66,6 +65,8 @@ pub(crate) struct Deposit {
     pub(crate) restored_at: Option<Instant>,
     /// How many nodes have said that they keep it.
     pub(crate) held_by: u32,
+    /// Somebody was asked to keep it since the profile was opened.
+    pub(crate) is_tried: bool,
     /// How often it was found to have been released: the next deposit is another envelope, or nobody would take it.
     pub(crate) attempt: u32,
 }
@@ -124,24 +125,27 @@ impl Owed {
     /// Takes a saved message up again.
     pub(crate) fn restore(saved: SavedMessage, sealed: Option<Sealed>, now: Now) -> Self {
         let is_void = !matches!(saved.state, Some(MessageState::Queued | MessageState::Stored));
-        let lifetime = if is_void { VOID_LIFETIME } else { saved.expires.saturating_since(now.wall) };
-        Self {
+        let mut owed = Self {
             position: saved.position,
             number: saved.number,
             kind: saved.kind,
             body: saved.body,
             sent: saved.sent,
             expires: saved.expires,
-            expires_at: in_time(now.instant, lifetime),
+            expires_at: in_time(now.instant, saved.expires.saturating_since(now.wall)),
             sealed,
             is_taken: false,
             deposit: Deposit {
-                held_by: if is_void { 0 } else { saved.held_by },
-                restored_at: (saved.held_by > 0 && !is_void).then_some(now.instant),
+                held_by: saved.held_by,
+                restored_at: (saved.held_by > 0).then_some(now.instant),
                 ..Deposit::default()
             },
-            is_void,
+            is_void: false,
+        };
+        if is_void {
+            owed.empty(now);
         }
+        owed
     }
 
     /// Returns what is to be saved of the message.
@@ -244,20 +248,27 @@ impl Sender {
         self.queue.front().and_then(|owed| owed.number).unwrap_or(1)
     }
 
-    /// Tells whether anything that is owed was left with others, or may have been: their answer may be lost. Then the
+    /// Tells whether anything that is owed was left with others, or may have been: their answers may be lost. Then the
     /// recipient may be far ahead of what it has acknowledged.
     pub(crate) fn may_have_come_by_mail(&self) -> bool {
-        self.queue.iter().any(|owed| owed.deposit.held_by > 0 || owed.deposit.done.is_some())
+        self.queue.iter().any(|owed| owed.deposit.held_by > 0 || owed.deposit.is_tried)
     }
 
     /// Tells whether a receipt shows that the recipient has numbered something else than this device has. `next` is the
     /// number that it gives next.
     pub(crate) fn is_contradicted_by(&self, receipt: &Receipt, tag_key: &[u8; 32], next: u64) -> bool {
-        let last = receipt.next.saturating_sub(1);
-        match self.queue.iter().find(|owed| owed.number == Some(last)) {
-            Some(owed) => receipt.last_tag.is_some_and(|tag| tag != owed.tag(tag_key)),
+        match self.tag_before(receipt.next, tag_key) {
+            Some(tag) => receipt.last_tag.is_some_and(|last| last != tag),
             None => receipt.next > next,
         }
+    }
+
+    /// Returns the tag of the message before a number, if it is owed or was the last to arrive.
+    fn tag_before(&self, number: u64, tag_key: &[u8; 32]) -> Option<u64> {
+        let last = number.checked_sub(1)?;
+        let owed = self.queue.get(self.index_of(last)).filter(|owed| owed.number == Some(last));
+        let arrived = self.acknowledged.filter(|(number, _)| *number == last).map(|(_, tag)| tag);
+        owed.map(|owed| owed.tag(tag_key)).or(arrived)
     }
 
     /// Notes the last of the messages that have arrived.
@@ -420,13 +431,11 @@ impl Sender {
         device: NodeId,
         tag_key: &[u8; 32],
     ) -> Vec<Owed> {
-        let end = self.index_of(receipt.next);
-        let last = end.checked_sub(1).and_then(|last| self.queue.get(last));
-        let last = last.and_then(|owed| Some((owed.number?, owed.tag(tag_key)))).max(self.acknowledged);
-        let is_ours = |(number, tag): (u64, u64)| number + 1 == receipt.next && Some(tag) == receipt.last_tag;
-        if !last.is_some_and(is_ours) {
+        let last = self.tag_before(receipt.next, tag_key);
+        if last.is_none() || last != receipt.last_tag {
             return Vec::new();
         }
+        let end = self.index_of(receipt.next);
         let is_sealed = |owed: &&Owed| owed.is_sealed_for(device);
         let count = self.queue.iter().take(end).take_while(is_sealed).count();
         self.sent_count = self.sent_count.saturating_sub(count);

@@ -23,6 +23,7 @@ use crate::save::{
 };
 use crate::time::{Now, Timestamp};
 
+mod contacts;
 mod mail;
 mod naming;
 mod sealing;

@@ -422,6 +422,8 @@ impl Town {
                 let envelope = SealedEnvelope::parse(&envelope).unwrap();
                 if let Some(refusal) = self.refusal {
                     MailResponse::Refused(refusal)
+                } else if envelope.header().expires <= self.now.wall {
+                    MailResponse::Refused(MailRefusal::Invalid)
                 } else if self.full.contains(&to.id()) {
                     self.refused_count += 1;
                     MailResponse::Refused(MailRefusal::Full)

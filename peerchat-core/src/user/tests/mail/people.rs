@@ -304,3 +304,28 @@ fn a_message_with_a_shorter_life_expires_before_those_around_it() {
     }
     assert_eq!(town.owed(ALICE), 0);
 }
+
+/// Its number is as good as one that was canceled, although its own time is over.
+#[test]
+fn a_message_that_expires_before_its_turn_does_not_hold_up_the_next() {
+    let mut town = Town::new();
+    town.leave(BOB);
+    town.refusal = Some(MailRefusal::Full);
+    town.send(ALICE, "bob", "one");
+    let short = town.send_for(ALICE, "bob", "two", Duration::from_secs(5));
+    town.send(ALICE, "bob", "three");
+    town.pass(Duration::from_secs(5));
+    town.settle();
+    assert_eq!(town.states(ALICE, short), [MessageState::Expired]);
+    town.leave(ALICE);
+    town.pass(Duration::from_secs(60));
+    town.refusal = None;
+    town.come(ALICE);
+    town.pass(Duration::from_secs(60));
+    town.leave(ALICE);
+    town.come(BOB);
+    assert_eq!(town.texts(BOB), ["one", "three"]);
+    town.leave(BOB);
+    town.come(ALICE);
+    assert_eq!(town.owed(ALICE), 0);
+}
