@@ -10,7 +10,7 @@ static const char *directory;
 static long message_count;
 static peerchat_t *node, *alice, *bob;
 static char *alice_id, *alice_key;
-static peerchat_message_id_t last_id;
+static peerchat_message_id_t first_id, last_id;
 
 /* A string that the library gave, on the stack of the caller, so that nothing has to be freed. */
 typedef struct {
@@ -166,13 +166,14 @@ static void find(void)
 static void talk(void)
 {
     peerchat_message_state_t state;
-    peerchat_message_id_t id = say(alice, "bob", GREETING);
-    peerchat_event_t *event = wait_for(bob, PEERCHAT_EVENT_MESSAGE);
+    peerchat_event_t *event;
+    first_id = say(alice, "bob", GREETING);
+    event = wait_for(bob, PEERCHAT_EVENT_MESSAGE);
     CHECK(strcmp(event->text, GREETING) == 0 && event->number == 1);
     CHECK(strcmp(event->name, "alice") == 0 && strcmp(event->user_id, alice_id) == 0);
     peerchat_event_free(event);
-    expect_delivered(alice, id);
-    CHECK_OK(peerchat_message_state(alice, &id, &state));
+    expect_delivered(alice, first_id);
+    CHECK_OK(peerchat_message_state(alice, &first_id, &state));
     CHECK(state == PEERCHAT_MESSAGE_DELIVERED);
     say(bob, "alice", "hello");
     expect_text(alice, "hello", 1);
@@ -243,6 +244,7 @@ static void bad_calls(void)
     CHECK_STATUS(PEERCHAT_ERR_TEXT_TOO_LONG, peerchat_send(alice, "bob", text, sizeof text, &id));
     CHECK_STATUS(PEERCHAT_ERR_NO_USER, peerchat_send(node, "bob", "x", 1, &id));
     CHECK_STATUS(PEERCHAT_ERR_NOT_MET, peerchat_safety_number(alice, "carol", &string));
+    CHECK_STATUS(PEERCHAT_ERR_ALREADY_ENDED, peerchat_cancel(alice, &first_id));
     CHECK_STATUS(PEERCHAT_ERR_IDENTITY_NOT_SEEN, peerchat_accept_identity(alice, "bob", alice_id));
     CHECK_STATUS(PEERCHAT_ERR_ADDRESS_IN_USE, try_node(address_of(node).text, &client));
     CHECK_STATUS(PEERCHAT_ERR_NETWORK, try_node("192.0.2.1:0", &client));
@@ -403,6 +405,28 @@ static void mail(void)
     expect_delivered(alice, last_id);
 }
 
+static void block(void)
+{
+    peerchat_people_t *people;
+    peerchat_event_t *event;
+    peerchat_message_id_t id;
+    CHECK_OK(peerchat_block(bob, "alice"));
+    CHECK_STATUS(PEERCHAT_ERR_BLOCKED, peerchat_send(bob, "alice", "no", 2, &id));
+    expect_end(alice, say(alice, "bob", "are you there?"), PEERCHAT_MESSAGE_FAILED, PEERCHAT_ERR_BLOCKED_BY_RECIPIENT);
+    CHECK_OK(peerchat_unblock(bob, "alice"));
+    last_id = say(alice, "bob", "once more");
+    event = wait_for(bob, PEERCHAT_EVENT_MESSAGE);
+    CHECK(strcmp(event->text, "once more") == 0 && event->is_request);
+    peerchat_event_free(event);
+    expect_delivered(alice, last_id);
+    CHECK_OK(peerchat_accept_contact(bob, "alice"));
+    CHECK_OK(peerchat_contacts(bob, &people));
+    CHECK(peerchat_people_count(people) == 1);
+    CHECK(strcmp(peerchat_people_at(people, 0)->user_id, alice_id) == 0);
+    CHECK(peerchat_people_at(people, 0)->relation == PEERCHAT_RELATION_CONTACT);
+    peerchat_people_free(people);
+}
+
 static void end(void)
 {
     peerchat_message_id_t id;
@@ -422,8 +446,8 @@ static void end(void)
 
 int main(int argc, char **argv)
 {
-    static void (*const STEPS[])(void) = {open_all, bootstrap, register_both, find,          talk, trust,
-                                          restart,  move,      errors,        many_messages, mail, end};
+    static void (*const STEPS[])(void) = {open_all, bootstrap, register_both, find, talk,  trust, restart,
+                                          move,     errors,    many_messages, mail, block, end};
     size_t i;
     CHECK(argc == 3);
     directory = argv[1];

@@ -8,6 +8,7 @@ import dev.peerchat.ErrorCode
 import dev.peerchat.Event
 import dev.peerchat.MessageState
 import dev.peerchat.PeerchatException
+import dev.peerchat.Relation
 import dev.peerchat.code
 import dev.peerchat.isFinal
 import dev.peerchat.profileExists
@@ -88,7 +89,8 @@ private class Scenario(private val directory: File, private val count: ULong) {
 
     suspend fun run() {
         val steps = listOf(
-            ::open, ::bootstrap, ::register, ::find, ::talk, ::trust, ::restart, ::move, ::errors, ::manyMessages, ::mail, ::end,
+            ::open, ::bootstrap, ::register, ::find, ::talk, ::trust, ::restart, ::move, ::errors, ::manyMessages, ::mail,
+            ::block, ::end,
         )
         steps.forEachIndexed { index, step ->
             step()
@@ -182,6 +184,7 @@ private class Scenario(private val directory: File, private val count: ULong) {
         fails(ErrorCode.NOT_FOUND) { alice.messageState("ee".repeat(16)) }
         fails(ErrorCode.NO_USER) { node.send("bob", "x") }
         fails(ErrorCode.NOT_MET) { alice.safetyNumber("carol") }
+        fails(ErrorCode.ALREADY_ENDED) { alice.cancel(alice.history("bob").last().id) }
         fails(ErrorCode.IDENTITY_NOT_SEEN) { alice.acceptIdentity("bob", alice.userId!!) }
         fails(ErrorCode.ADDRESS_IN_USE) { node(node.localAddress) }
         fails(ErrorCode.NETWORK) { node("192.0.2.1:0") }
@@ -271,11 +274,23 @@ private class Scenario(private val directory: File, private val count: ULong) {
         alice.expectDelivered(id)
     }
 
+    private suspend fun block() {
+        bob.block("alice")
+        fails(ErrorCode.BLOCKED) { bob.send("alice", "no") }
+        alice.expectEnd(alice.send("bob", "are you there?"), MessageState.FAILED, ErrorCode.BLOCKED_BY_RECIPIENT)
+        bob.unblock("alice")
+        alice.send("bob", "once more")
+        val message = bob.expect<Event.Message>()
+        check(message.text == "once more" && message.isRequest) { message }
+        bob.acceptContact("alice")
+        same(listOf(alice.userId to Relation.CONTACT), bob.contacts().map { it.userId to it.relation })
+    }
+
     private suspend fun end() {
         check(alice.shutdown())
         fails(ErrorCode.CLOSED) { alice.send("bob", "x") }
         check(bob.shutdown() && node.shutdown())
-        person("alice").use { same("for later", it.history("bob", limit = 1u).single().text) }
+        person("alice").use { same("once more", it.history("bob", limit = 1u).single().text) }
     }
 }
 

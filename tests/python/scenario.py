@@ -78,7 +78,8 @@ class Scenario:
     def run(self) -> None:
         steps = [
             self.open, self.bootstrap, self.register, self.find, self.talk, self.trust,
-            self.restart, self.move, self.errors, self.many_messages, self.mail, self.end,
+            self.restart, self.move, self.errors, self.many_messages, self.mail, self.block,
+            self.end,
         ]  # fmt: skip
         for number, step in enumerate(steps, 1):
             step()
@@ -106,7 +107,7 @@ class Scenario:
         check((found.name, found.user_id) == ("alice", self.alice.user_id), found)
 
     def talk(self) -> None:
-        message_id = self.alice.send_blocking("bob", "grüße 🙂")
+        message_id = self.first_id = self.alice.send_blocking("bob", "grüße 🙂")
         message = expect_text(self.bob, "grüße 🙂", 1)
         check((message.sender, message.user_id) == ("alice", self.alice.user_id), message)
         check_delivered(self.alice, message_id)
@@ -169,6 +170,8 @@ class Scenario:
             node.send_blocking("bob", "x")
         with fails(errors.NotMetError):
             alice.safety_number("carol")
+        with fails(errors.AlreadyEndedError):
+            alice.cancel(self.first_id)
         with fails(errors.IdentityNotSeenError):
             alice.accept_identity("bob", alice.user_id or "")
         with fails(errors.AddressInUseError):
@@ -265,6 +268,20 @@ class Scenario:
         self.alice = self.open_person("alice")
         check_delivered(self.alice, message_id)
 
+    def block(self) -> None:
+        self.bob.block("alice")
+        with fails(errors.BlockedError):
+            self.bob.send_blocking("alice", "no")
+        ended = wait_for_end(self.alice, self.alice.send_blocking("bob", "are you there?"))
+        check((ended.state, ended.code) == (peerchat.State.FAILED, errors.ErrorCode.BLOCKED_BY_RECIPIENT), ended)
+        self.bob.unblock("alice")
+        self.alice.send_blocking("bob", "once more")
+        message = wait_for(self.bob, events.Message)
+        check(message.text == "once more" and message.is_request, message)
+        self.bob.accept_contact("alice")
+        contacts = [(person.user_id, person.relation) for person in self.bob.contacts()]
+        check(contacts == [(self.alice.user_id, peerchat.Relation.CONTACT)], contacts)
+
     def end(self) -> None:
         self.alice.close()
         with fails(errors.ClosedError):
@@ -272,7 +289,7 @@ class Scenario:
         for client in (self.alice, self.bob, self.node):
             check(client.shutdown(), "a client is shut down")
         with self.open_person("alice") as alice:
-            check(alice.history("bob", limit=1)[0].text == "for later", "the latest message of the history")
+            check(alice.history("bob", limit=1)[0].text == "once more", "the latest message of the history")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use peerchat_core::{
-    Client, Config, ConfigBuilder, Error, ErrorCode, Event, MessageId, MessageState, Passphrase,
+    Client, Config, ConfigBuilder, Error, ErrorCode, Event, MessageId, MessageState, Passphrase, Relation,
+    Verb,
 };
 
 /// Longer than anything that works takes.
@@ -31,6 +32,7 @@ fn main() {
         Scenario::errors,
         Scenario::many_messages,
         Scenario::mail,
+        Scenario::block,
         Scenario::end,
     ];
     println!("step 1 ok");
@@ -125,7 +127,6 @@ struct Scenario {
     node: Client,
     alice: Client,
     bob: Client,
-    last_id: Option<MessageId>,
 }
 
 impl Scenario {
@@ -138,7 +139,7 @@ impl Scenario {
         assert_eq!(user.fingerprint(), user.to_string()[..8]);
         assert!(Client::profile_exists(&directory, &"alice".parse().unwrap()));
         assert!(!Client::profile_exists(&directory, &"carol".parse().unwrap()));
-        Self { directory, count, node, alice, bob, last_id: None }
+        Self { directory, count, node, alice, bob }
     }
 
     fn person(&self, name: &str, bind: &str) -> Result<Client, Error> {
@@ -229,6 +230,8 @@ impl Scenario {
         fails(ErrorCode::NotFound, alice.message_state(MessageId::from_bytes([0xee; 16])));
         fails(ErrorCode::NoUser, self.node.send_blocking("bob", "x"));
         fails(ErrorCode::NotMet, alice.safety_number("carol"));
+        let delivered = alice.history("bob", None, 50).unwrap().pop().unwrap();
+        fails(ErrorCode::AlreadyEnded, alice.cancel_blocking(delivered.id));
         fails(ErrorCode::IdentityNotSeen, alice.accept_identity_blocking("bob", alice.user_id().unwrap()));
         fails(ErrorCode::AddressInUse, node(&self.node.local_address().to_string()));
         fails(ErrorCode::Network, node("192.0.2.1:0"));
@@ -301,7 +304,25 @@ impl Scenario {
         expect_text(&self.bob, "for later", self.count + 3);
         self.alice = self.person("alice", LOOPBACK).unwrap();
         expect_delivered(&self.alice, message);
-        self.last_id = Some(message);
+    }
+
+    fn block(&mut self) {
+        self.bob.relate_blocking("alice", Verb::Block).unwrap();
+        fails(ErrorCode::Blocked, self.bob.send_blocking("alice", "no"));
+        let refused = self.alice.send_blocking("bob", "are you there?").unwrap();
+        let end = (MessageState::Failed, Some(ErrorCode::BlockedByRecipient));
+        assert_eq!(expect_end(&self.alice, refused), end);
+        self.bob.relate_blocking("alice", Verb::Unblock).unwrap();
+        self.alice.send_blocking("bob", "once more").unwrap();
+        let message = expect(&self.bob, |event| match event {
+            Event::Message(message) => Some((message.text.clone(), message.is_request)),
+            _ => None,
+        });
+        assert_eq!(message, ("once more".to_owned(), true));
+        self.bob.relate_blocking("alice", Verb::Accept).unwrap();
+        let contacts = self.bob.contacts().unwrap();
+        let contacts: Vec<_> = contacts.iter().map(|person| (person.user, person.relation)).collect();
+        assert_eq!(contacts, [(self.alice.user_id(), Relation::Contact)]);
     }
 
     fn end(&mut self) {
@@ -309,7 +330,7 @@ impl Scenario {
         fails(ErrorCode::Closed, self.alice.send_blocking("bob", "x"));
         assert!(self.alice.shutdown() && self.bob.shutdown() && self.node.shutdown());
         let alice = self.person("alice", LOOPBACK).unwrap();
-        assert_eq!(alice.history("bob", None, 1).unwrap()[0].text, "for later");
+        assert_eq!(alice.history("bob", None, 1).unwrap()[0].text, "once more");
         assert!(alice.shutdown());
     }
 }

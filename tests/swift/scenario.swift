@@ -134,7 +134,7 @@ final class Scenario {
 
     func run() async throws {
         let steps = [
-            open, bootstrap, register, find, talk, trust, restart, move, errors, manyMessages, mail, end,
+            open, bootstrap, register, find, talk, trust, restart, move, errors, manyMessages, mail, block, end,
         ]
         for (index, step) in steps.enumerated() {
             try await step()
@@ -228,6 +228,8 @@ final class Scenario {
         try await fails(.notFound) { try alice.messageState(String(repeating: "ee", count: 16)) }
         try await fails(.noUser) { try await node.send(to: "bob", "x") }
         try await fails(.notMet) { try alice.safetyNumber(with: "carol") }
+        let delivered = try alice.history(with: "bob").last?.id ?? ""
+        try await fails(.alreadyEnded) { try alice.cancel(delivered) }
         try await fails(.identityNotSeen) { try alice.acceptIdentity("bob", userId: alice.userId ?? "") }
         try await fails(.addressInUse) { try scenario.node(node.localAddress) }
         try await fails(.network) { try scenario.node("192.0.2.1:0") }
@@ -322,12 +324,28 @@ final class Scenario {
         try await alice.expectDelivered(id)
     }
 
+    func block() async throws {
+        try bob.block("alice")
+        try await fails(.blocked) { try await bob.send(to: "alice", "no") }
+        try await alice.expectEnd(alice.send(to: "bob", "are you there?"), .failed, .blockedByRecipient)
+        try bob.unblock("alice")
+        try await alice.send(to: "bob", "once more")
+        let message = try await bob.expect { event -> (String, Bool)? in
+            if case .message(_, _, _, _, let text, _, _, _, let isRequest) = event { (text, isRequest) } else { nil }
+        }
+        try check(message == ("once more", true), "\(message)")
+        try bob.acceptContact("alice")
+        let contacts = try bob.contacts()
+        try same([alice.userId], contacts.map(\.userId))
+        try same([.contact], contacts.map(\.relation))
+    }
+
     func end() async throws {
         alice.close()
         try await fails(.closed) { try await alice.send(to: "bob", "x") }
         for client in [alice, bob, node] { try check(await client.shutdown()) }
         let again = try person("alice")
-        try same("for later", again.history(with: "bob", limit: 1).first?.text)
+        try same("once more", again.history(with: "bob", limit: 1).first?.text)
         try check(await again.shutdown())
     }
 }

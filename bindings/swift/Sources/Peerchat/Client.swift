@@ -68,12 +68,78 @@ public final class Client: Sendable {
 
     /// Saves a text for sending and returns its id once it is on disk; `messageState` events tell the rest.
     ///
-    /// `recipient` is `alice`, or `alice#7kq2m4xd` to name the person as well. Nothing was queued if it throws: the name
-    /// or the text breaks the rules, the outbox is full, the disk refused, there is no user, or the client is closed.
-    /// Cancelling the task does not take the message back.
+    /// `recipient` is `alice`, or `alice#7kq2m4xd` to name the person as well, and a contact from then on. `lifetimeMs` is how
+    /// long the message is retried while it is not delivered, 1 second to 30 days in milliseconds; nil: as long as the
+    /// options say. Nothing was queued if it throws: the name or the text breaks the rules, the lifetime is out of its range,
+    /// the recipient is blocked, the outbox is full, the disk refused, there is no user, or the client is closed. Cancelling
+    /// the task does not take the message back; ``cancel(_:)`` does.
     @discardableResult
-    public func send(to recipient: String, _ text: String) async throws(PeerchatError) -> String {
-        try await translated { try await native.send(recipient: recipient, text: text) }
+    public func send(
+        to recipient: String, _ text: String, lifetimeMs: UInt64? = nil
+    ) async throws(PeerchatError) -> String {
+        try await translated {
+            if let lifetimeMs {
+                try await native.sendFor(recipient: recipient, text: text, lifetimeMs: lifetimeMs)
+            } else {
+                try await native.send(recipient: recipient, text: text)
+            }
+        }
+    }
+
+    /// Stops retrying a message of our own that is not delivered, and waits for the disk on the calling thread, as the next
+    /// seven do. What is under way already, or kept by others for the recipient, cannot be called back and may still arrive.
+    ///
+    /// Throws `AlreadyEnded` if it was delivered or given up before; else if no message of ours has this id, the disk refused,
+    /// there is no user, or the client is closed.
+    public func cancel(_ id: String) throws(PeerchatError) {
+        try translated { try native.cancel(id: id) }
+    }
+
+    /// Marks a received message, and everything that the same person wrote before it, as read. If they are a contact they are
+    /// told, unless the options say that nobody is.
+    ///
+    /// Throws if no message that we received has this id, the disk refused, there is no user, or the client is closed.
+    public func markRead(_ id: String) throws(PeerchatError) {
+        try translated { try native.markRead(id: id) }
+    }
+
+    /// Returns everybody who is a contact, has made a request or is blocked, in the order in which they were met. Throws if
+    /// the disk refused, there is no user, or the client is closed.
+    public func contacts() throws(PeerchatError) -> [Person] {
+        try translated { try native.contacts() }
+    }
+
+    /// Makes somebody a contact, whether they were met or not. Throws if they are blocked, there are too many contacts, the
+    /// name breaks the rules, the disk refused, there is no user, or the client is closed.
+    public func addContact(_ name: String) throws(PeerchatError) {
+        try translated { try native.addContact(name: name) }
+    }
+
+    /// Makes somebody who has made a request a contact. What of theirs was marked as read before is told to them now. Throws
+    /// `NotMet` if nobody of this name has made a request, and what ``addContact(_:)`` throws.
+    public func acceptContact(_ name: String) throws(PeerchatError) {
+        try translated { try native.acceptContact(name: name) }
+    }
+
+    /// Blocks somebody who was met: a person's key, not a name. Nothing of theirs is taken any more: what they deliver fails
+    /// at their side with `blockedByRecipient`; what they leave with others is dropped unread. What is still owed to them is
+    /// canceled.
+    ///
+    /// Throws if nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or the client is
+    /// closed.
+    public func block(_ name: String) throws(PeerchatError) {
+        try translated { try native.block(name: name) }
+    }
+
+    /// Takes what somebody writes again; their next message makes a request. Throws what ``block(_:)`` throws.
+    public func unblock(_ name: String) throws(PeerchatError) {
+        try translated { try native.unblock(name: name) }
+    }
+
+    /// Takes somebody out of the contacts, or turns their request down. What was said stays; their next message makes a
+    /// request again: ``block(_:)`` them if there should be none. Throws if they are blocked, and what ``block(_:)`` throws.
+    public func removeContact(_ name: String) throws(PeerchatError) {
+        try translated { try native.removeContact(name: name) }
     }
 
     /// Tells how far a message of our own has come. Throws if no message of ours has this id, if the disk refused, or if

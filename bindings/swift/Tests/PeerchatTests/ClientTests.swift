@@ -156,6 +156,45 @@ final class ClientTests: XCTestCase {
         }
     }
 
+    func testAStrangerMakesARequestAndIsToldWhatWasRead() async throws {
+        try await waiting {
+            let (alice, bob) = (try open("alice"), try open("bob"))
+            try bob.bootstrap(alice.localAddress)
+            _ = try await bob.registered()
+            let id = try await bob.send(to: "alice", "hello")
+            let (messageId, isRequest): (String, Bool) = try await alice.first {
+                if case .message(let id, _, _, _, _, _, _, _, let isRequest) = $0 { (id, isRequest) } else { nil }
+            }
+            XCTAssertTrue(isRequest)
+            XCTAssertEqual(try alice.contacts().map(\.userId), [bob.userId])
+            XCTAssertEqual(try alice.contacts().map(\.relation), [.request])
+            try alice.acceptContact("bob")
+            try alice.markRead(messageId)
+            try await bob.first { if case .messageState(id, _, .read, _, _, _) = $0 { () } else { nil } }
+            try alice.removeContact("bob")
+            XCTAssertEqual(try alice.contacts(), [])
+            await assertFails(.notMet) { try alice.acceptContact("bob") }
+            await assertFails(.notMet) { try alice.block("carol") }
+        }
+    }
+
+    func testAMessageIsTakenBackOrGivenUp() async throws {
+        try await waiting {
+            let alice = try open("alice")
+            await assertFails(.invalidArgument) { try await alice.send(to: "carol", "hi", lifetimeMs: 999) }
+            let id = try await alice.send(to: "carol", "hi")
+            try alice.cancel(id)
+            let canceled = try await alice.finalState(of: id)
+            XCTAssertEqual(canceled, .canceled)
+            await assertFails(.alreadyEnded) { try alice.cancel(id) }
+            let hasty = try await alice.send(to: "carol", "hi", lifetimeMs: 1000)
+            let expired = try await alice.finalState(of: hasty)
+            XCTAssertEqual(expired, .expired)
+            try alice.addContact("dave")
+            XCTAssertEqual(try alice.contacts().map(\.name), ["carol", "dave"])
+        }
+    }
+
     func testBadCallsThrowByKind() async throws {
         try await waiting {
             let client = try open("alice")

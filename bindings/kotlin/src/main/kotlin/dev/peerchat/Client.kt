@@ -89,13 +89,88 @@ public class Client(options: ClientOptions) : AutoCloseable {
     /**
      * Saves a text for sending and returns its id once it is on disk; [Event.MessageState] tells the rest.
      *
-     * Cancelling the call does not take the message back.
+     * Cancelling the call does not take the message back; [cancel] does.
      *
-     * @param recipient `alice`, or `alice#7kq2m4xd` to name the person as well.
-     * @throws PeerchatException nothing was queued: the name or the text breaks the rules, the outbox is full, the disk
-     *   refused, there is no user, or the client is closed.
+     * @param recipient `alice`, or `alice#7kq2m4xd` to name the person as well; a contact from then on.
+     * @param lifetime how long the message is retried while it is not delivered, 1 second to 30 days; null: as long as the
+     *   options say.
+     * @throws PeerchatException nothing was queued: the name or the text breaks the rules, the lifetime is out of its range,
+     *   the recipient is blocked, the outbox is full, the disk refused, there is no user, or the client is closed.
      */
-    public suspend fun send(recipient: String, text: String): String = whileOpen { native.send(recipient, text) }
+    public suspend fun send(recipient: String, text: String, lifetime: Duration? = null): String = whileOpen {
+        if (lifetime == null) {
+            native.send(recipient, text)
+        } else {
+            // What is negative is as much out of the range as 0 is.
+            native.sendFor(recipient, text, lifetime.inWholeMilliseconds.coerceAtLeast(0).toULong())
+        }
+    }
+
+    /**
+     * Stops retrying a message of our own that is not delivered. What is under way already, or kept by others for the
+     * recipient, cannot be called back and may still arrive.
+     *
+     * @throws PeerchatException.AlreadyEnded it was delivered or given up before.
+     * @throws PeerchatException no message of ours has this id, the disk refused, there is no user, or the client is closed.
+     */
+    public suspend fun cancel(id: String): Unit = onDisk { native.cancel(id) }
+
+    /**
+     * Marks a received message, and everything that the same person wrote before it, as read. If they are a contact they are
+     * told, unless the options say that nobody is.
+     *
+     * @throws PeerchatException no message that we received has this id, the disk refused, there is no user, or the client is
+     *   closed.
+     */
+    public suspend fun markRead(id: String): Unit = onDisk { native.markRead(id) }
+
+    /**
+     * Returns everybody who is a contact, has made a request or is blocked, in the order in which they were met.
+     *
+     * @throws PeerchatException the disk refused, there is no user, or the client is closed.
+     */
+    public suspend fun contacts(): List<Person> = onDisk { native.contacts() }
+
+    /**
+     * Makes somebody a contact, whether they were met or not.
+     *
+     * @throws PeerchatException they are blocked, there are too many contacts, the name breaks the rules, the disk refused,
+     *   there is no user, or the client is closed.
+     */
+    public suspend fun addContact(name: String): Unit = onDisk { native.addContact(name) }
+
+    /**
+     * Makes somebody who has made a request a contact. What of theirs was marked as read before is told to them now.
+     *
+     * @throws PeerchatException.NotMet nobody of this name has made a request.
+     * @throws PeerchatException as [addContact] does.
+     */
+    public suspend fun acceptContact(name: String): Unit = onDisk { native.acceptContact(name) }
+
+    /**
+     * Blocks somebody who was met: a person's key, not a name. Nothing of theirs is taken any more: what they deliver fails at
+     * their side with [ErrorCode.BLOCKED_BY_RECIPIENT]; what they leave with others is dropped unread. What is still owed to
+     * them is canceled.
+     *
+     * @throws PeerchatException nobody of this name was met, the name breaks the rules, the disk refused, there is no user, or
+     *   the client is closed.
+     */
+    public suspend fun block(name: String): Unit = onDisk { native.block(name) }
+
+    /**
+     * Takes what somebody writes again; their next message makes a request.
+     *
+     * @throws PeerchatException as [block] does.
+     */
+    public suspend fun unblock(name: String): Unit = onDisk { native.unblock(name) }
+
+    /**
+     * Takes somebody out of the contacts, or turns their request down. What was said stays; their next message makes a request
+     * again: [block] them if there should be none.
+     *
+     * @throws PeerchatException they are blocked, and as [block] does.
+     */
+    public suspend fun removeContact(name: String): Unit = onDisk { native.removeContact(name) }
 
     /**
      * Tells how far a message of our own has come.

@@ -80,6 +80,41 @@ class ClientTest {
     }
 
     @Test
+    fun `a stranger makes a request and is told what was read`() = waiting {
+        Client(options("alice")).use { alice ->
+            Client(options("bob")).use { bob ->
+                bob.bootstrap(alice.localAddress)
+                bob.await<Event.Registered>()
+                val id = bob.send("alice", "hello")
+                val message = alice.await<Event.Message>()
+                assertTrue(message.isRequest)
+                assertEquals(listOf(bob.userId to Relation.REQUEST), alice.contacts().map { it.userId to it.relation })
+                alice.acceptContact("bob")
+                alice.markRead(message.id)
+                bob.events.filterIsInstance<Event.MessageState>().first { it.id == id && it.state == MessageState.READ }
+                alice.removeContact("bob")
+                assertEquals(emptyList<Person>(), alice.contacts())
+                assertFails<PeerchatException.NotMet> { alice.acceptContact("bob") }
+                assertFails<PeerchatException.NotMet> { alice.block("carol") }
+            }
+        }
+    }
+
+    @Test
+    fun `a message is taken back or given up`() = waiting {
+        Client(options("alice")).use { alice ->
+            assertFails<PeerchatException.InvalidArgument> { alice.send("carol", "hi", (-1).seconds) }
+            val id = alice.send("carol", "hi")
+            alice.cancel(id)
+            assertEquals(MessageState.CANCELED, alice.awaitFinal(id).state)
+            assertFails<PeerchatException.AlreadyEnded> { alice.cancel(id) }
+            assertEquals(MessageState.EXPIRED, alice.awaitFinal(alice.send("carol", "hi", 1.seconds)).state)
+            alice.addContact("dave")
+            assertEquals(listOf("carol", "dave"), alice.contacts().map { it.name })
+        }
+    }
+
+    @Test
     fun `the example talks`() = waiting {
         Client(options("alice")).use { alice ->
             Client(options("bob")).use { bob ->
