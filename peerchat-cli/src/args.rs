@@ -123,7 +123,11 @@ pub(crate) struct NodeArgs {
     /// Write the first JSON line to this file once the node listens; it is removed when the node stops.
     #[arg(long, value_name = "PATH")]
     pub(crate) ready_file: Option<PathBuf>,
-    /// Print JSON lines: {"event":"listening","address":...,"key":...} first, then every event as `listen` does.
+    /// Answer HTTP on this TCP address, with port 0 for any: /metrics for Prometheus, /health for a supervisor. It is not
+    /// encrypted and asks for no password: keep it on the loopback, or behind something that does.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
+    /// Print JSON lines: {"event":"listening","address":...,"key":...,"metrics":...} first, then every event as `listen` does.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,6 +1,7 @@
 //! [`JsonLine`]: one event as one line of JSON, with keys that scripts rely on. `listen --help` lists them.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 
 use peerchat_core::{Client, ErrorCode, Event, MessageState, Recipient};
 use serde::Serialize;
@@ -18,6 +19,8 @@ pub(crate) enum JsonLine<'a> {
         name: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         user: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metrics: Option<String>,
     },
     Message {
         id: String,
@@ -85,7 +88,15 @@ impl<'a> JsonLine<'a> {
             key: client.node_key().to_string(),
             name: client.user_name().map(ToString::to_string),
             user: client.user_id().map(|user| user.to_string()),
+            metrics: None,
         }
+    }
+
+    /// Says where a node listens, and where it tells its metrics.
+    pub(crate) fn node_listening(client: &Client, metrics: Option<SocketAddr>) -> Self {
+        let address = client.local_address().to_string();
+        let (key, metrics) = (client.node_key().to_string(), metrics.map(|address| address.to_string()));
+        Self::Listening { address, key, name: None, user: None, metrics }
     }
 
     /// Renders an event; `None` for a kind that this program does not know.

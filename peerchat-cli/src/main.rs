@@ -10,6 +10,7 @@ mod contacts;
 mod fault;
 mod feed;
 mod json;
+mod metrics;
 mod node;
 mod people;
 mod script;

@@ -11,7 +11,7 @@ use peerchat_core::{Client, CommandId, Config, Error, Event};
 use crate::args::NodeArgs;
 use crate::fault::Fault;
 use crate::json::JsonLine;
-use crate::session;
+use crate::{metrics, session};
 
 /// Pause before a bootstrap address that failed is tried again; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -27,8 +27,10 @@ pub(crate) fn run(args: &NodeArgs) -> Result<(), Fault> {
     for address in &args.bootstrap {
         joins.start(&client, address.to_string())?;
     }
-    let ready_file = args.ready_file.as_deref().map(|path| ReadyFile::write(path, &client)).transpose()?;
-    announce(&client, args.json)?;
+    let metrics = args.metrics.map(|address| metrics::serve(address, &client)).transpose()?;
+    let listening = JsonLine::node_listening(&client, metrics);
+    let ready_file = args.ready_file.as_deref().map(|path| ReadyFile::write(path, &listening)).transpose()?;
+    announce(&client, &listening, args.json)?;
     let outcome = serve(&client, joins, args.json);
     drop(ready_file);
     session::shut_down(&client);
@@ -48,10 +50,10 @@ fn open(args: &NodeArgs) -> Result<Client, Fault> {
 }
 
 /// Prints the one line that says where others reach this node.
-fn announce(client: &Client, is_json: bool) -> Result<(), Fault> {
+fn announce(client: &Client, listening: &JsonLine<'_>, is_json: bool) -> Result<(), Fault> {
     let mut out = io::stdout().lock();
     if is_json {
-        JsonLine::listening(client).write(out)?;
+        listening.write(out)?;
     } else {
         writeln!(out, "listening on {} key {}", client.local_address(), client.node_key())?;
         out.flush()?;
@@ -148,9 +150,9 @@ struct ReadyFile(PathBuf);
 
 impl ReadyFile {
     /// Writes the file under another name and moves it into place, so that nobody reads half of it.
-    fn write(path: &Path, client: &Client) -> Result<Self, Fault> {
+    fn write(path: &Path, listening: &JsonLine<'_>) -> Result<Self, Fault> {
         let mut line = Vec::new();
-        JsonLine::listening(client).write(&mut line)?;
+        listening.write(&mut line)?;
         let mut partial = path.as_os_str().to_owned();
         partial.push(".partial");
         fs::write(&partial, line).and_then(|()| fs::rename(&partial, path)).map_err(|error| {

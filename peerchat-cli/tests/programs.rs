@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::UdpSocket;
+use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -78,6 +78,46 @@ fn a_node_tells_when_it_is_ready_and_stops_on_sigterm() {
 }
 
 #[test]
+fn a_node_tells_its_metrics_and_its_health() {
+    let node = |bootstrap: &[&str]| {
+        let args = ["node", "--memory", "--bind", "127.0.0.1:0", "--json", "--metrics", "127.0.0.1:0"];
+        let mut node = Program::start(&[&args, bootstrap].concat());
+        let line = node.json_line("listening");
+        (node, line["metrics"].as_str().unwrap().to_owned(), line["address"].as_str().unwrap().to_owned())
+    };
+    let (_first, metrics, address) = node(&[]);
+    let alone = http_get(&metrics, "/health");
+    assert!(
+        alone.starts_with("HTTP/1.1 503 ") && alone.ends_with("\r\n\r\nalone: no other node is known\n"),
+        "{alone}"
+    );
+
+    let (mut second, of_second, _) = node(&["--bootstrap", &address]);
+    second.json_line("online");
+    let scraped = http_get(&of_second, "/metrics");
+    let (head, body) = scraped.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("openmetrics-text"), "{head}");
+    for line in [
+        "# TYPE peerchat_contacts gauge",
+        "peerchat_contacts 1",
+        "peerchat_records_refused_total{reason=\"older\"} 0",
+        "# EOF",
+    ] {
+        assert!(body.lines().any(|found| found == line), "{line} is not in\n{body}");
+    }
+    assert!(http_get(&of_second, "/").starts_with("HTTP/1.1 404 "));
+
+    let taken =
+        Program::start(&["node", "--memory", "--bind", "127.0.0.1:0", "--metrics", &metrics]).finish();
+    assert_eq!(taken.exit_code, 1);
+    assert!(
+        taken.stderr.starts_with(&format!("peerchat: cannot listen on TCP address {metrics}")),
+        "{}",
+        taken.stderr
+    );
+}
+
+#[test]
 fn a_message_that_is_not_delivered_in_time_stays_queued() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
@@ -149,6 +189,16 @@ fn node() -> (Program, String) {
     let mut node = Program::start(&["node", "--memory", "--bind", "127.0.0.1:0", "--json"]);
     let address = node.json_line("listening")["address"].as_str().unwrap().to_owned();
     (node, address)
+}
+
+/// Returns the whole answer to a GET.
+fn http_get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 fn path(path: &Path) -> &str {
