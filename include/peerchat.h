@@ -868,6 +868,11 @@ typedef struct {
    * Introductions and envelopes of strangers that were turned away because there were too many requests.
    */
   uint64_t requests_refused;
+  /**
+   * 1 if one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks of
+   * public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them. Else 0.
+   */
+  uint64_t is_surrounded;
 } peerchat_statistics_t;
 
 /**

@@ -130,6 +130,9 @@ fn health(statistics: &Result<Statistics, Error>) -> Answer {
         Ok(Statistics { is_serving: false, .. }) => {
             Answer::plain("503 Service Unavailable", "unreachable: others cannot reach this node\n")
         }
+        Ok(Statistics { is_surrounded: true, .. }) => {
+            Answer::plain("503 Service Unavailable", "surrounded: one party may be all that this node sees\n")
+        }
         Ok(_) => Answer::plain("200 OK", "reachable\n"),
         Err(_) => Answer::plain("503 Service Unavailable", "the node is closed\n"),
     }
@@ -146,10 +149,15 @@ impl Collector for Scrape {
 }
 
 fn encode(statistics: &Statistics, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let gauges: [(&str, &str, u64); 8] = [
+    let gauges: [(&str, &str, u64); 9] = [
         ("contacts", "Contacts in the routing table", statistics.contact_count as u64),
         ("records", "Records kept for the DHT", statistics.record_count as u64),
         ("serving", "1 if others can reach this node, as far as it knows", statistics.is_serving.into()),
+        (
+            "surrounded",
+            "1 if one party may be all that the node sees, as far as it can tell",
+            statistics.is_surrounded.into(),
+        ),
         ("mail_envelopes", "Envelopes kept for people who are away", statistics.mail_count as u64),
         ("mail_bytes", "How much of the quota for mail they take", statistics.mail_len),
         ("links", "Encrypted links that are up", statistics.link_count as u64),
@@ -228,6 +236,9 @@ mod tests {
         assert_eq!(health(connected(true)), ("200 OK", "reachable\n".to_owned()));
         assert_eq!(health(connected(false)).0, "503 Service Unavailable");
         assert!(health(Statistics::default()).1.starts_with("alone"));
+        let mut surrounded = connected(true);
+        surrounded.is_surrounded = true;
+        assert!(health(surrounded).1.starts_with("surrounded"));
         let closed = answer_to(b"GET /health HTTP/1.1\r\n", &Err(Error::Closed), &Registry::default());
         assert_eq!(closed.status, "503 Service Unavailable");
     }

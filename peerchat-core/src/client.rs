@@ -187,6 +187,10 @@ pub struct Statistics {
     /// Introductions and envelopes of strangers that were turned away because there were too many requests; whoever tries
     /// again counts again.
     pub requests_refused: u64,
+    /// Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
+    /// of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them. It
+    /// asks contacts elsewhere from earlier days then.
+    pub is_surrounded: bool,
     /// Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
     pub dropped: u64,
 }

@@ -2120,7 +2120,7 @@ class Statistics:
     """
     Counts since the client was opened, but for the gauges.
 """
-    def __init__(self, *, contact_count:int, record_count:int, mail_count:int, mail_len:int, mail_deposited:int, mail_fetched:int, mail_refused:int, outbox_count:int, link_count:int, refused_records:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, mail_dropped:int, blocked:int, requests_refused:int, dropped:int):
+    def __init__(self, *, contact_count:int, record_count:int, mail_count:int, mail_len:int, mail_deposited:int, mail_fetched:int, mail_refused:int, outbox_count:int, link_count:int, refused_records:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, mail_dropped:int, blocked:int, requests_refused:int, is_surrounded:bool, dropped:int):
         self.contact_count = contact_count
         self.record_count = record_count
         self.mail_count = mail_count
@@ -2138,13 +2138,14 @@ class Statistics:
         self.mail_dropped = mail_dropped
         self.blocked = blocked
         self.requests_refused = requests_refused
+        self.is_surrounded = is_surrounded
         self.dropped = dropped
         
         
 
     
     def __str__(self):
-        return "Statistics(contact_count={}, record_count={}, mail_count={}, mail_len={}, mail_deposited={}, mail_fetched={}, mail_refused={}, outbox_count={}, link_count={}, refused_records={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, mail_dropped={}, blocked={}, requests_refused={}, dropped={})".format(self.contact_count, self.record_count, self.mail_count, self.mail_len, self.mail_deposited, self.mail_fetched, self.mail_refused, self.outbox_count, self.link_count, self.refused_records, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.mail_dropped, self.blocked, self.requests_refused, self.dropped)
+        return "Statistics(contact_count={}, record_count={}, mail_count={}, mail_len={}, mail_deposited={}, mail_fetched={}, mail_refused={}, outbox_count={}, link_count={}, refused_records={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, mail_dropped={}, blocked={}, requests_refused={}, is_surrounded={}, dropped={})".format(self.contact_count, self.record_count, self.mail_count, self.mail_len, self.mail_deposited, self.mail_fetched, self.mail_refused, self.outbox_count, self.link_count, self.refused_records, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.mail_dropped, self.blocked, self.requests_refused, self.is_surrounded, self.dropped)
     def __eq__(self, other):
         if self.contact_count != other.contact_count:
             return False
@@ -2180,6 +2181,8 @@ class Statistics:
             return False
         if self.requests_refused != other.requests_refused:
             return False
+        if self.is_surrounded != other.is_surrounded:
+            return False
         if self.dropped != other.dropped:
             return False
         return True
@@ -2205,6 +2208,7 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
             mail_dropped=_UniffiFfiConverterUInt64.read(buf),
             blocked=_UniffiFfiConverterUInt64.read(buf),
             requests_refused=_UniffiFfiConverterUInt64.read(buf),
+            is_surrounded=_UniffiFfiConverterBoolean.read(buf),
             dropped=_UniffiFfiConverterUInt64.read(buf),
         )
 
@@ -2227,6 +2231,7 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.check_lower(value.mail_dropped)
         _UniffiFfiConverterUInt64.check_lower(value.blocked)
         _UniffiFfiConverterUInt64.check_lower(value.requests_refused)
+        _UniffiFfiConverterBoolean.check_lower(value.is_surrounded)
         _UniffiFfiConverterUInt64.check_lower(value.dropped)
 
     @staticmethod
@@ -2248,6 +2253,7 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.write(value.mail_dropped, buf)
         _UniffiFfiConverterUInt64.write(value.blocked, buf)
         _UniffiFfiConverterUInt64.write(value.requests_refused, buf)
+        _UniffiFfiConverterBoolean.write(value.is_surrounded, buf)
         _UniffiFfiConverterUInt64.write(value.dropped, buf)
 
 

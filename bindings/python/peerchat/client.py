@@ -148,6 +148,9 @@ class Statistics:
     blocked: int
     #: Introductions and envelopes of strangers that were turned away because there were too many requests.
     requests_refused: int
+    #: Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large
+    #: blocks of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
+    is_surrounded: bool
     #: Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
     dropped: int
 

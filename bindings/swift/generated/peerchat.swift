@@ -2239,6 +2239,11 @@ public struct Statistics: Equatable, Hashable {
      */
     public let requestsRefused: UInt64
     /**
+     * Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
+     * of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
+     */
+    public let isSurrounded: Bool
+    /**
      * Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
      */
     public let dropped: UInt64
@@ -2298,6 +2303,10 @@ public struct Statistics: Equatable, Hashable {
          * Introductions and envelopes of strangers that were turned away because there were too many requests.
          */requestsRefused: UInt64, 
         /**
+         * Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
+         * of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
+         */isSurrounded: Bool, 
+        /**
          * Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
          */dropped: UInt64) {
         self.contactCount = contactCount
@@ -2317,6 +2326,7 @@ public struct Statistics: Equatable, Hashable {
         self.mailDropped = mailDropped
         self.blocked = blocked
         self.requestsRefused = requestsRefused
+        self.isSurrounded = isSurrounded
         self.dropped = dropped
     }
 
@@ -2353,6 +2363,7 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
                 mailDropped: FfiConverterUInt64.read(from: &buf), 
                 blocked: FfiConverterUInt64.read(from: &buf), 
                 requestsRefused: FfiConverterUInt64.read(from: &buf), 
+                isSurrounded: FfiConverterBool.read(from: &buf), 
                 dropped: FfiConverterUInt64.read(from: &buf)
         )
     }
@@ -2375,6 +2386,7 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value.mailDropped, into: &buf)
         FfiConverterUInt64.write(value.blocked, into: &buf)
         FfiConverterUInt64.write(value.requestsRefused, into: &buf)
+        FfiConverterBool.write(value.isSurrounded, into: &buf)
         FfiConverterUInt64.write(value.dropped, into: &buf)
     }
 }

@@ -171,6 +171,32 @@ impl Subnet {
     }
 }
 
+/// A large part of the internet, many of which are rarely one party's: an IPv4 /16 or an IPv6 /32.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Block {
+    V4(u16),
+    V6(u32),
+}
+
+impl Block {
+    /// Returns the block of an address, `None` if the address is loopback or private.
+    pub(super) fn of(address: &SocketAddr) -> Option<Self> {
+        if Scope::of(address) != Some(Scope::Global) {
+            return None;
+        }
+        Some(match address.ip() {
+            IpAddr::V4(ip) => {
+                let [first, second, ..] = ip.octets();
+                Self::V4(u16::from_be_bytes([first, second]))
+            }
+            IpAddr::V6(ip) => {
+                let [first, second, ..] = ip.segments();
+                Self::V6(u32::from(first) << 16 | u32::from(second))
+            }
+        })
+    }
+}
+
 /// A node: its key, the id that follows from it, and one address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Contact {

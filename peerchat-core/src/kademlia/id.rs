@@ -86,6 +86,13 @@ impl Distance {
 }
 
 impl Distance {
+    /// Returns its binary logarithm, about; 0 for what is smaller than 1.
+    #[expect(clippy::cast_precision_loss, reason = "53 bits are more than enough")]
+    pub(super) fn log2(&self) -> f64 {
+        let upper = self.upper();
+        if upper > 0 { (upper as f64).log2() + 128.0 } else { (self.lower().max(1) as f64).log2() }
+    }
+
     fn upper(&self) -> u128 {
         self.0.first_chunk().map_or(0, |bytes| u128::from_be_bytes(*bytes))
     }

@@ -24,6 +24,7 @@ use reach::Reach;
 pub use reach::Serve;
 use replication::Replication;
 use searches::Searches;
+use surroundings::Surroundings;
 use upkeep::Upkeep;
 
 mod calls;
@@ -35,6 +36,7 @@ mod requests;
 mod searches;
 #[cfg(test)]
 mod sim;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -259,6 +261,7 @@ pub struct Node {
     replication: Replication,
     questions: Questions,
     upkeep: Upkeep,
+    surroundings: Surroundings,
     reach: Reach,
     writes: VecDeque<NodeWrite>,
     events: VecDeque<NodeEvent>,
@@ -285,6 +288,7 @@ impl Node {
             replication: Replication::default(),
             questions: Questions::default(),
             upkeep: Upkeep::new(now.instant),
+            surroundings: Surroundings::default(),
             reach: Reach::default(),
             writes: VecDeque::new(),
             events: VecDeque::new(),

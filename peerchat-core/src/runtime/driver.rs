@@ -299,6 +299,7 @@ impl Driver {
             contact_count: node.contact_count(),
             record_count: node.record_count(),
             is_serving: node.is_serving(),
+            is_surrounded: node.is_surrounded(),
             outbox_count: self.parts.engine.outbox_count(),
             link_count: self.parts.carrier.link_count(),
             connection_count: self.parts.carrier.connection_count(),

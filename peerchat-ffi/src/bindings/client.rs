@@ -237,6 +237,9 @@ pub struct Statistics {
     pub blocked: u64,
     /// Introductions and envelopes of strangers that were turned away because there were too many requests.
     pub requests_refused: u64,
+    /// Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
+    /// of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
+    pub is_surrounded: bool,
     /// Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
     pub dropped: u64,
 }
@@ -261,6 +264,7 @@ impl From<peerchat_core::Statistics> for Statistics {
             mail_dropped: statistics.mail_dropped,
             blocked: statistics.blocked,
             requests_refused: statistics.requests_refused,
+            is_surrounded: statistics.is_surrounded,
             dropped: statistics.dropped,
         }
     }

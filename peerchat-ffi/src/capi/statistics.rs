@@ -75,6 +75,9 @@ pub struct peerchat_statistics_t {
     pub blocked: u64,
     /// Introductions and envelopes of strangers that were turned away because there were too many requests.
     pub requests_refused: u64,
+    /// 1 if one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks of
+    /// public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them. Else 0.
+    pub is_surrounded: u64,
 }
 
 impl From<Statistics> for peerchat_statistics_t {
@@ -112,6 +115,7 @@ impl From<Statistics> for peerchat_statistics_t {
             mail_dropped: counts.mail_dropped,
             blocked: counts.blocked,
             requests_refused: counts.requests_refused,
+            is_surrounded: counts.is_surrounded.into(),
         }
     }
 }

@@ -295,7 +295,11 @@ impl Node {
     fn end_search(&mut self, id: LookupId, now: Now) {
         let Some(search) = idle::remove(&mut self.searches.running, &id) else { return };
         self.searches.count(search.purpose, -1);
+        let place = search.lookup.target();
         let outcome = search.lookup.into_outcome();
+        if search.key.is_none() {
+            self.note_density(&place, &outcome, now);
+        }
         self.stats.lookups_ended += 1;
         self.stats.lookup_hops += u64::from(outcome.hops);
         let has_answers = !outcome.closest.is_empty();

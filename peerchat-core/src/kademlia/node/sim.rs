@@ -89,9 +89,24 @@ impl Network {
 
     /// Adds a host that knows nobody.
     pub(super) fn add(&mut self) -> usize {
+        let key = NodeKey::from_bytes(self.rng.random());
+        self.add_with(key)
+    }
+
+    /// Adds a host that has drawn keys until its id had the first `bits` bits of another host's.
+    pub(super) fn add_beside(&mut self, other: usize, bits: usize) -> usize {
+        let id = self.hosts[other].contact.id();
+        loop {
+            let key = NodeKey::from_bytes(self.rng.random());
+            if key.node_id().distance(&id).bucket_index().is_some_and(|index| index < NodeId::BITS - bits) {
+                return self.add_with(key);
+            }
+        }
+    }
+
+    fn add_with(&mut self, key: NodeKey) -> usize {
         let host = self.hosts.len();
         let [a, b, ..] = u32::try_from(host).unwrap().to_le_bytes();
-        let key = NodeKey::from_bytes(self.rng.random());
         let contact = Contact::new(key, SocketAddr::from(([10, 0, b, a], 1000)));
         let node = Node::new(key, self.config, ChaCha20Rng::from_seed(self.rng.random()), self.now);
         self.by_address.insert(contact.address(), host);
@@ -103,10 +118,14 @@ impl Network {
     /// Adds a host that joins through `seed`, and waits until it has.
     pub(super) fn join(&mut self, seed: usize) -> usize {
         let host = self.add();
+        self.join_as(host, seed);
+        host
+    }
+
+    pub(super) fn join_as(&mut self, host: usize, seed: usize) {
         let seed = self.hosts[seed].contact;
         self.act(host, |node, now| node.join(seed, now));
         self.settle();
-        host
     }
 
     /// Starts a host again with what it had saved.

@@ -9,6 +9,7 @@ use crate::kademlia::MAX_RECORD_LEN;
 
 mod joining;
 mod refusals;
+mod surroundings;
 
 /// Makes a network of `size` hosts that join one after another, each publishing a record of its own at once.
 fn grown(mut net: Network, size: u16) -> (Network, Vec<Record>) {

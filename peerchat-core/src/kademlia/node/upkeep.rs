@@ -238,6 +238,11 @@ impl Node {
         self.upkeep.rejoin_at = Some(now.instant + self.jittered(pause));
     }
 
+    /// Looks the own id up, unless that was done a moment ago.
+    pub(super) fn look_itself_up(&mut self, now: Now) {
+        self.upkeep.handle_revived(now.instant);
+    }
+
     fn find_itself(&mut self, now: Now) {
         self.upkeep.own_lookup_at = None;
         self.upkeep.last_own_lookup = Some(now.instant);
@@ -272,6 +277,7 @@ impl Node {
         }
         self.upkeep.check_at = now.instant + if doubtful.is_empty() { CHECK_EVERY } else { CHECK_SOON };
         self.fill_missing_bucket(now);
+        self.watch_surroundings(now);
     }
 
     /// Looks for contacts where, after joining, there should be some (Kademlia paper, 2.3).

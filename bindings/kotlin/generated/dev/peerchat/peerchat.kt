@@ -3222,6 +3222,12 @@ data class Statistics (
     val `requestsRefused`: kotlin.ULong
     , 
     /**
+     * Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
+     * of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
+     */
+    val `isSurrounded`: kotlin.Boolean
+    , 
+    /**
      * Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
      */
     val `dropped`: kotlin.ULong
@@ -3258,6 +3264,7 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
+            FfiConverterBoolean.read(buf),
             FfiConverterULong.read(buf),
         )
     }
@@ -3280,6 +3287,7 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.allocationSize(value.`mailDropped`) +
             FfiConverterULong.allocationSize(value.`blocked`) +
             FfiConverterULong.allocationSize(value.`requestsRefused`) +
+            FfiConverterBoolean.allocationSize(value.`isSurrounded`) +
             FfiConverterULong.allocationSize(value.`dropped`)
     )
 
@@ -3301,6 +3309,7 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.write(value.`mailDropped`, buf)
             FfiConverterULong.write(value.`blocked`, buf)
             FfiConverterULong.write(value.`requestsRefused`, buf)
+            FfiConverterBoolean.write(value.`isSurrounded`, buf)
             FfiConverterULong.write(value.`dropped`, buf)
     }
 }
