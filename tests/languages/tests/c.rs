@@ -235,6 +235,17 @@ fn smoke_with_sanitizer() {
 }
 
 #[test]
+fn people_with_sanitizer() {
+    check_with_sanitizer("people", false);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn one_loop_serves_fifty_clients_with_sanitizer() {
+    check_with_sanitizer("epoll", false);
+}
+
+#[test]
 fn ownership_with_sanitizer() {
     check_with_sanitizer("ownership", false);
 }
@@ -291,6 +302,11 @@ fn example_under_valgrind() {
 #[test]
 fn smoke_under_valgrind() {
     check_under_valgrind(&source("smoke"), &[]);
+}
+
+#[test]
+fn people_under_valgrind() {
+    check_under_valgrind(&source("people"), &[]);
 }
 
 #[test]

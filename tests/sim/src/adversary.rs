@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use peerchat_core::kademlia::{
     AddressFamily, Contact, K, NodeId, NodeKey, Record, RecordKind, Rpc, RpcReply, StoreRefusal,
 };
+use peerchat_core::wire::{Request, Response};
 use rand::RngExt;
 use rand_chacha::ChaCha20Rng;
 
@@ -27,6 +28,9 @@ pub enum Behaviour {
     /// Names the other members to who looks for the name, and the closest honest hosts to everybody else.
     Usurper,
 }
+
+/// What a host that otherwise runs an honest engine answers to a request instead of what the engine says.
+pub type Lie = fn(&Request, Response) -> Response;
 
 /// Returns the request by which an adversary becomes known: only who says that they serve enters a routing table.
 #[must_use]

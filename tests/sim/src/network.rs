@@ -17,7 +17,7 @@ use peerchat_core::user::{Decision, DecisionError, FoundUser, LookupError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-use crate::adversary::{Behaviour, Conspiracy, grind_key, hello};
+use crate::adversary::{Behaviour, Conspiracy, Lie, grind_key, hello};
 use crate::disk::Disk;
 use crate::faults::{Churn, Reach};
 use crate::link::{Latency, Link};
@@ -354,6 +354,11 @@ impl Network {
     pub fn take_over(&mut self, host: Host, behaviour: Behaviour) {
         self.kill(host);
         self.machines[host.0].behaviour = Some(behaviour);
+    }
+
+    /// Lets a host lie from now on in what it answers.
+    pub fn let_lie(&mut self, host: Host, lie: Lie) {
+        self.machines[host.0].lie = Some(lie);
     }
 
     /// Cuts the network in two: `hosts` reach only one another until [`Self::heal`].

@@ -14,7 +14,7 @@ use peerchat_core::user::{FoundUser, LookupError};
 use peerchat_core::wire::{Request, Response};
 
 use super::Host;
-use crate::adversary::Behaviour;
+use crate::adversary::{Behaviour, Lie};
 use crate::disk::Disk;
 use crate::faults::Churn;
 
@@ -67,6 +67,9 @@ pub(super) struct Machine {
     pub(super) engine: Option<Engine>,
     /// What it does instead of running an engine.
     pub(super) behaviour: Option<Behaviour>,
+    /// What it makes of its engine's answers, and the requests that it has not answered yet.
+    pub(super) lie: Option<Lie>,
+    pub(super) heard: BTreeMap<u64, Request>,
     /// Counts starts, so that what was under way for an earlier run is not taken by a later one.
     pub(super) run: u64,
     pub(super) config: EngineConfig,
@@ -96,6 +99,8 @@ impl Machine {
         Self {
             engine: None,
             behaviour: None,
+            lie: None,
+            heard: BTreeMap::new(),
             run: 0,
             config,
             disk,

@@ -94,6 +94,9 @@ impl Network {
                 self.answer(host, token, response);
             }
         } else if let Some(engine) = &mut machine.engine {
+            if machine.lie.is_some() {
+                machine.heard.insert(token, request.clone());
+            }
             let token = ReplyToken::for_simulation(token);
             match throwaway {
                 None => engine.handle_request(peer, true, token, request, now),
@@ -172,7 +175,12 @@ impl Network {
                 machine.pending.insert(call.id);
                 self.transmit(host, call, 0, now.instant);
             } else if let Some(reply) = engine.poll_reply() {
-                self.answer(host, reply.to.of_simulation(), reply.response);
+                let token = reply.to.of_simulation();
+                let response = match (machine.lie, machine.heard.remove(&token)) {
+                    (Some(lie), Some(request)) => lie(&request, reply.response),
+                    _ => reply.response,
+                };
+                self.answer(host, token, response);
             } else if let Some((id, address)) = engine.poll_probe() {
                 let to = self.by_address.get(&address).copied();
                 self.probe(host, id, to);
