@@ -32,6 +32,9 @@ pub enum Behaviour {
 /// What a host that otherwise runs an honest engine answers to a request instead of what the engine says.
 pub type Lie = fn(&Request, Response) -> Response;
 
+/// What such a host answers without letting its engine know; `None` lets the engine answer.
+pub type Pretence = fn(&Request) -> Option<Response>;
+
 /// Returns the request by which an adversary becomes known: only who says that they serve enters a routing table.
 #[must_use]
 pub(crate) fn hello(own: NodeId) -> Rpc {

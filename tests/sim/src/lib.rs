@@ -15,7 +15,7 @@ mod queue;
 mod swarm;
 mod takeover;
 
-pub use adversary::{Behaviour, Lie, grind_key};
+pub use adversary::{Behaviour, Lie, Pretence, grind_key};
 pub use disk::Disk;
 pub use faults::{Churn, NAT_MAPPING_LIFETIME};
 pub use link::{Latency, Link};

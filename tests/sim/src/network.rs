@@ -17,7 +17,7 @@ use peerchat_core::user::{Decision, DecisionError, FoundUser, LookupError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-use crate::adversary::{Behaviour, Conspiracy, Lie, grind_key, hello};
+use crate::adversary::{Behaviour, Conspiracy, Lie, Pretence, grind_key, hello};
 use crate::disk::Disk;
 use crate::faults::{Churn, Reach};
 use crate::link::{Latency, Link};
@@ -359,6 +359,11 @@ impl Network {
     /// Lets a host lie from now on in what it answers.
     pub fn let_lie(&mut self, host: Host, lie: Lie) {
         self.machines[host.0].lie = Some(lie);
+    }
+
+    /// Lets a host answer some requests from now on without letting its engine know.
+    pub fn let_pretend(&mut self, host: Host, pretence: Pretence) {
+        self.machines[host.0].pretence = Some(pretence);
     }
 
     /// Cuts the network in two: `hosts` reach only one another until [`Self::heal`].

@@ -14,7 +14,7 @@ use peerchat_core::user::{FoundUser, LookupError};
 use peerchat_core::wire::{Request, Response};
 
 use super::Host;
-use crate::adversary::{Behaviour, Lie};
+use crate::adversary::{Behaviour, Lie, Pretence};
 use crate::disk::Disk;
 use crate::faults::Churn;
 
@@ -70,6 +70,8 @@ pub(super) struct Machine {
     /// What it makes of its engine's answers, and the requests that it has not answered yet.
     pub(super) lie: Option<Lie>,
     pub(super) heard: BTreeMap<u64, Request>,
+    /// What it answers without its engine.
+    pub(super) pretence: Option<Pretence>,
     /// Counts starts, so that what was under way for an earlier run is not taken by a later one.
     pub(super) run: u64,
     pub(super) config: EngineConfig,
@@ -101,6 +103,7 @@ impl Machine {
             behaviour: None,
             lie: None,
             heard: BTreeMap::new(),
+            pretence: None,
             run: 0,
             config,
             disk,

@@ -93,6 +93,8 @@ impl Network {
             if let Some(response) = answer {
                 self.answer(host, token, response);
             }
+        } else if let Some(response) = machine.pretence.and_then(|pretend| pretend(&request)) {
+            self.answer(host, token, response);
         } else if let Some(engine) = &mut machine.engine {
             if machine.lie.is_some() {
                 machine.heard.insert(token, request.clone());
