@@ -11,6 +11,7 @@ mod fault;
 mod feed;
 mod json;
 mod node;
+mod passphrase;
 mod people;
 mod script;
 mod session;

@@ -11,6 +11,7 @@ use peerchat_core::{Client, CommandId, Config, Error, Event};
 use crate::args::NodeArgs;
 use crate::fault::Fault;
 use crate::json::JsonLine;
+use crate::passphrase;
 use crate::session;
 
 /// Pause before a bootstrap address that failed is tried again; each further failure doubles it.
@@ -44,7 +45,11 @@ fn open(args: &NodeArgs) -> Result<Client, Fault> {
     if let Some(address) = args.bind {
         config = config.bind(address);
     }
-    Ok(Client::open(config.k(args.k).alpha(args.alpha).build()?)?)
+    let config = config.k(args.k).alpha(args.alpha);
+    if args.memory {
+        return Ok(Client::open(config.build()?)?);
+    }
+    args.passphrase.open(config, &mut passphrase::ask_terminal)
 }
 
 /// Prints the one line that says where others reach this node.
