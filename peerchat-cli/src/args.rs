@@ -7,15 +7,30 @@ use clap::{Parser, Subcommand};
 use peerchat_core::kademlia::{ALPHA, K};
 use peerchat_core::{BootstrapAddress, UserName};
 
+use crate::passphrase::PassphraseSource;
+
 /// How long `send` waits for the delivery unless told otherwise, in seconds.
 const SEND_TIMEOUT_SECONDS: u64 = 30;
+
+const ALL_EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed; one line on stderr says why and what to do
+  2    wrong usage
+  3    out of time (send): the message is saved and goes out the next time this name is online
+  4    the passphrase is wrong or missing, or there is one too many; nothing was changed
+  130  a signal came while a passphrase was asked for
+
+A passphrase encrypts the keys of a profile. It comes from --passphrase-file, else from PEERCHAT_PASSPHRASE, else it is asked
+for at the terminal if the profile has one. It is never an argument.";
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  delivered: a device of the recipient has it on disk
   1  failed; one line on stderr says why and what to do
   2  wrong usage
-  3  out of time: the message is saved and goes out the next time this name is online";
+  3  out of time: the message is saved and goes out the next time this name is online
+  4  the passphrase is wrong or missing";
 
 const EVENTS: &str = "\
 Output: one JSON object per line. \"event\" says which kind it is; programs ignore kinds and keys they do not know.
@@ -35,7 +50,7 @@ Output: one JSON object per line. \"event\" says which kind it is; programs igno
 
 /// Chat without servers: people find one another by name and write to one another, with nobody in the middle.
 #[derive(Debug, Parser)]
-#[command(name = "peerchat", version)]
+#[command(name = "peerchat", version, after_help = ALL_EXIT_CODES)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -85,9 +100,8 @@ pub(crate) struct ProfileArgs {
     /// UDP port to listen on [default: any].
     #[arg(long, value_name = "P")]
     pub(crate) port: Option<u16>,
-    /// The first line of this file is the profile's passphrase, or becomes it if the profile is new.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseSource,
 }
 
 #[derive(Debug, clap::Args)]
@@ -105,8 +119,10 @@ pub(crate) struct NodeArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "memory")]
     pub(crate) data: Option<PathBuf>,
     /// Keep everything in memory: a new identity each time, nothing on disk.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["passphrase_file", "new_passphrase"])]
     pub(crate) memory: bool,
+    #[command(flatten)]
+    pub(crate) passphrase: PassphraseSource,
     /// UDP address to listen on, with port 0 for any [default: any port on every address].
     #[arg(long, value_name = "ADDR")]
     pub(crate) bind: Option<SocketAddr>,
@@ -215,6 +231,7 @@ pub(crate) struct PersonArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("new").required(true))]
 pub(crate) struct PassphraseArgs {
     /// Directory of the profiles [default: $XDG_DATA_HOME/peerchat or ~/.local/share/peerchat].
     #[arg(long, value_name = "DIR")]
@@ -222,12 +239,19 @@ pub(crate) struct PassphraseArgs {
     /// Your name.
     #[arg(long)]
     pub(crate) name: UserName,
-    /// The first line of this file is the passphrase that the profile has [default: it has none].
+    /// The first line of this file is the passphrase that the profile has [default: what PEERCHAT_PASSPHRASE says, else
+    /// it is asked for at the terminal if the profile has one].
     #[arg(long, value_name = "PATH")]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// The first line of this file is the passphrase that it gets [default: none].
-    #[arg(long, value_name = "PATH")]
+    /// The first line of this file is the passphrase that it gets.
+    #[arg(long, value_name = "PATH", group = "new")]
     pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// Ask at the terminal, twice, for the passphrase that it gets.
+    #[arg(long, group = "new")]
+    pub(crate) new_passphrase: bool,
+    /// Leave it without a passphrase: its keys are in the open then.
+    #[arg(long, group = "new")]
+    pub(crate) remove: bool,
 }
 
 #[derive(Debug, clap::Args)]

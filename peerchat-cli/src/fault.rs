@@ -12,6 +12,12 @@ pub(crate) const EXIT_FAILED: u8 = 1;
 /// Exit code of `send` when time ran out: the message is saved, but not with the recipient yet.
 pub(crate) const EXIT_STILL_QUEUED: u8 = 3;
 
+/// Exit code of a command whose passphrase was wrong, missing or one too many.
+const EXIT_WRONG_PASSPHRASE: u8 = 4;
+
+/// Exit code of a command that a signal ended while it asked for a passphrase, as shells have it for SIGINT.
+pub(crate) const EXIT_INTERRUPTED: u8 = 130;
+
 /// What went wrong and what to do about it.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Fault {
@@ -60,7 +66,9 @@ impl fmt::Display for Fault {
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        Self::new(error.to_string(), advice(error.code()))
+        let code = error.code();
+        let exit_code = if code == ErrorCode::WrongPassphrase { EXIT_WRONG_PASSPHRASE } else { EXIT_FAILED };
+        Self { exit_code, ..Self::new(error.to_string(), advice(code)) }
     }
 }
 
@@ -94,7 +102,9 @@ fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::Closed => "start again",
         ErrorCode::TimedOut => "check that the network is up, then try again",
         ErrorCode::ProfileDamaged => "restore it from a backup, or move it away to start afresh",
-        ErrorCode::WrongPassphrase => "name the right one with --passphrase-file",
+        ErrorCode::WrongPassphrase => {
+            "it comes from --passphrase-file, else from PEERCHAT_PASSPHRASE, else from the terminal"
+        }
         ErrorCode::Storage => "check that the disk has room and the data directory can be written",
         ErrorCode::Network => "check the address and that it belongs to this machine",
         ErrorCode::Unreachable => "check the address and that a node runs there",

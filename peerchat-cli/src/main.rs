@@ -12,6 +12,7 @@ mod feed;
 mod json;
 mod metrics;
 mod node;
+mod passphrase;
 mod people;
 mod script;
 mod session;

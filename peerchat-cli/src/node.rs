@@ -11,7 +11,7 @@ use peerchat_core::{Client, CommandId, Config, Error, Event};
 use crate::args::NodeArgs;
 use crate::fault::Fault;
 use crate::json::JsonLine;
-use crate::{metrics, session};
+use crate::{metrics, passphrase, session};
 
 /// Pause before a bootstrap address that failed is tried again; each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -46,7 +46,11 @@ fn open(args: &NodeArgs) -> Result<Client, Fault> {
     if let Some(address) = args.bind {
         config = config.bind(address);
     }
-    Ok(Client::open(config.k(args.k).alpha(args.alpha).build()?)?)
+    let config = config.k(args.k).alpha(args.alpha);
+    if args.memory {
+        return Ok(Client::open(config.build()?)?);
+    }
+    args.passphrase.open(config, &mut passphrase::ask_terminal)
 }
 
 /// Prints the one line that says where others reach this node.

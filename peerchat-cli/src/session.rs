@@ -1,16 +1,17 @@
 //! What every command does before its own work: find the profile, open the client, stop on a signal.
 
 use std::ffi::OsString;
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use peerchat_core::{Client, Config, Event, Passphrase, UserId, UserName};
+use peerchat_core::{Client, Config, Error, Event, Passphrase, UserId, UserName};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use zeroize::Zeroizing;
 
 use crate::args::{PassphraseArgs, ProfileArgs};
 use crate::fault::Fault;
+use crate::passphrase::{self, Ask};
 
 /// How long one wait for events lasts where nothing else is due. The length does not matter: a wait ends early
 /// with an event or when the client closes.
@@ -38,40 +39,40 @@ fn default_data_dir(xdg_data_home: Option<OsString>, home: Option<OsString>) -> 
 /// Logs `name` in, or registers it if this data directory does not know it, and joins through the node that was
 /// asked for. Whether that worked is told by events.
 pub(crate) fn open(name: &UserName, profile: &ProfileArgs) -> Result<Client, Fault> {
+    open_asking(name, profile, &mut passphrase::ask_terminal)
+}
+
+/// Does what [`open`] does where somebody else reads the terminal.
+pub(crate) fn open_asking(name: &UserName, profile: &ProfileArgs, ask: Ask<'_>) -> Result<Client, Fault> {
     let mut config = Config::builder(data_dir(profile.data.as_deref())?).user(name.as_str())?;
     if let Some(port) = profile.port {
         config = config.port(port);
     }
-    if let Some(passphrase) = passphrase(profile.passphrase_file.as_deref())? {
-        config = config.passphrase(passphrase);
-    }
-    let client = Client::open(config.build()?)?;
+    let client = profile.passphrase.open(config, ask)?;
     if let Some(address) = &profile.bootstrap {
         client.bootstrap(&address.to_string())?;
     }
     Ok(client)
 }
 
-/// Reads a passphrase, which is never an argument: arguments can be seen by everybody on the machine.
-fn passphrase(file: Option<&Path>) -> Result<Option<Passphrase>, Fault> {
-    let Some(path) = file else { return Ok(None) };
-    let refused = |error: std::io::Error| {
-        Fault::new(
-            format!("cannot read {}: {error}", path.display()),
-            "name a file whose first line is the passphrase",
-        )
-    };
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(refused)?);
-    Ok(Some(Passphrase::new(text.lines().next().unwrap_or_default())?))
-}
-
 /// Sets, changes or removes the passphrase of a profile.
 pub(crate) fn change_passphrase(args: &PassphraseArgs) -> Result<(), Fault> {
     let data_dir = data_dir(args.data.as_deref())?;
-    let [old, new] =
-        [&args.passphrase_file, &args.new_passphrase_file].map(|file| passphrase(file.as_deref()));
-    Client::change_passphrase(&data_dir, Some(&args.name), old?.as_ref(), new?.as_ref())?;
-    Ok(())
+    let old = passphrase::given(args.passphrase_file.as_deref())?;
+    let new = match &args.new_passphrase_file {
+        Some(path) => Some(passphrase::from_file(path)?),
+        None if args.new_passphrase => Some(passphrase::choose(&mut passphrase::ask_terminal)?),
+        None => None,
+    };
+    let change =
+        |old: Option<&Passphrase>| Client::change_passphrase(&data_dir, Some(&args.name), old, new.as_ref());
+    match change(old.as_ref()) {
+        Err(Error::WrongPassphrase { .. }) if old.is_none() && io::stdin().is_terminal() => {
+            let old = Passphrase::new(&passphrase::ask_terminal("Passphrase now: ")?)?;
+            Ok(change(Some(&old))?)
+        }
+        changed => Ok(changed?),
+    }
 }
 
 /// Closes the client on SIGINT or SIGTERM, which ends the wait of whoever polls it.
@@ -119,20 +120,6 @@ pub(crate) fn identity_changed(name: &UserName, old: &UserId, new: &UserId) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_passphrase_is_the_first_line_of_its_file() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("secret");
-        for text in ["open sesame", "open sesame\n", "open sesame\r\nand more\n"] {
-            std::fs::write(&path, text).unwrap();
-            assert_eq!(passphrase(Some(&path)).unwrap(), Some(Passphrase::new("open sesame").unwrap()));
-        }
-        std::fs::write(&path, "\n").unwrap();
-        assert!(passphrase(Some(&path)).is_err());
-        assert!(passphrase(Some(&dir.path().join("none"))).is_err());
-        assert_eq!(passphrase(None).unwrap(), None);
-    }
 
     #[test]
     fn the_data_directory_follows_the_xdg_specification() {

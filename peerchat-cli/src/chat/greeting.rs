@@ -1,13 +1,15 @@
 //! The first questions, as the original asked them: who are you, and if you are new here, where is the network?
 
-use std::io::Write;
+use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 
 use peerchat_core::{Client, UserName};
+use zeroize::Zeroizing;
 
 use crate::args::ChatArgs;
 use crate::fault::Fault;
 use crate::feed::{Feed, Happening};
+use crate::passphrase::{self, Hidden};
 
 /// Who the person is and how they come in.
 #[derive(Debug)]
@@ -71,6 +73,19 @@ pub(crate) fn ask_address(feed: &mut Feed, out: &mut impl Write) -> Result<Optio
         }
     }
     Ok(None)
+}
+
+/// Asks for a passphrase, which the terminal does not show.
+pub(crate) fn ask_hidden(prompt: &str, feed: &mut Feed) -> Result<Zeroizing<String>, Fault> {
+    if !io::stdin().is_terminal() {
+        return passphrase::ask_terminal(prompt);
+    }
+    let _hidden = Hidden::start()?;
+    passphrase::write_prompt(prompt)?;
+    match feed.next(None) {
+        Some(Happening::Line(line)) => Ok(Zeroizing::new(line)),
+        _ => Err(Fault::new("no passphrase was given", "")),
+    }
 }
 
 /// Asks and waits for a line; `None` if the input ends or a signal comes.

@@ -38,7 +38,8 @@ pub(crate) fn run(args: &ChatArgs) -> Result<(), Fault> {
         return Ok(());
     };
     let profile = ProfileArgs { data: Some(data_dir), ..args.profile.clone() };
-    let client = session::open(&entry.name, &profile)?;
+    let client =
+        session::open_asking(&entry.name, &profile, &mut |prompt| greeting::ask_hidden(prompt, &mut feed))?;
     let mut chat = Chat {
         client: client.clone(),
         name: entry.name.to_string(),

@@ -4,6 +4,8 @@
 //! costs one descriptor and no thread.
 
 mod block;
+#[cfg(test)]
+mod capture;
 mod carrier;
 mod carriers;
 mod clock;

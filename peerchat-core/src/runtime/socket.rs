@@ -21,6 +21,9 @@ pub(crate) struct Socket {
     socket: UdpSocket,
     local: SocketAddr,
     family: AddressFamily,
+    /// Who listens on the wire, in a test that has somebody there.
+    #[cfg(test)]
+    capture: Option<std::sync::Arc<super::capture::Capture>>,
 }
 
 impl Socket {
@@ -45,7 +48,15 @@ impl Socket {
             IpAddr::V6(ip) if ip.is_unspecified() => AddressFamily::Any,
             IpAddr::V6(_) => AddressFamily::V6,
         };
-        Ok(Self { socket, local, family })
+        #[cfg(test)]
+        let capture = super::capture::Capture::of(&socket, local);
+        Ok(Self {
+            socket,
+            local,
+            family,
+            #[cfg(test)]
+            capture,
+        })
     }
 
     pub(crate) fn local_address(&self) -> SocketAddr {
@@ -81,19 +92,25 @@ impl Socket {
 
     /// Sends a datagram; `false` if the kernel has no room now. What cannot be sent at all is dropped, as UDP may.
     pub(crate) fn try_send(&self, to: SocketAddr, bytes: &[u8]) -> bool {
-        let to = match (self.local, to) {
+        let mapped = match (self.local, to) {
             (SocketAddr::V6(_), SocketAddr::V4(v4)) => {
                 SocketAddr::from((v4.ip().to_ipv6_mapped(), v4.port()))
             }
             _ => to,
         };
-        match self.socket.try_send_to(bytes, to) {
+        match self.socket.try_send_to(bytes, mapped) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => false,
             Err(error) => {
                 tracing::debug!(%error, "sending failed");
                 true
             }
-            Ok(_) => true,
+            Ok(_) => {
+                #[cfg(test)]
+                if let Some(capture) = &self.capture {
+                    capture.note(self.local, to, bytes);
+                }
+                true
+            }
         }
     }
 }

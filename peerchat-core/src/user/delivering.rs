@@ -146,6 +146,14 @@ impl User {
         }
     }
 
+    /// Tells whether the person of a conversation cannot know this device: nothing has ever arrived there, and nobody has
+    /// told them yet.
+    fn is_stranger_to(&self, id: ConversationId) -> bool {
+        let knows_us = self.people.get(id).is_some_and(|found| found.knows_us);
+        let is_first = |sender: &Sender| !sender.has_introduced && sender.oldest() == 1;
+        !knows_us && self.senders.get(&id).is_some_and(is_first) && self.registration.records().is_some()
+    }
+
     /// Fills the window of a conversation with DELIVER requests to `to`.
     fn deliver(&mut self, id: ConversationId, user: UserId, to: Contact, now: Now) {
         let Some(sender) = self.senders.get_mut(&id) else { return };
@@ -156,6 +164,11 @@ impl User {
         }
         if !self.seal_window(id, &user, to.id()) {
             self.fetch_keys(id, &user, &to, now);
+            return;
+        }
+        if self.is_stranger_to(id) {
+            // While what was sealed goes to the disk. Without it the message would be answered "unknown sender".
+            self.introduce(id, to, now);
             return;
         }
         loop {

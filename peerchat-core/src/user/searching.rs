@@ -1,5 +1,7 @@
 //! What [`User`] does with the answers of the directory.
 
+use std::time::Duration;
+
 use super::directory::{CLAIM_WITNESSES, Device, USER_WITNESSES, Verdict, devices, judge, newest};
 use super::machine::{FoundUser, LookupError, SearchId, SearchOutcome, User};
 use super::sender::Step;
@@ -12,7 +14,11 @@ use crate::save::{ConversationId, Relation, Write};
 use crate::time::Now;
 
 /// How many times a name must be found to be nobody's before its messages fail: its holder may just be joining.
-const UNKNOWN_LIMIT: u32 = 3;
+const UNKNOWN_LIMIT: u32 = 7;
+
+/// The pause after the first time; each further one is twice as long, so that the last time is about three seconds after
+/// the first. Who joins at the same moment is found as soon as the name is registered.
+const FIRST_UNKNOWN_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a search is for.
 #[derive(Clone, Debug)]
@@ -110,9 +116,14 @@ impl User {
 
     fn handle_unknown(&mut self, conversation: ConversationId, now: Now) {
         let Some(sender) = self.senders.get_mut(&conversation) else { return };
+        let pause = FIRST_UNKNOWN_PAUSE.saturating_mul(1 << sender.unknown_count.min(UNKNOWN_LIMIT));
         sender.unknown_count += 1;
         if sender.unknown_count < UNKNOWN_LIMIT {
-            self.pause(conversation, now);
+            let jitter = self.jitter();
+            if let Some(sender) = self.senders.get_mut(&conversation) {
+                let until = sender.pause_for(pause, now.instant, jitter);
+                self.set_timer(until, Timer::Retry(conversation));
+            }
             return;
         }
         let detail =

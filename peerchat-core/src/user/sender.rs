@@ -464,6 +464,11 @@ impl Sender {
     pub(crate) fn pause(&mut self, now: Instant, jitter: f64) -> Instant {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failed_attempts.min(16)).min(LONGEST_PAUSE);
         self.failed_attempts += 1;
+        self.pause_for(pause, now, jitter)
+    }
+
+    /// Pauses for about this long and returns until when.
+    pub(crate) fn pause_for(&mut self, pause: Duration, now: Instant, jitter: f64) -> Instant {
         self.set_back();
         self.has_located = false;
         self.has_introduced = false;

@@ -83,6 +83,19 @@ fn a_message_to_nobody_fails_and_says_why() {
 }
 
 #[test]
+fn a_message_to_a_name_that_is_registered_a_moment_later_hardly_waits() {
+    let ms = Duration::from_millis;
+    let mut net = Network::with_seed(6).latency(ms(1)..ms(2));
+    let hosts = ["alice", "carol"].map(|name| net.join(name));
+    net.run_for(SETTLE);
+    net.send(hosts[0], "bob", "early");
+    net.run_for(ms(100));
+    let bob = net.join("bob");
+    net.run_for(ms(500));
+    assert_eq!(net.texts(bob), from("alice", &["early"]));
+}
+
+#[test]
 fn a_message_to_someone_away_waits_and_arrives_when_they_return() {
     let (mut net, hosts) = network(5, 0.0, &["alice", "bob", "carol"]);
     net.send(hosts[0], "bob", "one");

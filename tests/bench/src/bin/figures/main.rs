@@ -11,9 +11,12 @@ use peerchat_bench::Failure;
 
 mod cold_call;
 mod first_message;
+mod fresh;
 mod idle;
 mod lookups;
+mod passphrase;
 mod report;
+mod strangers;
 
 use report::Figure;
 
@@ -21,16 +24,20 @@ use report::Figure;
 type Measure = fn(&[String]) -> Result<Figure, Failure>;
 
 /// Every figure, in the order in which they are measured.
-const FIGURES: [(&str, Measure); 4] = [
+const FIGURES: [(&str, Measure); 7] = [
     ("cold-call", cold_call::measure),
     ("lookups", lookups::measure),
     ("first-message", first_message::measure),
+    ("strangers", strangers::measure),
+    ("fresh", fresh::measure),
+    ("passphrase", passphrase::measure),
     ("idle", idle::measure),
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.split_first() {
+        Some((name, words)) if name == fresh::PERSON => fresh::be_person(words),
         Some((name, cases)) => measure(name, cases),
         None => FIGURES.iter().try_for_each(|(name, _)| measure_apart(name)),
     };

@@ -1,0 +1,255 @@
+//! A profile with a passphrase, as scripts and people at a terminal open it.
+#![cfg(unix)]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+
+const RIGHT: &str = "open sesame";
+const WRONG: &str = "open sesam";
+
+/// Options that name a profile.
+fn alice(data: &Path) -> [&str; 4] {
+    ["--data", data.to_str().unwrap(), "--name", "alice"]
+}
+
+fn command(words: &[&str], data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_peerchat"));
+    command.args(words).args(alice(data)).env_remove("PEERCHAT_LOG").env_remove("PEERCHAT_PASSPHRASE");
+    command
+}
+
+/// Runs a command without a terminal and returns its exit code and what it says on stderr.
+fn run(command: &mut Command) -> (i32, String) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn file(data: &Path, text: &str) -> String {
+    let path = data.with_extension(text.len().to_string());
+    fs::write(&path, format!("{text}\n")).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Makes a profile whose passphrase is [`RIGHT`].
+fn protected(data: &Path) {
+    let made = run(command(&["contacts", "--passphrase-file", &file(data, RIGHT)], data)
+        .env("PEERCHAT_PASSPHRASE", WRONG));
+    assert_eq!(made, (0, String::new()), "the file comes before the environment");
+}
+
+/// A terminal with nobody at it but the test.
+struct Terminal {
+    controller: OwnedFd,
+    user: OwnedFd,
+}
+
+impl Terminal {
+    fn new() -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let controller = openpt(flags).unwrap();
+        grantpt(&controller).unwrap();
+        unlockpt(&controller).unwrap();
+        let user = ioctl_tiocgptpeer(&controller, flags).unwrap();
+        Self { controller, user }
+    }
+
+    /// Starts a command that reads this terminal.
+    fn start(&self, mut command: Command) -> AtTerminal {
+        let stdin = self.user.try_clone().unwrap();
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        AtTerminal { child, stderr, said: String::new() }
+    }
+
+    fn type_line(&self, line: &str) {
+        let mut controller = fs::File::from(self.controller.try_clone().unwrap());
+        controller.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    fn shows_what_is_typed(&self) -> bool {
+        tcgetattr(self.user.as_fd()).unwrap().local_modes.contains(LocalModes::ECHO)
+    }
+
+    /// Returns what the terminal has shown up to the end of this many lines.
+    fn shown(&self, line_count: usize) -> String {
+        let mut controller = fs::File::from(self.controller.try_clone().unwrap());
+        let (mut shown, mut byte) = (String::new(), [0]);
+        while shown.matches('\n').count() < line_count {
+            controller.read_exact(&mut byte).unwrap();
+            shown.push(char::from(byte[0]));
+        }
+        shown
+    }
+}
+
+/// A command that somebody at a terminal has started; it is killed if the test ends first.
+struct AtTerminal {
+    child: Child,
+    stderr: ChildStderr,
+    said: String,
+}
+
+impl AtTerminal {
+    /// Waits until the command has asked for something.
+    fn wait_for(&mut self, prompt: &str) {
+        let mut byte = [0];
+        while !self.said.ends_with(prompt) {
+            self.stderr.read_exact(&mut byte).unwrap_or_else(|_| panic!("ended after: {}", self.said));
+            self.said.push(char::from(byte[0]));
+        }
+    }
+
+    /// Waits for the end; returns the exit code and what the command said after its last question.
+    fn end(mut self) -> (i32, String) {
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code().unwrap(), rest)
+    }
+}
+
+impl Drop for AtTerminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn scripts_give_a_passphrase_in_a_file_or_the_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    protected(&data);
+
+    let (code, said) = run(&mut command(&["contacts"], &data));
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("the profile has a passphrase") && said.contains("PEERCHAT_PASSPHRASE"), "{said}");
+    let (code, said) = run(command(&["contacts"], &data).env("PEERCHAT_PASSPHRASE", WRONG));
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("this is not its passphrase; nothing was changed"), "{said}");
+    assert_eq!(run(command(&["contacts"], &data).env("PEERCHAT_PASSPHRASE", RIGHT)), (0, String::new()));
+
+    let removal = ["passphrase", "--remove", "--passphrase-file", &file(&data, RIGHT)];
+    assert_eq!(run(&mut command(&removal, &data)), (0, String::new()));
+    assert_eq!(run(&mut command(&["contacts"], &data)), (0, String::new()));
+    let (code, said) = run(command(&["contacts"], &data).env("PEERCHAT_PASSPHRASE", RIGHT));
+    assert_eq!(code, 4, "{said}");
+}
+
+#[test]
+fn a_node_has_one_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let secret = file(&data, RIGHT);
+    let mut node = Command::new(env!("CARGO_BIN_EXE_peerchat"));
+    node.args(["node", "--bind", "127.0.0.1:0", "--data"]).arg(&data);
+    node.env_remove("PEERCHAT_LOG").env_remove("PEERCHAT_PASSPHRASE");
+    let mut running = Command::new(node.get_program())
+        .args(node.get_args())
+        .args(["--passphrase-file", &secret])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut byte = [0];
+    running.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+    assert!(Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap().success());
+    assert_eq!(running.wait().unwrap().code(), Some(0));
+
+    let (code, said) = run(&mut node);
+    assert_eq!(code, 4, "{said}");
+}
+
+#[test]
+fn a_passphrase_is_never_asked_for_without_a_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    for words in [&["contacts", "--new-passphrase"][..], &["passphrase", "--new-passphrase"]] {
+        let (code, said) = run(&mut command(words, &data));
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("there is no terminal to ask for a passphrase at"), "{said}");
+    }
+    assert!(!data.exists());
+    assert_eq!(run(&mut command(&["passphrase"], &data)).0, 2, "nothing is removed by leaving words out");
+}
+
+#[test]
+fn who_sits_at_a_terminal_is_asked_and_nothing_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let terminal = Terminal::new();
+    assert!(terminal.shows_what_is_typed());
+
+    let mut made = terminal.start(command(&["contacts", "--new-passphrase"], &data));
+    made.wait_for("New passphrase: ");
+    assert!(!terminal.shows_what_is_typed());
+    terminal.type_line(RIGHT);
+    made.wait_for("Once more: ");
+    terminal.type_line(RIGHT);
+    assert_eq!(made.end(), (0, String::new()));
+
+    for (typed, code) in [(WRONG, 4), (RIGHT, 0)] {
+        let mut asked = terminal.start(command(&["contacts"], &data));
+        asked.wait_for("Passphrase: ");
+        terminal.type_line(typed);
+        let (ended, said) = asked.end();
+        assert_eq!(ended, code, "{said}");
+        assert!(terminal.shows_what_is_typed());
+    }
+    assert_eq!(terminal.shown(4), "\r\n".repeat(4), "only the ends of the lines");
+}
+
+#[test]
+fn two_that_differ_make_no_profile() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let terminal = Terminal::new();
+    let mut made = terminal.start(command(&["contacts", "--new-passphrase"], &data));
+    for (prompt, typed) in [("New passphrase: ", RIGHT), ("Once more: ", WRONG)] {
+        made.wait_for(prompt);
+        terminal.type_line(typed);
+    }
+    let (code, said) = made.end();
+    assert_eq!(
+        (code, said.as_str()),
+        (1, "peerchat: the two passphrases differ; nothing was changed, try again\n")
+    );
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_signal_while_asking_leaves_the_terminal_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    protected(&data);
+    let terminal = Terminal::new();
+    for signal in ["-INT", "-TERM"] {
+        let mut asked = terminal.start(command(&["contacts"], &data));
+        asked.wait_for("Passphrase: ");
+        assert!(!terminal.shows_what_is_typed());
+        let pid = asked.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert_eq!(asked.end(), (130, "\n".to_owned()));
+        assert!(terminal.shows_what_is_typed());
+    }
+}
+
+#[test]
+fn a_chat_asks_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    protected(&data);
+    let terminal = Terminal::new();
+    let mut chat = terminal.start(command(&["chat"], &data));
+    chat.wait_for("Passphrase: ");
+    assert!(!terminal.shows_what_is_typed());
+    terminal.type_line(RIGHT);
+    terminal.type_line("/quit");
+    assert_eq!(chat.end(), (0, String::new()));
+    assert!(terminal.shows_what_is_typed());
+}
