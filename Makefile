@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test soak sweep sim bench build install header bindings python-wheel fmt clippy doc clean
+.PHONY: help demo test fuzz soak sweep sim bench build install header bindings python-wheel fmt clippy doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -14,6 +14,9 @@ demo: ## Run a C program, a Python script and the terminal client against each o
 
 test: ## Run everything that is tested
 	@tests/run
+
+fuzz: ## Fuzz every target for SECONDS=60 each, or one: make fuzz TARGET=abi|engine|letters|link|mailbox|names|profile|records|transport|wire
+	@fuzz/run "$(SECONDS)" $(TARGET)
 
 # With SEED=N the choices of an earlier run are made again.
 soak: ## Run kills, real life, a million messages and 10,000 clients of each language; or one: make soak RUN=kills|life|million AMOUNT=50

@@ -16,6 +16,9 @@ mod deadlines;
 pub mod engine;
 pub mod error;
 pub mod event;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod identity;
 mod idle;
 pub mod kademlia;

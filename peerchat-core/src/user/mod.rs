@@ -8,7 +8,7 @@ mod collecting;
 mod contacts;
 mod delivering;
 mod depositing;
-mod directory;
+pub(crate) mod directory;
 mod giving_up;
 mod letters;
 mod machine;

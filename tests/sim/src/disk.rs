@@ -25,7 +25,9 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub(crate) fn new(saved: Saved) -> Self {
+    /// Makes the disk of a profile that holds this and no messages.
+    #[must_use]
+    pub fn new(saved: Saved) -> Self {
         Self {
             saved,
             records: Vec::new(),
@@ -48,7 +50,9 @@ impl Disk {
         &self.saved.mail
     }
 
-    pub(crate) const fn node_key(&self) -> &SecretKey {
+    /// Returns the key of the node.
+    #[must_use]
+    pub const fn node_key(&self) -> &SecretKey {
         &self.saved.keys.node
     }
 
@@ -78,7 +82,8 @@ impl Disk {
     }
 
     /// Reads something that was saved.
-    pub(crate) fn read(&self, what: Read) -> Found {
+    #[must_use]
+    pub fn read(&self, what: Read) -> Found {
         match what {
             Read::Mail { position } => Found::Mail(self.bodies.get(&position).map(|bytes| bytes.to_vec())),
             Read::Delivered { conversation, after, up_to } => {
@@ -97,16 +102,27 @@ impl Disk {
         }
     }
 
-    pub(crate) fn begin(&mut self, batch: WriteBatch) {
+    /// Takes a batch, which is not on disk before [`Self::commit`].
+    ///
+    /// # Panics
+    ///
+    /// Another one is under way.
+    pub fn begin(&mut self, batch: WriteBatch) {
         assert!(self.writing.is_none(), "the engine writes one batch at a time");
         self.writing = Some(batch);
     }
 
-    pub(crate) fn cut(&mut self) {
+    /// Loses the batch that is under way.
+    pub fn cut(&mut self) {
         self.writing = None;
     }
 
-    pub(crate) fn commit(&mut self, id: BatchId) {
+    /// Puts the batch that is under way on disk.
+    ///
+    /// # Panics
+    ///
+    /// It is another one, or none is.
+    pub fn commit(&mut self, id: BatchId) {
         let batch = self.writing.take().expect("a batch is being written");
         assert_eq!(batch.id, id);
         batch.writes.into_iter().for_each(|write| self.apply(write));

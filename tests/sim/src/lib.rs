@@ -12,6 +12,7 @@ mod link;
 pub mod model;
 mod network;
 mod queue;
+pub mod story;
 mod swarm;
 mod takeover;
 

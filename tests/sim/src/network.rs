@@ -262,11 +262,30 @@ impl Network {
     ///
     /// The machine is off, has no user, or refuses.
     pub fn send(&mut self, from: Host, to: &str, text: &str) -> MessageId {
+        self.send_for(from, to, text, None)
+    }
+
+    /// Does what [`Self::send`] does for a text with a lifetime of its own.
+    ///
+    /// # Panics
+    ///
+    /// The machine is off, has no user, or refuses.
+    pub fn send_for(&mut self, from: Host, to: &str, text: &str, lifetime: Option<Duration>) -> MessageId {
+        let id = self.begin_send(from, to, text, lifetime);
+        self.run_until(Duration::from_secs(1), |network| network.machines[from.0].saved.contains(&id));
+        id
+    }
+
+    /// Hands a text over for sending and does not wait until it is on disk.
+    ///
+    /// # Panics
+    ///
+    /// The machine is off, has no user, or refuses.
+    pub fn begin_send(&mut self, from: Host, to: &str, text: &str, lifetime: Option<Duration>) -> MessageId {
         let (to, now) = (Recipient::parse(to).unwrap(), self.clock(from));
         let engine = self.machines[from.0].engine.as_mut().expect("the machine is on");
-        let id = engine.send_text(&to, text, None, now).expect("it has a user").expect("there is room");
+        let id = engine.send_text(&to, text, lifetime, now).expect("it has a user").expect("there is room");
         self.drain(from);
-        self.run_until(Duration::from_secs(1), |network| network.machines[from.0].saved.contains(&id));
         id
     }
 
