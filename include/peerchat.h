@@ -111,7 +111,7 @@
 #define PEERCHAT_MESSAGE_ID_LEN 16
 
 /**
- * Most messages that one call of peerchat_history gives.
+ * Most messages that one call of peerchat_history or peerchat_search gives.
  */
 #define PEERCHAT_MAX_HISTORY_PAGE 1000
 
@@ -1319,6 +1319,34 @@ peerchat_status_t peerchat_history(const peerchat_t *client,
                                    uint64_t before,
                                    size_t limit,
                                    peerchat_history_t **out_history);
+
+/**
+ * Gives a page of the messages that hold every one of some words, the latest message first.
+ *
+ * Case and accents do not count, and `*` right after a word stands for whatever ends it: "trai* zurich" finds "The train
+ * to Zürich". Nothing else has a meaning of its own; what is neither letter nor digit only parts words. In Chinese and
+ * Japanese every character counts as a word.
+ *
+ * Pages follow one another as those of peerchat_history do. Waits for the disk at most; the first search of a profile,
+ * and the first after many messages, indexes what is new, which takes some seconds for each million. Thread-safe.
+ * @param client       The client, with a user.
+ * @param words        What to search for: 1 to 32 words in 1,024 bytes. UTF-8.
+ * @param peer         Only what was said with this person: "alice", or "alice#7kq2m4xd"; NULL for everybody. UTF-8.
+ *                     Nothing was said with somebody who is not known: that is an empty page.
+ * @param before       Only messages whose `position` is smaller; 0 for the latest.
+ * @param limit        Most entries of the page: 1 to PEERCHAT_MAX_HISTORY_PAGE. A larger one means that.
+ * @param out_history  Receives the page, which the caller frees with peerchat_history_free. It stays as it is, whatever
+ *                     happens afterwards, even if the client is destroyed.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ARGUMENT,
+ *         PEERCHAT_ERR_INVALID_NAME, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE,
+ *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_search(const peerchat_t *client,
+                                  const char *words,
+                                  const char *peer,
+                                  uint64_t before,
+                                  size_t limit,
+                                  peerchat_history_t **out_history);
 
 /**
  * Frees a page of history, its entries and their strings.

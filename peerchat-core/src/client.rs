@@ -29,6 +29,7 @@ use crate::transport::TransportConfig;
 use crate::user::{ContentKind, Decision, FoundUser, LookupError};
 
 mod people;
+mod search;
 mod sending;
 
 pub use people::Person;

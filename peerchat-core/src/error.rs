@@ -136,6 +136,9 @@ pub enum Error {
         /// The refused lifetime in seconds.
         seconds: u64,
     },
+    /// Nothing can be searched for so.
+    #[error(transparent)]
+    Query(#[from] crate::search::QueryError),
     /// A text that is not a user id.
     #[error(transparent)]
     UserId(#[from] crate::identity::UserIdError),
@@ -233,6 +236,7 @@ impl Error {
             Self::TooManyContacts { .. } => ErrorCode::TooManyContacts,
             Self::AlreadyEnded => ErrorCode::AlreadyEnded,
             Self::Lifetime { .. } => ErrorCode::InvalidArgument,
+            Self::Query(_) => ErrorCode::InvalidArgument,
             Self::UserId(_) => ErrorCode::InvalidArgument,
             Self::Closed => ErrorCode::Closed,
             Self::TimedOut => ErrorCode::TimedOut,

@@ -26,6 +26,7 @@ pub mod mail;
 #[cfg(feature = "runtime")]
 mod runtime;
 pub mod save;
+pub mod search;
 #[cfg(feature = "storage")]
 pub mod storage;
 pub mod time;

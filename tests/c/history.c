@@ -68,6 +68,41 @@ static void check_history(peerchat_t *alice, peerchat_t *bob)
     CHECK_STATUS(PEERCHAT_ERR_INVALID_NAME, peerchat_history(alice, "two words", 0, PAGE, &page));
 }
 
+static size_t count_found(peerchat_t *client, const char *words, const char *peer, uint64_t before, size_t limit)
+{
+    peerchat_history_t *page;
+    size_t count;
+    CHECK_OK(peerchat_search(client, words, peer, before, limit, &page));
+    count = page->count;
+    peerchat_history_free(page);
+    return count;
+}
+
+/* The conversation holds the numbers 0 to 24, one in each message. */
+static void check_search(peerchat_t *alice)
+{
+    peerchat_history_t *page;
+    uint64_t position;
+    CHECK_OK(peerchat_search(alice, "1*", NULL, 0, 4, &page));
+    CHECK(page->count == 4 && strcmp(page->entries[0]->text, "19") == 0);
+    CHECK(strcmp(page->entries[3]->text, "16") == 0 && strcmp(page->entries[0]->peer, "bob") == 0);
+    position = page->entries[3]->position;
+    peerchat_history_free(page);
+    CHECK(count_found(alice, "1*", "bob", position, PAGE) == 7);
+    CHECK(count_found(alice, "1", NULL, 0, PAGE) == 1);
+    CHECK(count_found(alice, "1 2", NULL, 0, PAGE) == 0);
+    CHECK(count_found(alice, "1*", "carol", 0, PAGE) == 0);
+    CHECK(count_found(alice, "\"1\"* AND (", NULL, 0, PAGE) == 0);
+    CHECK_STATUS(PEERCHAT_ERR_INVALID_ARGUMENT, peerchat_search(alice, "", NULL, 0, PAGE, &page));
+    CHECK_STATUS(PEERCHAT_ERR_INVALID_ARGUMENT, peerchat_search(alice, "*\"", NULL, 0, PAGE, &page));
+    CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_search(NULL, "1", NULL, 0, PAGE, &page));
+    CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_search(alice, NULL, NULL, 0, PAGE, &page));
+    CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_search(alice, "1", NULL, 0, PAGE, NULL));
+    CHECK_STATUS(PEERCHAT_ERR_INVALID_UTF8, peerchat_search(alice, "\xff", NULL, 0, PAGE, &page));
+    CHECK_STATUS(PEERCHAT_ERR_INVALID_UTF8, peerchat_search(alice, "1", "\xff", 0, PAGE, &page));
+    CHECK_STATUS(PEERCHAT_ERR_INVALID_NAME, peerchat_search(alice, "1", "two words", 0, PAGE, &page));
+}
+
 static void check_statistics(peerchat_t *client)
 {
     peerchat_statistics_t statistics, *known;
@@ -134,11 +169,14 @@ int main(void)
     peerchat_statistics_t statistics;
     join(bob, alice);
     check_history(alice, bob);
+    check_search(alice);
     check_statistics(alice);
     check_log();
     CHECK_STATUS(PEERCHAT_ERR_NO_USER, peerchat_history(node, "bob", 0, PAGE, &page));
+    CHECK_STATUS(PEERCHAT_ERR_NO_USER, peerchat_search(node, "1", NULL, 0, PAGE, &page));
     CHECK_OK(peerchat_close(alice));
     CHECK_STATUS(PEERCHAT_ERR_CLOSED, peerchat_history(alice, "bob", 0, PAGE, &page));
+    CHECK_STATUS(PEERCHAT_ERR_CLOSED, peerchat_search(alice, "1", NULL, 0, PAGE, &page));
     CHECK_STATUS(PEERCHAT_ERR_CLOSED, peerchat_statistics(alice, &statistics, sizeof statistics));
     peerchat_destroy(node);
     peerchat_destroy(bob);

@@ -91,6 +91,14 @@ class Async(unittest.IsolatedAsyncioTestCase):
             self.assertEqual((received.state, sent.state), (None, peerchat.State.DELIVERED))
             self.assertEqual(alice.history("bob", before=received.position), [sent])
 
+            self.assertEqual(alice.search("GRUSSE"), [sent])
+            self.assertEqual(alice.search("hel*", peer=exact), [received])
+            self.assertEqual(alice.search("hello", before=received.position), [])
+            self.assertEqual(alice.search("hello", peer="carol"), [])
+            for words in ("", '"*', "word " * 33):
+                with self.assertRaises(errors.InvalidArgumentError):
+                    alice.search(words)
+
     async def test_a_request_is_accepted_read_and_blocked(self):
         async with open_client("alice") as alice, open_client("bob") as bob:
             bob.bootstrap(alice.local_address)

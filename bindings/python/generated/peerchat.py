@@ -575,6 +575,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_safety_number() != 8474:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_search() != 5373:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_send() != 19140:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_send_blocking() != 38601:
@@ -703,6 +705,9 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_remove_contact.restype = ctype
 _UniffiLib.uniffi_peerchat_checksum_method_client_safety_number.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_safety_number.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_search.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_search.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_send.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_send.restype = ctypes.c_uint16
@@ -884,6 +889,15 @@ _UniffiLib.uniffi_peerchat_fn_method_client_safety_number.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_safety_number.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_search.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.c_uint32,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_search.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_peerchat_fn_method_client_send.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -4863,6 +4877,19 @@ class ClientProtocol(typing.Protocol):
         Those of `identity`.
 """
         raise NotImplementedError
+    def search(self, words: str,peer: typing.Optional[str],before: typing.Optional[int],limit: int) -> typing.List[HistoryEntry]:
+        """
+        Returns up to `limit` messages that hold every word of `words`, the latest first, before history position `before`
+        (None: from the end); of the conversation with `peer`, or of all. Case and accents do not count, and `*` right
+        after a word stands for whatever ends it. Reads the disk on the calling thread; the first search of a profile
+        indexes it.
+
+        # Errors
+
+        There is no word in `words`, or too many; the name breaks the rules, the disk refused, there is no user, or the
+        client is closed.
+"""
+        raise NotImplementedError
     async def send(self, recipient: str,text: str) -> str:
         """
         Saves a text for sending and returns its id once it is on disk; MessageState events tell what becomes of it.
@@ -5475,6 +5502,41 @@ class Client(ClientProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_peerchat_fn_method_client_safety_number,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def search(self, words: str,peer: typing.Optional[str],before: typing.Optional[int],limit: int) -> typing.List[HistoryEntry]:
+        """
+        Returns up to `limit` messages that hold every word of `words`, the latest first, before history position `before`
+        (None: from the end); of the conversation with `peer`, or of all. Case and accents do not count, and `*` right
+        after a word stands for whatever ends it. Reads the disk on the calling thread; the first search of a profile
+        indexes it.
+
+        # Errors
+
+        There is no word in `words`, or too many; the name breaks the rules, the disk refused, there is no user, or the
+        client is closed.
+"""
+        
+        _UniffiFfiConverterString.check_lower(words)
+
+        _UniffiFfiConverterOptionalString.check_lower(peer)
+
+        _UniffiFfiConverterOptionalUInt64.check_lower(before)
+
+        _UniffiFfiConverterUInt32.check_lower(limit)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(words),
+            _UniffiFfiConverterOptionalString.lower(peer),
+            _UniffiFfiConverterOptionalUInt64.lower(before),
+            _UniffiFfiConverterUInt32.lower(limit),
+        )
+        _uniffi_lift_return = _UniffiFfiConverterSequenceTypeHistoryEntry.lift
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_search,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)

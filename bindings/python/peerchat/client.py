@@ -426,6 +426,19 @@ class Client:
             entries = self._native.history(peer, before, limit)
         return [_history_entry(entry) for entry in entries]
 
+    def search(
+        self, words: str, *, peer: str | None = None, before: int | None = None, limit: int = 50
+    ) -> list[HistoryEntry]:
+        """Returns up to `limit` messages that hold every word of `words`, the latest first.
+
+        Case and accents do not count, and `*` right after a word stands for whatever ends it. With `peer`, only what was
+        said with them; `before` is the `position` of an entry, to go on from there. Reads the disk on the calling
+        thread; the first search of a profile indexes it, some seconds for each million messages.
+        """
+        with translated():
+            entries = self._native.search(words, peer, before, limit)
+        return [_history_entry(entry) for entry in entries]
+
     async def lookup(self, name: str) -> FoundUser:
         """Looks a name up in the directory."""
         with translated():

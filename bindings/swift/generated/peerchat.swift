@@ -717,6 +717,19 @@ public protocol NativeClientProtocol: AnyObject, Sendable {
     func safetyNumber(name: String) throws  -> String
     
     /**
+     * Returns up to `limit` messages that hold every word of `words`, the latest first, before history position `before`
+     * (None: from the end); of the conversation with `peer`, or of all. Case and accents do not count, and `*` right
+     * after a word stands for whatever ends it. Reads the disk on the calling thread; the first search of a profile
+     * indexes it.
+     *
+     * # Errors
+     *
+     * There is no word in `words`, or too many; the name breaks the rules, the disk refused, there is no user, or the
+     * client is closed.
+     */
+    func search(words: String, peer: String?, before: UInt64?, limit: UInt32) throws  -> [HistoryEntry]
+    
+    /**
      * Saves a text for sending and returns its id once it is on disk; MessageState events tell what becomes of it.
      *
      * Cancelling the call does not take the message back.
@@ -1202,6 +1215,30 @@ open func safetyNumber(name: String)throws  -> String  {
     uniffi_peerchat_fn_method_client_safety_number(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(name),uniffiCallStatus
+    )
+})
+}
+    
+    /**
+     * Returns up to `limit` messages that hold every word of `words`, the latest first, before history position `before`
+     * (None: from the end); of the conversation with `peer`, or of all. Case and accents do not count, and `*` right
+     * after a word stands for whatever ends it. Reads the disk on the calling thread; the first search of a profile
+     * indexes it.
+     *
+     * # Errors
+     *
+     * There is no word in `words`, or too many; the name breaks the rules, the disk refused, there is no user, or the
+     * client is closed.
+     */
+open func search(words: String, peer: String?, before: UInt64?, limit: UInt32)throws  -> [HistoryEntry]  {
+    return try  FfiConverterSequenceTypeHistoryEntry.lift(try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_search(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(words),
+        FfiConverterOptionString.lower(peer),
+        FfiConverterOptionUInt64.lower(before),
+        FfiConverterUInt32.lower(limit),uniffiCallStatus
     )
 })
 }
@@ -4647,6 +4684,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_safety_number() != 8474) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_search() != 5373) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_send() != 19140) {

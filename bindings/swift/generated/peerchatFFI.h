@@ -333,6 +333,11 @@ RustBuffer uniffi_peerchat_fn_method_client_poll(uint64_t ptr, uint32_t timeout_
 RustBuffer uniffi_peerchat_fn_method_client_safety_number(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SEARCH
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SEARCH
+RustBuffer uniffi_peerchat_fn_method_client_search(uint64_t ptr, RustBuffer words, RustBuffer peer, RustBuffer before, uint32_t limit, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SEND
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SEND
 uint64_t uniffi_peerchat_fn_method_client_send(uint64_t ptr, RustBuffer recipient, RustBuffer text
@@ -814,6 +819,12 @@ uint16_t uniffi_peerchat_checksum_method_client_poll(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SAFETY_NUMBER
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SAFETY_NUMBER
 uint16_t uniffi_peerchat_checksum_method_client_safety_number(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SEARCH
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SEARCH
+uint16_t uniffi_peerchat_checksum_method_client_search(void
     
 );
 #endif

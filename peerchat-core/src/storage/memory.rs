@@ -10,6 +10,7 @@ use super::failure::Failure;
 use crate::error::Error;
 use crate::event::MessageState;
 use crate::save::{ConversationId, MAX_READ_AT_ONCE, SavedConversation, SavedMessage, StreamId, Write};
+use crate::search::Query;
 use crate::user::ContentKind;
 
 /// A profile in memory.
@@ -79,6 +80,28 @@ impl Memory {
                 message.conversation == conversation && message.kind != ContentKind::RECEIPT.0
             };
             latest_first.filter(is_told).take(limit).cloned().collect()
+        })
+    }
+
+    pub(super) fn search(
+        &self,
+        query: &Query,
+        conversation: Option<ConversationId>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(SavedMessage, SavedConversation)>, Error> {
+        self.read(|tables| {
+            let end = before.map_or(tables.messages.len(), |before| tables.first_from(before));
+            let latest_first = tables.messages[..end].iter().rev();
+            let is_found = |message: &&SavedMessage| {
+                message.kind == ContentKind::TEXT.0
+                    && conversation.is_none_or(|conversation| message.conversation == conversation)
+                    && std::str::from_utf8(&message.body).is_ok_and(|text| query.matches(text))
+            };
+            let with_conversation = |message: &SavedMessage| {
+                Some((message.clone(), tables.conversations.get(&message.conversation)?.clone()))
+            };
+            latest_first.filter(is_found).take(limit).filter_map(with_conversation).collect()
         })
     }
 

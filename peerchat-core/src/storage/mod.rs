@@ -7,6 +7,7 @@
 mod apply;
 mod failure;
 mod files;
+mod index;
 mod lock;
 mod memory;
 mod rows;
@@ -25,6 +26,7 @@ use crate::config::{Location, Passphrase};
 use crate::error::Error;
 use crate::identity::UserName;
 use crate::save::{BatchId, ConversationId, ProfileKeys, Saved, SavedConversation, SavedMessage, WriteBatch};
+use crate::search::Query;
 use memory::Memory;
 use sqlite::Profile;
 
@@ -149,6 +151,30 @@ impl Store {
         match &self.0 {
             Kind::Memory(memory) => memory.history(conversation, before, limit),
             Kind::Sqlite(profile) => profile.read(|db| rows::history(db, conversation, before, limit)),
+        }
+    }
+
+    /// Returns at most `limit` texts, of one conversation or of all, that hold every word of a query, latest first, from
+    /// those before the position `before` or from all, each with its conversation.
+    ///
+    /// On disk, the index of words is brought up to date first: the writer thread takes what was saved since the last
+    /// search into it, in steps between which it writes what waits. Must not be called on that thread.
+    ///
+    /// # Errors
+    ///
+    /// The store is closed, or the disk refuses.
+    pub fn search(
+        &self,
+        query: &Query,
+        conversation: Option<ConversationId>,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<(SavedMessage, SavedConversation)>, Error> {
+        match &self.0 {
+            Kind::Memory(memory) => memory.search(query, conversation, before, limit),
+            Kind::Sqlite(profile) => {
+                profile.search(|db| index::search(db, query, conversation, before, limit))
+            }
         }
     }
 

@@ -30,6 +30,7 @@ macro_rules! select_messages {
         )
     };
 }
+pub(super) use select_messages;
 
 /// Names the columns that [`conversation`] reads.
 macro_rules! conversation_columns {
@@ -38,6 +39,7 @@ macro_rules! conversation_columns {
         c.read_marked"
     };
 }
+pub(super) use conversation_columns;
 
 /// What the secrets are sealed as; see [`Vault::seal`].
 pub(super) const NODE_KEY: &str = "node key";
@@ -204,11 +206,11 @@ pub(super) fn mail(db: &Connection, position: u64) -> Result<Option<Vec<u8>>, Fa
 }
 
 /// Returns a position in the order that SQLite has for it; no message lies beyond its largest.
-fn ordered(position: u64) -> i64 {
+pub(super) fn ordered(position: u64) -> i64 {
     i64::try_from(position).unwrap_or(i64::MAX)
 }
 
-fn count(limit: usize) -> i64 {
+pub(super) fn count(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
@@ -221,7 +223,7 @@ fn all<T>(
 }
 
 /// Reads the eleven columns of [`select_messages`].
-fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
+pub(super) fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
     Ok(SavedMessage {
         position: unsigned(row, 0)?,
         conversation: ConversationId(row.get(1)?),
@@ -238,7 +240,7 @@ fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
 }
 
 /// Reads [`conversation_columns`] from the column `at` on.
-fn conversation(row: &Row<'_>, at: usize) -> rusqlite::Result<SavedConversation> {
+pub(super) fn conversation(row: &Row<'_>, at: usize) -> rusqlite::Result<SavedConversation> {
     Ok(SavedConversation {
         id: ConversationId(row.get(at)?),
         peer: row.get(at + 1)?,

@@ -13,16 +13,24 @@ pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 /// The step at index n makes version n + 1 of version n; version 0 is an empty file.
 ///
 /// A released step never changes: profiles of every released version are out there.
-pub(super) const STEPS: &[Step] =
-    &[create_version_1, add_sessions, add_identities, add_vault, add_mail, add_deposits, add_contacts];
+pub(super) const STEPS: &[Step] = &[
+    create_version_1,
+    add_sessions,
+    add_identities,
+    add_vault,
+    add_mail,
+    add_deposits,
+    add_contacts,
+    add_words,
+];
 
 /// The version that this build reads and writes.
 #[expect(clippy::cast_possible_truncation, reason = "there will never be so many versions")]
 pub(super) const VERSION: u32 = STEPS.len() as u32;
 
-/// Largest file that is checked as a whole when it is opened. Of a larger one everything but the messages and the
-/// envelopes kept for others is, so that much of either does not delay the start; damage there is noticed when it is
-/// read.
+/// Largest file that is checked as a whole when it is opened. Of a larger one everything but the messages, the
+/// index of their words and the envelopes kept for others is, so that much of them does not delay the start; damage there
+/// is noticed when it is read.
 const FULL_CHECK_MAX_LEN: i64 = 32 << 20;
 
 /// The tables that the check of a large file covers.
@@ -48,7 +56,15 @@ const SMALL_TABLES: [&str; 17] = [
 
 /// The tables that it leaves out.
 #[cfg(test)]
-const LARGE_TABLES: [&str; 2] = ["mail_bodies", "messages"];
+const LARGE_TABLES: [&str; 7] = [
+    "mail_bodies",
+    "messages",
+    "message_words",
+    "message_words_config",
+    "message_words_data",
+    "message_words_docsize",
+    "message_words_idx",
+];
 
 fn create_version_1(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(
@@ -185,6 +201,18 @@ fn add_contacts(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         ALTER TABLE conversations ADD COLUMN read_marked INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE streams ADD COLUMN read_to INTEGER NOT NULL DEFAULT 0;
         CREATE TABLE voids (position INTEGER PRIMARY KEY REFERENCES messages (position)) STRICT;",
+    )
+}
+
+/// Version 8: the words of messages are indexed. What the profile holds is taken into the index by the first search.
+fn add_words(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE VIRTUAL TABLE message_words USING fts5 (
+            words, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii'
+        );
+        CREATE TRIGGER messages_unindexed AFTER DELETE ON messages WHEN old.kind = 1 BEGIN
+            DELETE FROM message_words WHERE rowid = old.position;
+        END;",
     )
 }
 

@@ -16,7 +16,7 @@ use super::lock::ProfileLock;
 use super::schema::{self, STEPS, Step};
 use super::vault::Vault;
 use super::writer::{Done, Job, Writer};
-use super::{apply, files, rows};
+use super::{apply, files, index, rows};
 use crate::config::Passphrase;
 use crate::error::Error;
 use crate::identity::UserName;
@@ -31,6 +31,8 @@ pub(super) struct Profile {
     vault: Vault,
     is_closed: AtomicBool,
     reader: Mutex<Reader>,
+    /// Apart from the other, since a search may take long.
+    searcher: Mutex<Reader>,
     /// Used by the writer thread only.
     writing: Mutex<Writing>,
     writer: Arc<Writer>,
@@ -71,8 +73,9 @@ pub(super) fn open(
     let Loaded { connection, saved, vault } = load(&path, user, passphrase, STEPS).map_err(failed)?;
     let writer = Writer::shared().map_err(failed)?;
     let writing = Mutex::new(Writing { open: Some((connection, lock)), failure: None });
-    let reader = Mutex::new(Reader::Unopened);
-    Ok((Arc::new(Profile { path, vault, is_closed: AtomicBool::new(false), reader, writing, writer }), saved))
+    let [reader, searcher] = [(); 2].map(|()| Mutex::new(Reader::Unopened));
+    let is_closed = AtomicBool::new(false);
+    Ok((Arc::new(Profile { path, vault, is_closed, reader, searcher, writing, writer }), saved))
 }
 
 /// Tells whether there is no profile yet.
@@ -174,6 +177,7 @@ pub(super) fn load(
     connection.pragma_update(None, "fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     schema::upgrade(&mut connection, steps)?;
+    index::follow_history(&connection)?;
     let saved = rows::load(&connection, keys, &vault)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(Loaded { connection, saved, vault })
@@ -200,11 +204,37 @@ impl Profile {
         reader.run(&self.path, query).map_err(|failure| failure.into_error(&self.path))
     }
 
+    /// Runs a query on the index of words, once everything that is saved by now is in it.
+    pub(super) fn search<T>(
+        self: &Arc<Self>,
+        query: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
+        let ask = |what: fn(&Connection) -> Result<u64, Failure>| {
+            self.searcher.lock().run(&self.path, what).map_err(|failure| self.error(failure))
+        };
+        let last = ask(index::last_position)?;
+        while ask(index::indexed_position)? < last {
+            self.index_some()?;
+        }
+        self.searcher.lock().run(&self.path, query).map_err(|failure| self.error(failure))
+    }
+
+    /// Has the writer thread take some messages into the index.
+    fn index_some(self: &Arc<Self>) -> Result<(), Error> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        let (done, outcome) = sync_channel(1);
+        self.writer.send(Job::Index { profile: Arc::clone(self), done });
+        outcome.recv().map_err(|_| Error::Closed)?
+    }
+
     /// See [`super::Store::close`].
     pub(super) fn close(self: &Arc<Self>) {
         self.is_closed.store(true, Ordering::Release);
         // The last connection tidies the log away, which one that only reads cannot.
         *self.reader.lock() = Reader::Closed;
+        *self.searcher.lock() = Reader::Closed;
         let (released, is_released) = sync_channel(1);
         self.writer.send(Job::Close { profile: Arc::clone(self), released });
         // An error means that the writer dropped the job, which it does only with the profile released.
@@ -224,6 +254,14 @@ impl Profile {
         let (written, broken) = commit(connection, &self.vault, batches);
         failure.clone_from(&broken);
         (written, broken)
+    }
+
+    /// Takes some messages into the index of words. If that fails, nothing of it is on disk, and no batch is to blame.
+    pub(super) fn index(&self) -> Result<(), Failure> {
+        let mut writing = self.writing.lock();
+        let Writing { open, failure } = &mut *writing;
+        let (connection, _) = open.as_mut().ok_or(Failure::Closed)?;
+        failure.clone().map_or_else(|| index::catch_up(connection), Err)
     }
 
     /// Gives up the file, then its lock.

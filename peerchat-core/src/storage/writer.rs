@@ -39,6 +39,13 @@ pub(super) enum Job {
         /// Whom to tell.
         done: Done,
     },
+    /// Take some messages into the index of words.
+    Index {
+        /// Whose.
+        profile: Arc<Profile>,
+        /// Whom to tell.
+        done: SyncSender<Result<(), Error>>,
+    },
     /// Give up the file and its lock.
     Close {
         /// Whose.
@@ -81,6 +88,7 @@ struct Group {
     profile: Arc<Profile>,
     batches: Vec<WriteBatch>,
     dones: Vec<Done>,
+    indexing: Vec<SyncSender<Result<(), Error>>>,
     released: Vec<SyncSender<()>>,
 }
 
@@ -96,32 +104,41 @@ fn run(queue: &Receiver<Job>) {
 
 /// Adds a job to the group of its profile, which is found by its address.
 fn sort_in(round: &mut BTreeMap<usize, Group>, job: Job) {
-    let (Job::Write { profile, .. } | Job::Close { profile, .. }) = &job;
+    let (Job::Write { profile, .. } | Job::Index { profile, .. } | Job::Close { profile, .. }) = &job;
     let group = round.entry(Arc::as_ptr(profile) as usize).or_insert_with(|| Group::new(profile));
     match job {
         Job::Write { batch, done, .. } => {
             group.batches.push(batch);
             group.dones.push(done);
         }
+        Job::Index { done, .. } => group.indexing.push(done),
         Job::Close { released, .. } => group.released.push(released),
     }
 }
 
 impl Group {
     fn new(profile: &Arc<Profile>) -> Self {
-        Self { profile: Arc::clone(profile), batches: Vec::new(), dones: Vec::new(), released: Vec::new() }
+        let (batches, dones, indexing, released) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { profile: Arc::clone(profile), batches, dones, indexing, released }
     }
 
-    /// Writes the batches, tells the outcome, then closes the profile if that was asked for.
+    /// Writes the batches, tells the outcome, indexes one step for whoever waits for it, then closes the profile if that was asked for.
     ///
     /// A batch that came after the close is written too; whoever sent it did not know of the close.
     fn finish(self) {
-        let Self { profile, batches, dones, released } = self;
+        let Self { profile, batches, dones, indexing, released } = self;
         if !batches.is_empty() {
             let (written, failure) = profile.commit(&batches);
             for (index, (batch, done)) in batches.into_iter().zip(dones).enumerate() {
                 let failed = failure.clone().filter(|_| index >= written);
                 tell(done, batch.id, failed.map_or(Ok(()), |failure| Err(profile.error(failure))));
+            }
+        }
+        if !indexing.is_empty() {
+            let indexed = profile.index();
+            for waiting in indexing {
+                // Nobody waits any more: the one who asked is gone.
+                let _ = waiting.send(indexed.clone().map_err(|failure| profile.error(failure)));
             }
         }
         if !released.is_empty() {

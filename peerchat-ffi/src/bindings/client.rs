@@ -411,6 +411,26 @@ impl Client {
         Ok(entries.into_iter().map(HistoryEntry::from).collect())
     }
 
+    /// Returns up to `limit` messages that hold every word of `words`, the latest first, before history position `before`
+    /// (None: from the end); of the conversation with `peer`, or of all. Case and accents do not count, and `*` right
+    /// after a word stands for whatever ends it. Reads the disk on the calling thread; the first search of a profile
+    /// indexes it.
+    ///
+    /// # Errors
+    ///
+    /// There is no word in `words`, or too many; the name breaks the rules, the disk refused, there is no user, or the
+    /// client is closed.
+    pub fn search(
+        &self,
+        words: &str,
+        peer: Option<String>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<HistoryEntry>, PeerchatError> {
+        let entries = self.inner.search(words, peer.as_deref(), before, limit as usize)?;
+        Ok(entries.into_iter().map(HistoryEntry::from).collect())
+    }
+
     /// Looks a name up in the directory.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! History: what was said, page by page.
+//! History: what was said, page by page, and what of it holds some words.
 
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
@@ -13,7 +13,7 @@ use super::message::{peerchat_message_id_t, peerchat_message_state_t};
 use super::status::peerchat_status_t;
 use super::string::{CEventStr, CStrArg, free_text, leak_text, owned, string};
 
-/// Most messages that one call of peerchat_history gives.
+/// Most messages that one call of peerchat_history or peerchat_search gives.
 pub const PEERCHAT_MAX_HISTORY_PAGE: usize = 1000;
 
 const _: () = assert!(PEERCHAT_MAX_HISTORY_PAGE == peerchat_core::MAX_HISTORY_PAGE);
@@ -142,6 +142,45 @@ pub extern "C" fn peerchat_history(
         let (client, out_history) = (required(client, "client")?, required(out_history, "out_history")?);
         let before = (before != 0).then_some(before);
         let entries = client.inner().history(string(peer, "peer")?, before, limit)?;
+        out_history.write(Box::new(peerchat_history_t::new(entries)).into());
+        Ok(())
+    })
+}
+
+/// Gives a page of the messages that hold every one of some words, the latest message first.
+///
+/// Case and accents do not count, and `*` right after a word stands for whatever ends it: "trai* zurich" finds "The train
+/// to Zürich". Nothing else has a meaning of its own; what is neither letter nor digit only parts words. In Chinese and
+/// Japanese every character counts as a word.
+///
+/// Pages follow one another as those of peerchat_history do. Waits for the disk at most; the first search of a profile,
+/// and the first after many messages, indexes what is new, which takes some seconds for each million. Thread-safe.
+/// @param client       The client, with a user.
+/// @param words        What to search for: 1 to 32 words in 1,024 bytes. UTF-8.
+/// @param peer         Only what was said with this person: "alice", or "alice#7kq2m4xd"; NULL for everybody. UTF-8.
+///                     Nothing was said with somebody who is not known: that is an empty page.
+/// @param before       Only messages whose `position` is smaller; 0 for the latest.
+/// @param limit        Most entries of the page: 1 to PEERCHAT_MAX_HISTORY_PAGE. A larger one means that.
+/// @param out_history  Receives the page, which the caller frees with peerchat_history_free. It stays as it is, whatever
+///                     happens afterwards, even if the client is destroyed.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ARGUMENT,
+///         PEERCHAT_ERR_INVALID_NAME, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE,
+///         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_search(
+    client: Option<&peerchat_t>,
+    words: CStrArg<'_>,
+    peer: CStrArg<'_>,
+    before: u64,
+    limit: usize,
+    out_history: Option<&mut MaybeUninit<repr_c::Box<peerchat_history_t>>>,
+) -> peerchat_status_t {
+    guard(|| {
+        let (client, out_history) = (required(client, "client")?, required(out_history, "out_history")?);
+        let words = string(words, "words")?;
+        let peer = if peer.is_some() { Some(string(peer, "peer")?) } else { None };
+        let before = (before != 0).then_some(before);
+        let entries = client.inner().search(words, peer, before, limit)?;
         out_history.write(Box::new(peerchat_history_t::new(entries)).into());
         Ok(())
     })

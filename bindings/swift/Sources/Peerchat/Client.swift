@@ -158,6 +158,18 @@ public final class Client: Sendable {
         try translated { try native.history(peer: peer, before: before, limit: limit) }
     }
 
+    /// Finds up to `limit` messages that hold every word of `words`, the latest first, on the calling thread.
+    ///
+    /// Case and accents do not count, and `*` right after a word stands for whatever ends it. `peer` is whom it was
+    /// said with; nil: everybody. `before` is the `position` of an entry, to go on from there; nil: from the end. The
+    /// first search of a profile indexes it, some seconds for each million messages. Throws if there is no word in
+    /// `words`, or too many, the name breaks the rules, the disk refused, there is no user, or the client is closed.
+    public func search(
+        _ words: String, with peer: String? = nil, before: UInt64? = nil, limit: UInt32 = 50
+    ) throws(PeerchatError) -> [HistoryEntry] {
+        try translated { try native.search(words: words, peer: peer, before: before, limit: limit) }
+    }
+
     /// Looks a name up in the directory. Waits for the network, some seconds at most, and so does a task that is
     /// cancelled meanwhile.
     ///

@@ -33,6 +33,11 @@ final class ClientTests: XCTestCase {
             XCTAssertEqual(history.map(\.text), ["hello", "grüße 🙂"])
             XCTAssertEqual(history.map(\.state), [nil, .delivered])
             XCTAssertEqual(try alice.history(with: "bob", before: history[0].position), [history[1]])
+            XCTAssertEqual(try alice.search("GRUSSE"), [history[1]])
+            XCTAssertEqual(try alice.search("hel*", with: "bob"), [history[0]])
+            XCTAssertEqual(try alice.search("hello", before: history[0].position), [])
+            XCTAssertEqual(try alice.search("hello", with: "carol"), [])
+            await assertFails(.invalidArgument) { try alice.search("\"*") }
             XCTAssertGreaterThan(history[0].received, Date(timeIntervalSince1970: 1_700_000_000))
             let closed = [await alice.shutdown(), await bob.shutdown()]
             XCTAssertEqual(closed, [true, true])

@@ -181,7 +181,7 @@ fn only_the_owner_can_read_a_profile() {
 }
 
 #[test]
-fn the_tables_of_version_7() {
+fn the_tables_of_version_8() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open_in(&dir);
     let tables = profile(&opened.store).read(|db| {
@@ -408,10 +408,10 @@ fn a_log_without_its_file_is_not_taken_for_a_new_profile() {
 fn a_profile_of_a_later_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     open_in(&dir).store.close();
-    Connection::open(file(&dir)).unwrap().pragma_update(None, "user_version", 9).unwrap();
+    Connection::open(file(&dir)).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let before = fs::read(file(&dir)).unwrap();
     let opened = open(&location(&dir), None, node_keys);
-    assert!(matches!(opened, Err(Error::ProfileTooNew { found: 9, known: schema::VERSION, .. })));
+    assert!(matches!(opened, Err(Error::ProfileTooNew { found: 99, known: schema::VERSION, .. })));
     assert!(fs::read(file(&dir)).unwrap() == before);
 }
 

@@ -3,6 +3,7 @@
 mod crash;
 mod disk;
 mod passphrase;
+mod search;
 
 use std::sync::mpsc::channel;
 

@@ -716,6 +716,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_peerchat_checksum_method_client_safety_number(
     ): Int
+    external fun uniffi_peerchat_checksum_method_client_search(
+    ): Int
     external fun uniffi_peerchat_checksum_method_client_send(
     ): Int
     external fun uniffi_peerchat_checksum_method_client_send_blocking(
@@ -807,6 +809,8 @@ internal object UniffiLib {
     external fun uniffi_peerchat_fn_method_client_poll(`ptr`: Long,`timeoutMs`: Int,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_peerchat_fn_method_client_safety_number(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_peerchat_fn_method_client_search(`ptr`: Long,`words`: RustBuffer.ByValue,`peer`: RustBuffer.ByValue,`before`: RustBuffer.ByValue,`limit`: Int,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_peerchat_fn_method_client_send(`ptr`: Long,`recipient`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,
     ): Long
@@ -1022,6 +1026,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_safety_number() and 0xFFFF) != 8474) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_search() and 0xFFFF) != 5373) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_send() and 0xFFFF) != 19140) {
@@ -1656,6 +1663,19 @@ public interface NativeClientInterface {
     fun `safetyNumber`(`name`: kotlin.String): kotlin.String
     
     /**
+     * Returns up to `limit` messages that hold every word of `words`, the latest first, before history position `before`
+     * (None: from the end); of the conversation with `peer`, or of all. Case and accents do not count, and `*` right
+     * after a word stands for whatever ends it. Reads the disk on the calling thread; the first search of a profile
+     * indexes it.
+     *
+     * # Errors
+     *
+     * There is no word in `words`, or too many; the name breaks the rules, the disk refused, there is no user, or the
+     * client is closed.
+     */
+    fun `search`(`words`: kotlin.String, `peer`: kotlin.String?, `before`: kotlin.ULong?, `limit`: kotlin.UInt): List<HistoryEntry>
+    
+    /**
      * Saves a text for sending and returns its id once it is on disk; MessageState events tell what becomes of it.
      *
      * Cancelling the call does not take the message back.
@@ -2246,6 +2266,35 @@ open class NativeClient: Disposable, AutoCloseable, NativeClientInterface
         it,
         
         FfiConverterString.lower(`name`),_status)
+}
+    }
+    )
+    }
+    
+
+    
+    /**
+     * Returns up to `limit` messages that hold every word of `words`, the latest first, before history position `before`
+     * (None: from the end); of the conversation with `peer`, or of all. Case and accents do not count, and `*` right
+     * after a word stands for whatever ends it. Reads the disk on the calling thread; the first search of a profile
+     * indexes it.
+     *
+     * # Errors
+     *
+     * There is no word in `words`, or too many; the name breaks the rules, the disk refused, there is no user, or the
+     * client is closed.
+     */
+    @Throws(PeerchatException::class)override fun `search`(`words`: kotlin.String, `peer`: kotlin.String?, `before`: kotlin.ULong?, `limit`: kotlin.UInt): List<HistoryEntry> {
+            return FfiConverterSequenceTypeHistoryEntry.lift(
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_search(
+        it,
+        
+        FfiConverterString.lower(`words`),
+        FfiConverterOptionalString.lower(`peer`),
+        FfiConverterOptionalULong.lower(`before`),
+        FfiConverterUInt.lower(`limit`),_status)
 }
     }
     )

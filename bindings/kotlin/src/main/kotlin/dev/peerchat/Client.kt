@@ -189,6 +189,24 @@ public class Client(options: ClientOptions) : AutoCloseable {
         onDisk { native.history(peer, before, limit) }
 
     /**
+     * Finds up to [limit] messages that hold every word of [words], the latest first.
+     *
+     * Case and accents do not count, and `*` right after a word stands for whatever ends it. The first search of a
+     * profile indexes it, some seconds for each million messages.
+     *
+     * @param peer only what was said with this person; null: with everybody.
+     * @param before the `position` of an entry, to go on from there; null: from the end.
+     * @throws PeerchatException there is no word in [words], or too many; the name breaks the rules, the disk refused,
+     *   there is no user, or the client is closed.
+     */
+    public suspend fun search(
+        words: String,
+        peer: String? = null,
+        before: ULong? = null,
+        limit: UInt = 50u,
+    ): List<HistoryEntry> = onDisk { native.search(words, peer, before, limit) }
+
+    /**
      * Looks a name up in the directory. Waits for the network, some seconds at most.
      *
      * @throws PeerchatException nobody goes by the name, the network does not agree on who does, no other node answers,

@@ -75,6 +75,12 @@ class ClientTest {
                 assertEquals(listOf("hello", "grüße 🙂"), listOf(received.text, sent.text))
                 assertEquals(listOf(null, MessageState.DELIVERED), listOf(received.state, sent.state))
                 assertEquals(listOf(sent), alice.history("bob", before = received.position))
+
+                assertEquals(listOf(sent), alice.search("GRUSSE"))
+                assertEquals(listOf(received), alice.search("hel*", peer = "bob"))
+                assertEquals(listOf<HistoryEntry>(), alice.search("hello", before = received.position))
+                assertEquals(listOf<HistoryEntry>(), alice.search("hello", peer = "carol"))
+                assertFails<PeerchatException.InvalidArgument> { alice.search("\"*") }
             }
         }
     }
