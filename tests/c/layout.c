@@ -70,6 +70,8 @@ ASSERT(mail_refused, offsetof(peerchat_statistics_t, mail_refused) == 10 * 8);
 ASSERT(dropped, offsetof(peerchat_statistics_t, dropped) == 18 * 8);
 ASSERT(refused_full, offsetof(peerchat_statistics_t, refused_full) == 27 * 8);
 ASSERT(requests_refused, offsetof(peerchat_statistics_t, requests_refused) == 30 * 8);
+ASSERT(mail_refused_full, offsetof(peerchat_statistics_t, mail_refused_full) == 31 * 8);
+ASSERT(work_given_up, offsetof(peerchat_statistics_t, work_given_up) == 35 * 8);
 
 ASSERT(wrong_mode, PEERCHAT_ERR_WRONG_MODE == -3);
 ASSERT(log_levels, PEERCHAT_LOG_OFF == 0 && PEERCHAT_LOG_ERROR == 1 && PEERCHAT_LOG_WARN == 2);

@@ -13,8 +13,16 @@ pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 /// The step at index n makes version n + 1 of version n; version 0 is an empty file.
 ///
 /// A released step never changes: profiles of every released version are out there.
-pub(super) const STEPS: &[Step] =
-    &[create_version_1, add_sessions, add_identities, add_vault, add_mail, add_deposits, add_contacts];
+pub(super) const STEPS: &[Step] = &[
+    create_version_1,
+    add_sessions,
+    add_identities,
+    add_vault,
+    add_mail,
+    add_deposits,
+    add_contacts,
+    add_tokens,
+];
 
 /// The version that this build reads and writes.
 #[expect(clippy::cast_possible_truncation, reason = "there will never be so many versions")]
@@ -26,7 +34,7 @@ pub(super) const VERSION: u32 = STEPS.len() as u32;
 const FULL_CHECK_MAX_LEN: i64 = 32 << 20;
 
 /// The tables that the check of a large file covers.
-const SMALL_TABLES: [&str; 17] = [
+const SMALL_TABLES: [&str; 18] = [
     "keys",
     "meta",
     "conversations",
@@ -41,6 +49,7 @@ const SMALL_TABLES: [&str; 17] = [
     "sessions",
     "envelopes",
     "vault",
+    "tokens",
     "mail",
     "mail_released",
     "voids",
@@ -185,6 +194,18 @@ fn add_contacts(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         ALTER TABLE conversations ADD COLUMN read_marked INTEGER NOT NULL DEFAULT 0;
         ALTER TABLE streams ADD COLUMN read_to INTEGER NOT NULL DEFAULT 0;
         CREATE TABLE voids (position INTEGER PRIMARY KEY REFERENCES messages (position)) STRICT;",
+    )
+}
+
+/// Version 8: tokens that contacts have given each other, and under which one an envelope was left.
+fn add_tokens(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE mail ADD COLUMN token INTEGER NOT NULL DEFAULT 0;
+        CREATE TABLE tokens (
+            conversation INTEGER PRIMARY KEY REFERENCES conversations (id),
+            given INTEGER,
+            held BLOB
+        ) STRICT;",
     )
 }
 
