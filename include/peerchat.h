@@ -873,6 +873,26 @@ typedef struct {
    * public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them. Else 0.
    */
   uint64_t is_surrounded;
+  /**
+   * Requests about mail that were refused for want of room.
+   */
+  uint64_t mail_refused_full;
+  /**
+   * Requests about mail that were refused because too many waited.
+   */
+  uint64_t mail_refused_busy;
+  /**
+   * Envelopes of strangers that were refused because less work had gone into them than the room asked for.
+   */
+  uint64_t mail_refused_work;
+  /**
+   * Envelopes that were refused because the token that came with them was none, or had expired.
+   */
+  uint64_t mail_refused_token;
+  /**
+   * How often an envelope of this user was not left with a node because of the work that it asked for.
+   */
+  uint64_t work_given_up;
 } peerchat_statistics_t;
 
 /**

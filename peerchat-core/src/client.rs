@@ -158,6 +158,16 @@ pub struct Statistics {
     pub mail_fetched: u64,
     /// Requests about mail that were refused, for whatever reason.
     pub mail_refused: u64,
+    /// Of these, for want of room.
+    pub mail_refused_full: u64,
+    /// Of these, because too many waited.
+    pub mail_refused_busy: u64,
+    /// Of these, because a stranger had not worked as much as the room asked for.
+    pub mail_refused_work: u64,
+    /// Of these, because a token was none, or had expired.
+    pub mail_refused_token: u64,
+    /// How often an envelope of this user was not left with a node because of the work that it asked for.
+    pub work_given_up: u64,
     /// Messages of our own that are not finished now, and receipts for mail that nobody has taken yet: at 0 nothing is
     /// lost to others if the client closes.
     pub outbox_count: usize,

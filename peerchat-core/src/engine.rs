@@ -15,7 +15,7 @@ use crate::kademlia::{
     AddressFamily, Contact, LookupId, Node, NodeConfig, NodeId, NodeKey, PublishId, Record, RecordKey, Rpc,
     RpcId, RpcReply, Serve,
 };
-use crate::mail::{MailAnswer, MailCallTag, MailReadId, MailRequest, Mailbox};
+use crate::mail::{MailAnswer, MailCallTag, MailReadId, MailRequest, Mailbox, Work, WorkId};
 use crate::save::{BatchId, ConversationId, Found, Read, ReadId, Saved, Write, WriteBatch};
 use crate::time::Now;
 use crate::transport::{CallId, ProbeId, ReplyToken, ThrowawayId};
@@ -150,6 +150,7 @@ pub struct Engine {
     replies: VecDeque<EngineReply>,
     probing: VecDeque<(ProbeId, SocketAddr)>,
     reading: VecDeque<(ReadId, Read)>,
+    working: VecDeque<(WorkId, Work)>,
     events: VecDeque<Event>,
     outcomes: VecDeque<Outcome>,
 }
@@ -208,6 +209,7 @@ impl Engine {
             replies: VecDeque::new(),
             probing: VecDeque::new(),
             reading: VecDeque::new(),
+            working: VecDeque::new(),
             events: VecDeque::new(),
             outcomes: VecDeque::new(),
         };
@@ -524,6 +526,14 @@ impl Engine {
         self.run(now);
     }
 
+    /// Takes what came of work, `None` if no nonce was found.
+    pub fn handle_worked(&mut self, id: WorkId, nonce: Option<u64>, now: Now) {
+        if let Some(user) = &mut self.user {
+            user.handle_worked(id, nonce, now);
+        }
+        self.run(now);
+    }
+
     /// Does what has become due.
     pub fn handle_timeout(&mut self, now: Now) {
         self.node.handle_timeout(now);
@@ -568,6 +578,13 @@ impl Engine {
     #[must_use]
     pub fn poll_read(&mut self) -> Option<(ReadId, Read)> {
         idle::pop(&mut self.reading)
+    }
+
+    /// Returns the next work to do, which takes up to seconds of one core; [`Self::handle_worked`] takes what came of it.
+    /// There is one at a time.
+    #[must_use]
+    pub fn poll_work(&mut self) -> Option<(WorkId, Work)> {
+        idle::pop(&mut self.working)
     }
 
     /// Returns the next thing to tell the application.

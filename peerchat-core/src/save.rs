@@ -127,6 +127,8 @@ pub enum Write {
     },
     /// Inserts mail that has arrived and waits to be opened.
     Incoming(SavedIncoming),
+    /// Inserts or replaces the tokens of a conversation.
+    Token(SavedToken),
     /// Drops mail that was opened, or never will be.
     IncomingGone {
         /// Its name.
@@ -214,6 +216,17 @@ pub struct SavedIncoming {
     pub id: EnvelopeId,
     /// The whole [`crate::mail::SealedEnvelope`].
     pub bytes: Vec<u8>,
+}
+
+/// The write tokens of a conversation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SavedToken {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// When its person was last given one.
+    pub given: Option<Timestamp>,
+    /// The one that they have given us; see [`crate::mail::WriteToken::to_bytes`].
+    pub held: Option<Secret>,
 }
 
 /// The keys by which this device takes part in sessions and opens its mail.
@@ -397,6 +410,8 @@ pub struct Saved {
     pub envelopes: Vec<SavedEnvelope>,
     /// The mail that waits to be opened.
     pub incoming: Vec<SavedIncoming>,
+    /// The write tokens of every conversation that has any.
+    pub tokens: Vec<SavedToken>,
     /// The keys of this device; `None` if it has none yet.
     pub device: Option<SavedDevice>,
     /// Every session.
@@ -425,6 +440,7 @@ impl Saved {
             outbox: Vec::new(),
             envelopes: Vec::new(),
             incoming: Vec::new(),
+            tokens: Vec::new(),
             device: None,
             sessions: Vec::new(),
             mail: Vec::new(),

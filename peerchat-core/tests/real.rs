@@ -5,10 +5,14 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
+use peerchat_core::config::Location;
 use peerchat_core::identity::SecretKey;
+use peerchat_core::kademlia::RecordKey;
+use peerchat_core::mail::{Depositor, EnvelopeId, KeptEnvelope, MailPlace, STRANGERS_KEPT, TokenTag};
+use peerchat_core::save::{BatchId, Write, WriteBatch};
 use peerchat_core::{
     Client, CommandId, Config, ConfigBuilder, Error, ErrorCode, Event, FoundUser, MAX_TEXT_LEN, MessageId,
-    MessageState, SHUTDOWN_TIMEOUT,
+    MessageState, SHUTDOWN_TIMEOUT, Timestamp, storage,
 };
 
 /// How long a test waits for an event before it fails.
@@ -520,4 +524,58 @@ fn texts(writer: &str, count: usize) -> Vec<String> {
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// A holder whose room for strangers has been filled, on its disk, asks the next one for work, and gets it.
+#[test]
+fn a_stranger_works_for_a_mailbox_that_others_have_filled() {
+    let directories = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let open_keeper = || {
+        let builder = Config::builder(directories[2].path()).bind(ANY_V4.parse().unwrap());
+        Client::open(builder.build().unwrap()).unwrap()
+    };
+    let keeper = open_keeper();
+    let open = |index: usize, name| Person::on_disk(directories[index].path(), name);
+    let (mut alice, mut bob) = (open(0, "alice"), open(1, "bob"));
+    for person in [&mut alice, &mut bob] {
+        person.join(&keeper);
+        person.wait_until_registered();
+    }
+    let found = alice.find("bob");
+    let place = MailPlace { mailbox: RecordKey::of_user(found.user.as_bytes()), device: found.node };
+    assert!(bob.client.shutdown() && keeper.shutdown());
+    fill(directories[2].path(), place, STRANGERS_KEPT * 3 / 4);
+
+    let keeper = open_keeper();
+    alice.join(&keeper);
+    let question = alice.client.send_blocking("bob", "are you there?").unwrap();
+    alice.wait_until_stored(question, 1);
+    let counts = keeper.statistics().unwrap();
+    assert_eq!((counts.mail_deposited, counts.mail_refused_work), (1, 1));
+    assert_eq!(alice.client.statistics().unwrap().work_given_up, 0);
+}
+
+/// Writes into the profile of a node without a user that it keeps so many envelopes for a device.
+fn fill(directory: &Path, place: MailPlace, count: u64) {
+    let location = Location::Directory(directory.to_owned());
+    let opened = storage::open(&location, None, || panic!("there is a profile")).unwrap();
+    let kept = |position: u64| {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&position.to_be_bytes());
+        let envelope = KeptEnvelope {
+            position,
+            place,
+            id: EnvelopeId::from_bytes(id),
+            expires: Timestamp::from_unix_ms(u64::from(u32::MAX) * 1000),
+            len: 585,
+            depositor: Depositor::LOCAL,
+            token: TokenTag::NONE,
+        };
+        Write::MailKept { envelope, bytes: Box::new([0; 585]) }
+    };
+    let (done, is_done) = std::sync::mpsc::channel();
+    let batch = WriteBatch { id: BatchId(1), writes: (1..=count).map(kept).collect() };
+    opened.store.write(batch, move |_, result| done.send(result).unwrap());
+    is_done.recv().unwrap().unwrap();
+    opened.store.close();
 }

@@ -71,6 +71,8 @@ ASSERT(dropped, offsetof(peerchat_statistics_t, dropped) == 18 * 8);
 ASSERT(refused_full, offsetof(peerchat_statistics_t, refused_full) == 27 * 8);
 ASSERT(requests_refused, offsetof(peerchat_statistics_t, requests_refused) == 30 * 8);
 ASSERT(is_surrounded, offsetof(peerchat_statistics_t, is_surrounded) == 31 * 8);
+ASSERT(mail_refused_full, offsetof(peerchat_statistics_t, mail_refused_full) == 32 * 8);
+ASSERT(work_given_up, offsetof(peerchat_statistics_t, work_given_up) == 36 * 8);
 
 ASSERT(wrong_mode, PEERCHAT_ERR_WRONG_MODE == -3);
 ASSERT(log_levels, PEERCHAT_LOG_OFF == 0 && PEERCHAT_LOG_ERROR == 1 && PEERCHAT_LOG_WARN == 2);

@@ -160,6 +160,7 @@ impl Engine {
                 };
                 self.call_for_user(tag, to, Request::Mail(request), mailbox, now);
             }
+            UserAction::Work { id, work } => self.working.push_back((id, work)),
             UserAction::Store { tag, to, record } => {
                 let rpc = Rpc::Store { record: record.as_bytes().to_vec() };
                 self.call_for_user(tag, to, Request::Dht(rpc), Some(record.header().key), now);

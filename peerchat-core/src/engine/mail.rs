@@ -132,7 +132,8 @@ impl Engine {
         match request {
             MailRequest::Deposit { envelope } => {
                 let mailbox = SealedEnvelope::mailbox_of(&envelope);
-                let standing = mailbox.map(|key| self.standing(&key, now)).unwrap_or_default();
+                let mut standing = mailbox.map(|key| self.standing(&key, now)).unwrap_or_default();
+                standing.is_holder_asking = mailbox.is_some_and(|key| self.is_holder_of(&from, &key));
                 self.mail.mailbox.handle_deposit(tag, &from, &envelope, &standing, now);
             }
             MailRequest::Collect { mailbox, after } => {
@@ -191,7 +192,12 @@ impl Engine {
             // It keeps a later record of the same user.
             Response::Dht(RpcReply::Refused { reason: StoreRefusal::Older, .. }) => MailAnswer::Done,
             Response::Mail(MailResponse::Deposited | MailResponse::Noted) => MailAnswer::Done,
-            Response::Mail(MailResponse::Refused(MailRefusal::Gone)) => MailAnswer::Done,
+            Response::Mail(MailResponse::Refused(MailRefusal::Gone | MailRefusal::BadToken)) => {
+                MailAnswer::Done
+            }
+            Response::Mail(MailResponse::Refused(MailRefusal::Full | MailRefusal::WorkNeeded { .. })) => {
+                MailAnswer::NoRoom
+            }
             Response::Mail(MailResponse::Refused(MailRefusal::UnknownMailbox | MailRefusal::NotListed)) => {
                 MailAnswer::NoRecord
             }
@@ -292,6 +298,12 @@ impl Engine {
         // What is for our own user is asked for elsewhere.
         let is_own = self.user.as_ref().is_some_and(|user| user.own_mailbox() == *mailbox);
         let is_holder = !is_own && self.node.is_holder(&mailbox.place(), HOLDER_SLACK);
-        Standing { is_holder, devices }
+        Standing { is_holder, devices, is_holder_asking: false }
+    }
+
+    /// Tells whether another node is one of the k closest to a mailbox, as far as is known here.
+    fn is_holder_of(&self, node: &Contact, mailbox: &RecordKey) -> bool {
+        let (closest, _) = self.node.holders(&mailbox.place());
+        closest.iter().any(|contact| contact.id() == node.id())
     }
 }

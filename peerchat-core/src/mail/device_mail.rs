@@ -1,26 +1,38 @@
 //! [`DeviceMail`]: the mail of one device at one holder: what is kept, what was released, and who takes how much room.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::envelope::EnvelopeId;
 use super::handing::Holders;
 use super::kept::{Depositor, EnvelopeTag, KeptEnvelope, ReleasedEnvelope};
 use super::offering::{Doubt, digest_of};
+use super::token::TokenTag;
+use super::work::{MAX_WORK_BITS, MIN_WORK_BITS};
 use crate::idle;
 use crate::time::Timestamp;
 
-/// Most envelopes kept for one device: room for 10,000 of the smallest from one network, see [`MAILBOX_SHARE`].
-pub const MAX_KEPT: u64 = 16_384;
+/// Most envelopes kept for one device. What strangers may not take of it is for its contacts.
+pub const MAX_KEPT: u64 = 49_152;
 
 /// Most bytes kept for one device, each envelope counted with [`KEPT_OVERHEAD`].
-pub const MAX_KEPT_LEN: u64 = 32 << 20;
+pub const MAX_KEPT_LEN: u64 = 96 << 20;
+
+/// Most envelopes of strangers among them: room for 10,000 of the smallest from one network, see [`MAILBOX_SHARE`].
+pub const STRANGERS_KEPT: u64 = 16_384;
+
+/// Most bytes of strangers among them.
+pub const STRANGERS_LEN: u64 = 32 << 20;
+
+/// How many eighths of their room strangers fill before work is asked of them.
+const FREE_EIGHTHS: u64 = 5;
 
 /// What an envelope costs a holder beside its own bytes: its row and its part of a page on disk, and about 130 bytes
 /// of index in memory.
 pub const KEPT_OVERHEAD: u64 = 512;
 
-/// One network may take this many times what it leaves free of a device's room. However many networks a flood comes from,
-/// one more finds a place.
+/// One network may take this many times what it leaves free of strangers' room, and one token as much of all room.
+/// However many a flood comes from, one more finds a place.
 pub const MAILBOX_SHARE: u64 = 2;
 
 /// Most released envelopes that are remembered for one device; when there are more, an eighth is forgotten, those that
@@ -50,6 +62,7 @@ impl Seconds {
 struct Kept {
     id: EnvelopeId,
     depositor: Depositor,
+    token: TokenTag,
     expires: Seconds,
     len: u16,
     doubt: Doubt,
@@ -60,6 +73,60 @@ struct Kept {
 struct Load {
     count: u64,
     len: u64,
+}
+
+impl Load {
+    /// All room of a device.
+    const ALL: Self = Self { count: MAX_KEPT, len: MAX_KEPT_LEN };
+
+    /// The room that strangers may take of it.
+    const STRANGERS: Self = Self { count: STRANGERS_KEPT, len: STRANGERS_LEN };
+
+    fn add(&mut self, charge: u64) {
+        self.count += 1;
+        self.len += charge;
+    }
+
+    fn subtract(&mut self, charge: u64) {
+        self.count -= 1;
+        self.len -= charge;
+    }
+
+    /// Tells whether one more fits into a room.
+    fn has_room(self, room: Self, charge: u64) -> bool {
+        self.count < room.count && self.len + charge <= room.len
+    }
+
+    /// Tells whether one of many, which has taken `own` of this, may take more of a room.
+    fn is_fair(self, room: Self, own: Self, charge: u64) -> bool {
+        own.count < MAILBOX_SHARE * room.count.saturating_sub(self.count)
+            && own.len + charge <= MAILBOX_SHARE * room.len.saturating_sub(self.len)
+    }
+}
+
+/// Who takes room in a mailbox, as far as holders tell them apart.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Taker {
+    /// Whoever has this token.
+    Contact(TokenTag),
+    /// Strangers of this network.
+    Network(Depositor),
+    /// Strangers of loopback or private addresses, of whom there may be many.
+    Local,
+}
+
+impl Taker {
+    fn of(depositor: Depositor, token: TokenTag) -> Self {
+        match (token, depositor) {
+            (TokenTag::NONE, Depositor::LOCAL) => Self::Local,
+            (TokenTag::NONE, depositor) => Self::Network(depositor),
+            (token, _) => Self::Contact(token),
+        }
+    }
+
+    const fn is_stranger(self) -> bool {
+        !matches!(self, Self::Contact(_))
+    }
 }
 
 /// What left a [`DeviceMail`].
@@ -78,7 +145,9 @@ pub(super) struct DeviceMail {
     kept: BTreeMap<u64, Kept>,
     by_tag: BTreeMap<EnvelopeTag, u64>,
     load: Load,
-    loads: BTreeMap<Depositor, Load>,
+    /// What strangers have taken of it.
+    strangers: Load,
+    loads: BTreeMap<Taker, Load>,
     released: BTreeMap<EnvelopeTag, Seconds>,
     /// Nothing in here expires before.
     expires_from: Seconds,
@@ -94,6 +163,7 @@ impl Default for DeviceMail {
             kept: BTreeMap::new(),
             by_tag: BTreeMap::new(),
             load: Load::default(),
+            strangers: Load::default(),
             loads: BTreeMap::new(),
             released: BTreeMap::new(),
             expires_from: Seconds(u32::MAX),
@@ -145,18 +215,28 @@ impl DeviceMail {
         }
     }
 
-    /// Returns at most `count` envelopes to offer to others that came after the position `after` and up to `to`.
+    /// Tells whether an envelope was written under a token.
+    pub(super) fn is_of_contact(&self, position: u64) -> bool {
+        self.kept.get(&position).is_some_and(|kept| kept.token != TokenTag::NONE)
+    }
+
+    /// Returns at most `count` envelopes to offer to others that came after the position `after` and up to `to`; those of
+    /// contacts only, if there is no room for others.
     pub(super) fn to_offer(
         &self,
-        after: u64,
-        to: u64,
+        Range { start: after, end: to }: Range<u64>,
         count: usize,
+        is_full: bool,
         now: Timestamp,
     ) -> Vec<(u64, EnvelopeTag)> {
         if after >= to {
             return Vec::new();
         }
-        let is_fit = |kept: &Kept| !kept.expires.has_passed(now) && kept.doubt != Doubt::Released;
+        let is_fit = |kept: &Kept| {
+            !kept.expires.has_passed(now)
+                && kept.doubt != Doubt::Released
+                && (!is_full || kept.token != TokenTag::NONE)
+        };
         let kept = self.kept.range(after + 1..=to).filter(|(_, kept)| is_fit(kept));
         kept.take(count).map(|(position, kept)| (*position, EnvelopeTag::of(&kept.id))).collect()
     }
@@ -166,18 +246,31 @@ impl DeviceMail {
         self.has_released(&EnvelopeTag::of(id))
     }
 
-    /// Tells whether there is room for an envelope, and whether those of its network may take it.
-    pub(super) fn has_room(&self, charge: u64, depositor: Depositor) -> bool {
-        let all = self.load;
-        if all.count >= MAX_KEPT || all.len + charge > MAX_KEPT_LEN {
-            return false;
-        }
-        if depositor == Depositor::LOCAL {
-            return true;
-        }
-        let Load { count, len } = self.loads.get(&depositor).copied().unwrap_or_default();
-        count < MAILBOX_SHARE * (MAX_KEPT - all.count)
-            && len + charge <= MAILBOX_SHARE * (MAX_KEPT_LEN - all.len)
+    /// Tells whether there is room for an envelope, and whether those of its network, or of its token, may take it.
+    pub(super) fn has_room(&self, charge: u64, depositor: Depositor, token: TokenTag) -> bool {
+        let taker = Taker::of(depositor, token);
+        let own = self.loads.get(&taker).copied().unwrap_or_default();
+        let has_room = self.load.has_room(Load::ALL, charge);
+        has_room
+            && match taker {
+                Taker::Contact(_) => self.load.is_fair(Load::ALL, own, charge),
+                Taker::Network(_) => {
+                    self.strangers.has_room(Load::STRANGERS, charge)
+                        && self.strangers.is_fair(Load::STRANGERS, own, charge)
+                }
+                Taker::Local => self.strangers.has_room(Load::STRANGERS, charge),
+            }
+    }
+
+    /// Returns how much work is asked of a stranger now: none while there is plenty of room, and more the less there is.
+    pub(super) fn work_bits(&self) -> u8 {
+        // In parts of an eighth, so that it grows by one bit at a time.
+        let scale = |taken: u64, room: u64| taken * 8 * 1024 / room;
+        let strangers = self.strangers;
+        let filled = scale(strangers.count, STRANGERS_KEPT).max(scale(strangers.len, STRANGERS_LEN));
+        let Some(short) = filled.checked_sub(FREE_EIGHTHS * 1024) else { return 0 };
+        let more = short * u64::from(MAX_WORK_BITS - MIN_WORK_BITS) / ((8 - FREE_EIGHTHS) * 1024);
+        MIN_WORK_BITS.saturating_add(u8::try_from(more).unwrap_or(u8::MAX)).min(MAX_WORK_BITS)
     }
 
     /// Keeps an envelope; `false` if one of its tag is kept.
@@ -188,36 +281,39 @@ impl DeviceMail {
         }
         let expires = Seconds::until(envelope.expires);
         let len = u16::try_from(envelope.len).unwrap_or(u16::MAX);
-        let (id, depositor, doubt) = (envelope.id, envelope.depositor, Doubt::None);
-        let kept = Kept { id, depositor, expires, len, doubt };
+        let (id, depositor, token) = (envelope.id, envelope.depositor, envelope.token);
+        let kept = Kept { id, depositor, token, expires, len, doubt: Doubt::None };
         self.digest = None;
         self.by_tag.insert(tag, envelope.position);
         self.kept.insert(envelope.position, kept);
         self.expires_from = self.expires_from.min(expires);
         let charge = charge(envelope.len);
-        self.load.count += 1;
-        self.load.len += charge;
-        if envelope.depositor != Depositor::LOCAL {
-            let load = self.loads.entry(envelope.depositor).or_default();
-            load.count += 1;
-            load.len += charge;
+        let taker = Taker::of(depositor, token);
+        self.load.add(charge);
+        if taker.is_stranger() {
+            self.strangers.add(charge);
+        }
+        if taker != Taker::Local {
+            self.loads.entry(taker).or_default().add(charge);
         }
         true
     }
 
     /// Drops an envelope.
     pub(super) fn remove(&mut self, position: u64) -> Option<Removed> {
-        let Kept { id, depositor, expires, len, .. } = idle::remove(&mut self.kept, &position)?;
+        let Kept { id, depositor, token, expires, len, .. } = idle::remove(&mut self.kept, &position)?;
         self.digest = None;
         idle::remove(&mut self.by_tag, &EnvelopeTag::of(&id));
         let charge = charge(len.into());
-        self.load.count -= 1;
-        self.load.len -= charge;
-        if let Some(load) = self.loads.get_mut(&depositor) {
-            load.count -= 1;
-            load.len -= charge;
+        let taker = Taker::of(depositor, token);
+        self.load.subtract(charge);
+        if taker.is_stranger() {
+            self.strangers.subtract(charge);
+        }
+        if let Some(load) = self.loads.get_mut(&taker) {
+            load.subtract(charge);
             if load.count == 0 {
-                idle::remove(&mut self.loads, &depositor);
+                idle::remove(&mut self.loads, &taker);
             }
         }
         Some(Removed { position, expires: expires.time(), charge, depositor })

@@ -77,6 +77,9 @@ pub struct SealedEnvelope {
 }
 
 impl SealedEnvelope {
+    /// Length of everything before the body.
+    pub(super) const LEN_BEFORE_BODY: usize = HEADER_LEN;
+
     /// Puts a header before a sealed body.
     ///
     /// # Errors

@@ -21,6 +21,10 @@ const RUNNING: usize = 4;
 /// How many envelopes of one hand-over are on their way at a time.
 const WINDOW: usize = 8;
 
+/// How many envelopes of one hand-over may be refused for want of room: those that were on their way when the first was,
+/// and as many of contacts.
+const MAX_REFUSED: usize = 2 * WINDOW;
+
 /// How many nodes must have taken everything before a node that is no holder any more drops it.
 pub const RECEIVERS: usize = 2;
 
@@ -50,6 +54,8 @@ struct Job {
     offered_to: u64,
     /// Envelopes that are being read, or deposited.
     in_flight: usize,
+    /// How many were refused for want of room. Once one was, only contacts' mail is given: it has room of its own.
+    refused: usize,
     step: Step,
 }
 
@@ -160,8 +166,9 @@ impl Mailbox {
             }
             return;
         }
-        let (offered_to, in_flight, step) = (0, 0, Step::Comparing);
-        let job = Job { to, place, is_routine, is_introduced: false, offered_to, in_flight, step };
+        let (offered_to, in_flight, refused, step) = (0, 0, 0, Step::Comparing);
+        let is_introduced = false;
+        let job = Job { to, place, is_routine, is_introduced, offered_to, in_flight, refused, step };
         handing.waiting.push_back(job);
         self.start_jobs();
     }
@@ -253,6 +260,11 @@ impl Mailbox {
                 job.in_flight = job.in_flight.saturating_sub(1);
                 self.give_next(id, time);
             }
+            (Step::Giving(_), MailAnswer::NoRoom) if job.refused < MAX_REFUSED => {
+                job.refused += 1;
+                job.in_flight = job.in_flight.saturating_sub(1);
+                self.give_next(id, time);
+            }
             _ => self.end_job(id, false),
         }
     }
@@ -275,9 +287,11 @@ impl Mailbox {
         let written_to = self.written_to;
         let Some(job) = self.handing.running.get_mut(&id) else { return };
         let mail = self.places.get(&job.place);
-        let next = mail.map(|mail| mail.to_offer(job.offered_to, written_to, MAX_OFFERED, time));
+        let next =
+            mail.map(|mail| mail.to_offer(job.offered_to..written_to, MAX_OFFERED, job.refused > 0, time));
         let next = next.unwrap_or_default();
-        let Some((last, _)) = next.last() else { return self.end_job(id, true) };
+        let is_complete = job.refused == 0;
+        let Some((last, _)) = next.last() else { return self.end_job(id, is_complete) };
         job.offered_to = *last;
         let (to, place) = (job.to, job.place);
         let (positions, tags) = next.into_iter().unzip();
@@ -297,6 +311,10 @@ impl Mailbox {
                 return;
             }
             let Some(position) = positions.pop_front() else { return };
+            let mail = self.places.get(&job.place);
+            if job.refused > 0 && !mail.is_some_and(|mail| mail.is_of_contact(position)) {
+                continue;
+            }
             job.in_flight += 1;
             let read = self.begin_read(ReadUse::Job(id));
             self.actions.push_back(MailAction::Read { id: read, position });

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::envelope::{EnvelopeId, SealedEnvelope};
+use super::token::TokenTag;
 use crate::kademlia::{NodeId, RecordKey, Subnet};
 use crate::time::Timestamp;
 
@@ -57,22 +58,31 @@ pub struct KeptEnvelope {
     pub id: EnvelopeId,
     /// When it is dropped.
     pub expires: Timestamp,
-    /// Its length in bytes, header included.
+    /// Its length in bytes, header and what came with it included.
     pub len: u32,
     /// Where it came from.
     pub depositor: Depositor,
+    /// Under which token of the recipient's it was written, if any.
+    pub token: TokenTag,
 }
 
 impl KeptEnvelope {
-    pub(super) fn new(envelope: &SealedEnvelope, position: u64, depositor: Depositor) -> Self {
+    pub(super) fn new(
+        envelope: &SealedEnvelope,
+        position: u64,
+        len: usize,
+        depositor: Depositor,
+        token: TokenTag,
+    ) -> Self {
         let header = envelope.header();
         Self {
             position,
             place: MailPlace { mailbox: header.mailbox, device: header.device },
             id: envelope.id(),
             expires: header.expires,
-            len: u32::try_from(envelope.as_bytes().len()).unwrap_or(u32::MAX),
+            len: u32::try_from(len).unwrap_or(u32::MAX),
             depositor,
+            token,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use super::admission::Admission;
 use super::announcing::Presences;
 use super::device_mail::{DeviceMail, Removed, charge};
 use super::envelope::{EnvelopeId, SealedEnvelope};
@@ -10,6 +11,8 @@ use super::handing::{Handing, JobId};
 use super::kept::{Depositor, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use super::offering::MailAnswer;
 use super::rpc::{MAX_LISTED, MailRefusal, MailRequest, MailResponse, Release};
+use super::token::TokenTag;
+use super::work::Work;
 use crate::idle;
 use crate::kademlia::{Contact, NodeId, RecordKey, WallClock, WallTime};
 use crate::save::Write;
@@ -68,6 +71,9 @@ pub struct Standing {
     pub is_holder: bool,
     /// The devices that the user record of the mailbox lists, `None` if no such record is kept here.
     pub devices: Option<Vec<NodeId>>,
+    /// Whether it is one of the k closest that asks, as far as is known here: it hands over what it was given, maybe under
+    /// tokens that have expired since.
+    pub is_holder_asking: bool,
 }
 
 /// Something to do.
@@ -145,6 +151,12 @@ pub struct MailStats {
     pub refused: u64,
     /// Of these, for want of room.
     pub refused_full: u64,
+    /// Of these, because the disk or the answers did not keep up.
+    pub refused_busy: u64,
+    /// Of these, because a stranger had not worked as much as the room asked for.
+    pub refused_work: u64,
+    /// Of these, because what was shown for a token was none, or one that had expired.
+    pub refused_token: u64,
     /// Envelopes given to their recipients.
     pub fetched: u64,
     /// Envelopes that their recipients have released.
@@ -374,7 +386,7 @@ impl Mailbox {
         match bytes.filter(|_| is_kept) {
             Some(bytes) => {
                 self.stats.fetched += 1;
-                self.reply(to, MailResponse::Fetched(bytes));
+                self.reply(to, MailResponse::Fetched(Admission::cut_off(bytes)));
             }
             None => self.refuse(to, MailRefusal::Gone),
         }
@@ -428,7 +440,8 @@ impl Mailbox {
         standing: &Standing,
         time: WallTime,
     ) -> Result<(Vec<Write>, Option<NewMail>), MailRefusal> {
-        let envelope = SealedEnvelope::parse(bytes).map_err(|_| MailRefusal::Invalid)?;
+        let (envelope, admission) = Admission::split(bytes).ok_or(MailRefusal::Invalid)?;
+        let envelope = SealedEnvelope::parse(envelope).map_err(|_| MailRefusal::Invalid)?;
         let header = *envelope.header();
         if header.expires <= time.steady || header.expires > time.shown.saturating_add(MAX_MAIL_LIFETIME) {
             return Err(MailRefusal::Invalid);
@@ -443,12 +456,19 @@ impl Mailbox {
             return Err(MailRefusal::Gone);
         }
         admit(standing, &header.device)?;
-        let kept = KeptEnvelope::new(&envelope, self.last_position + 1, Depositor::of(&from.address()));
+        let depositor = Depositor::of(&from.address());
+        let token = match &admission {
+            Admission::Token(proof) => proof.tag(),
+            Admission::Nothing | Admission::Work(_) => TokenTag::NONE,
+        };
+        let kept = KeptEnvelope::new(&envelope, self.last_position + 1, bytes.len(), depositor, token);
         self.check_room(&kept)?;
         let len = bytes.len();
         if self.unwritten_len + len > MAX_UNWRITTEN_LEN {
             return Err(MailRefusal::Busy);
         }
+        // Signatures last: they cost most.
+        self.check_admission(&kept, &admission, standing, time.steady)?;
         if !self.insert(&kept) {
             return Err(MailRefusal::Full);
         }
@@ -458,7 +478,32 @@ impl Mailbox {
         self.last_position = kept.position;
         self.unwritten_len += len;
         let waits = Some(NewMail { place, position: kept.position, len });
-        Ok((vec![Write::MailKept { envelope: kept, bytes: envelope.into_bytes() }], waits))
+        Ok((vec![Write::MailKept { envelope: kept, bytes: bytes.into() }], waits))
+    }
+
+    /// Tells whether what has come with an envelope is enough: of a stranger so much work as the room asks for, of whoever
+    /// shows a token that it is one. To a holder that hands an envelope over it was shown in its time.
+    fn check_admission(
+        &self,
+        envelope: &KeptEnvelope,
+        admission: &Admission,
+        standing: &Standing,
+        now: Timestamp,
+    ) -> Result<(), MailRefusal> {
+        let KeptEnvelope { place, id, .. } = envelope;
+        let nonce = match admission {
+            Admission::Token(proof) => {
+                let is_late = proof.has_expired(now) && !standing.is_holder_asking;
+                let is_good = !is_late && proof.is_for(&place.mailbox, &place.device, id);
+                return is_good.then_some(()).ok_or(MailRefusal::BadToken);
+            }
+            Admission::Work(nonce) => Some(*nonce),
+            Admission::Nothing => None,
+        };
+        let bits = self.places.get(place).map_or(0, |mail| mail.work_bits());
+        let work = Work { envelope: *id, bits };
+        let is_done = bits == 0 || nonce.is_some_and(|nonce| work.is_done_by(nonce));
+        is_done.then_some(()).ok_or(MailRefusal::WorkNeeded { bits })
     }
 
     /// Tells whether there is room for an envelope: in its mailbox, for its depositor, and in all.
@@ -468,7 +513,7 @@ impl Mailbox {
         let taken = self.depositors.get(&depositor).copied().unwrap_or(0);
         let is_fair = depositor == Depositor::LOCAL || (taken + charge).saturating_mul(TOTAL_SHARE) <= free;
         let mail = self.places.get(&envelope.place);
-        let has_room = mail.is_none_or(|mail| mail.has_room(charge, depositor));
+        let has_room = mail.is_none_or(|mail| mail.has_room(charge, depositor, envelope.token));
         if charge <= free && is_fair && has_room { Ok(()) } else { Err(MailRefusal::Full) }
     }
 
@@ -591,7 +636,14 @@ impl Mailbox {
 
     pub(super) fn refuse(&mut self, to: MailTag, refusal: MailRefusal) {
         self.stats.refused += 1;
-        self.stats.refused_full += u64::from(refusal == MailRefusal::Full);
+        let stats = &mut self.stats;
+        match refusal {
+            MailRefusal::Full => stats.refused_full += 1,
+            MailRefusal::Busy => stats.refused_busy += 1,
+            MailRefusal::WorkNeeded { .. } => stats.refused_work += 1,
+            MailRefusal::BadToken => stats.refused_token += 1,
+            _ => {}
+        }
         self.reply(to, MailResponse::Refused(refusal));
     }
 

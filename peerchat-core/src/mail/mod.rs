@@ -3,6 +3,7 @@
 //! The mail of a user is kept by the k nodes closest to the key of their user record. A holder reads an envelope's
 //! header and nothing else: for whom it is, and until when.
 
+mod admission;
 mod announcing;
 mod device_mail;
 mod envelope;
@@ -12,9 +13,14 @@ mod letter;
 mod mailbox;
 mod offering;
 mod rpc;
+mod token;
+mod work;
 
+pub use admission::{Admission, MAX_DEPOSIT_LEN};
 pub use announcing::{MAX_PRESENT, PRESENT_FOR};
-pub use device_mail::{KEPT_OVERHEAD, MAILBOX_SHARE, MAX_KEPT, MAX_KEPT_LEN, MAX_RELEASED_KEPT};
+pub use device_mail::{
+    KEPT_OVERHEAD, MAILBOX_SHARE, MAX_KEPT, MAX_KEPT_LEN, MAX_RELEASED_KEPT, STRANGERS_KEPT, STRANGERS_LEN,
+};
 pub use envelope::{EnvelopeError, EnvelopeHeader, EnvelopeId, MAX_SEALED_LEN, SIZE_CLASSES, SealedEnvelope};
 pub use handing::{MAX_HANDOVERS, RECEIVERS};
 pub use kept::{Depositor, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
@@ -27,3 +33,5 @@ pub use offering::{MAX_SKIPPED, MailAnswer, OFFER_EVERY};
 pub use rpc::{
     MAX_LISTED, MAX_OFFERED, MAX_RELEASED, MailRefusal, MailRequest, MailResponse, Offer, Release,
 };
+pub use token::{TOKEN_LEN, TOKEN_PROOF_LEN, TokenProof, TokenTag, WriteToken};
+pub use work::{MAX_WORK_BITS, MAX_WORK_TRIES, MIN_WORK_BITS, Work, WorkId};

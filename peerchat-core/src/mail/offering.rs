@@ -36,6 +36,8 @@ pub enum MailAnswer {
         /// Those that were released.
         released: u64,
     },
+    /// There is no room for it.
+    NoRoom,
     /// Nothing was done.
     Failed,
 }

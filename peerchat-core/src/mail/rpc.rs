@@ -23,9 +23,10 @@ const RELEASE_CONTEXT: &[u8] = b"peerchat release 1";
 /// A request about mail.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum MailRequest {
-    /// DEPOSIT: keep this for its recipient. The bytes are a [`super::SealedEnvelope`], unchecked.
+    /// DEPOSIT: keep this for its recipient. The bytes are a [`super::SealedEnvelope`] and what comes with it, see
+    /// [`super::Admission`]; unchecked.
     Deposit {
-        /// The envelope.
+        /// The envelope, and what comes with it.
         envelope: Vec<u8>,
     },
     /// COLLECT: what waits in `mailbox` for the device at the other end of the link?
@@ -152,4 +153,11 @@ pub enum MailRefusal {
     Gone,
     /// Too many requests wait; try again later.
     Busy,
+    /// Strangers have taken much of their room: deposit again with so much work, see [`super::Work`].
+    WorkNeeded {
+        /// How many bits must be zero.
+        bits: u8,
+    },
+    /// What came with the envelope does not show that a contact of its recipient wrote it, or not any more.
+    BadToken,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +18,7 @@ use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::Recipient;
 use crate::kademlia::NodeId;
+use crate::mail::WorkId;
 use crate::save::{BatchId, Found, Read, ReadId};
 use crate::storage::Store;
 use crate::time::Now;
@@ -60,6 +62,7 @@ enum Done {
     Written(BatchId, Result<(), Error>),
     Refilled(Result<(u64, Vec<(u64, Event)>), Error>),
     Read(Vec<(ReadId, Found)>),
+    Worked(WorkId, Option<u64>),
 }
 
 /// Who is told that a message of our own is saved.
@@ -88,6 +91,8 @@ pub(crate) struct Driver {
     confirm_at: Option<Instant>,
     is_writing: bool,
     is_reading: bool,
+    /// Work goes on as long as this is `true`.
+    is_work_wanted: Arc<AtomicBool>,
 }
 
 /// Why the loop ends.
@@ -98,7 +103,7 @@ enum Stop {
 
 impl Driver {
     pub(crate) fn new(parts: DriverParts) -> Self {
-        // Unbounded, but at most one batch, one refill and one lot of reads are under way.
+        // Unbounded, but at most one batch, one refill, one lot of reads and one piece of work are under way.
         let (done_sender, done) = mpsc::unbounded_channel();
         let (node, confirmed) = (parts.engine.node_id(), parts.events.confirmed());
         Self {
@@ -115,6 +120,7 @@ impl Driver {
             confirm_at: None,
             is_writing: false,
             is_reading: false,
+            is_work_wanted: Arc::new(AtomicBool::new(true)),
         }
     }
 
@@ -129,6 +135,7 @@ impl Driver {
                 Some(Event::Closed { code: error.code(), detail: error.to_string() })
             }
         });
+        self.is_work_wanted.store(false, Ordering::Relaxed);
         self.turn_away();
         self.save_the_rest().await;
         // What is not on disk by now never will be: whoever waits for it must not wait for the disk to close.
@@ -205,6 +212,7 @@ impl Driver {
                 self.parts.events.finish_refill(read_to, messages);
                 self.refill();
             }
+            Done::Worked(id, nonce) => self.parts.engine.handle_worked(id, nonce, super::now()),
             Done::Read(read) => {
                 self.is_reading = false;
                 let now = super::now();
@@ -296,6 +304,11 @@ impl Driver {
             mail_deposited: mailbox.stats().deposited,
             mail_fetched: mailbox.stats().fetched,
             mail_refused: mailbox.stats().refused,
+            mail_refused_full: mailbox.stats().refused_full,
+            mail_refused_busy: mailbox.stats().refused_busy,
+            mail_refused_work: mailbox.stats().refused_work,
+            mail_refused_token: mailbox.stats().refused_token,
+            work_given_up: user.map_or(0, User::work_given_up_count),
             contact_count: node.contact_count(),
             record_count: node.record_count(),
             is_serving: node.is_serving(),
@@ -366,6 +379,18 @@ impl Driver {
         });
     }
 
+    /// Does the work that the engine asks for, one piece at a time, where nobody waits for the thread.
+    fn work(&mut self) {
+        while let Some((id, work)) = self.parts.engine.poll_work() {
+            let (done, is_wanted) = (self.done_sender.clone(), self.is_work_wanted.clone());
+            tokio::task::spawn_blocking(move || {
+                let nonce = work.search(|| is_wanted.load(Ordering::Relaxed));
+                // If the driver is gone, nobody waits for this.
+                let _ = done.send(Box::new(Done::Worked(id, nonce)));
+            });
+        }
+    }
+
     /// Does everything that the machines ask for.
     fn drain(&mut self, now: Now) {
         self.drain_carrier(now);
@@ -387,6 +412,7 @@ impl Driver {
             });
         }
         self.read();
+        self.work();
         self.refill();
         self.flush();
     }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Params, params};
 
 use super::failure::Failure;
-use super::rows::{CONFIRMED_POSITION, DEVICE, NODE_KEY, SEAL_KEY, SESSION, USER_KEY};
+use super::rows::{CONFIRMED_POSITION, DEVICE, NODE_KEY, SEAL_KEY, SESSION, USER_KEY, WRITE_TOKEN};
 use super::vault::Vault;
 use crate::event::MessageState;
 use crate::identity::UserName;
@@ -11,7 +11,7 @@ use crate::kademlia::{Contact, Record};
 use crate::mail::{EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use crate::save::{
     ConversationId, ProfileKeys, SavedConversation, SavedDevice, SavedEnvelope, SavedIncoming, SavedMessage,
-    SavedSession, SavedStream, Write,
+    SavedSession, SavedStream, SavedToken, Write,
 };
 
 /// Writes the keys of a new profile.
@@ -38,6 +38,7 @@ pub(super) fn seal_anew(db: &Connection, old: &Vault, new: &Vault) -> Result<(),
         ("device", "state", DEVICE),
         ("sessions", "state", SESSION),
         ("seals", "secret", SEAL_KEY),
+        ("tokens", "held", WRITE_TOKEN),
     ];
     for (table, column, what) in columns {
         let sql = format!("SELECT rowid, {column} FROM {table} WHERE {column} IS NOT NULL");
@@ -104,6 +105,7 @@ pub(super) fn apply(db: &Connection, vault: &Vault, write: &Write) -> Result<(),
             execute(db, sql, params![id.as_bytes(), bytes])?;
             Ok(())
         }
+        Write::Token(token) => put_token(db, vault, token),
         Write::IncomingGone { id } => {
             execute(db, "DELETE FROM incoming WHERE id = ?", [id.as_bytes()])?;
             Ok(())
@@ -233,15 +235,28 @@ fn put_session(db: &Connection, vault: &Vault, session: &SavedSession) -> Result
     Ok(())
 }
 
+fn put_token(db: &Connection, vault: &Vault, token: &SavedToken) -> Result<(), Failure> {
+    let SavedToken { conversation, given, held } = token;
+    let sql = "INSERT INTO tokens (conversation, given, held) VALUES (?, ?, ?)
+        ON CONFLICT (conversation) DO UPDATE SET given = excluded.given, held = excluded.held";
+    let held = held.as_ref().map(|held| vault.seal(WRITE_TOKEN, held.reveal())).transpose()?;
+    let held = held.as_ref().map(|held| held.as_slice());
+    let given = given.map(|given| given.unix_ms().cast_signed());
+    execute(db, sql, params![conversation.0, given, held])?;
+    Ok(())
+}
+
 fn keep_mail(db: &Connection, envelope: &KeptEnvelope, bytes: &[u8]) -> Result<(), Failure> {
-    let KeptEnvelope { position, place, id, expires, len, depositor } = envelope;
+    let KeptEnvelope { position, place, id, expires, len, depositor, token } = envelope;
     let position = in_history(*position)?;
-    let sql = "INSERT INTO mail (position, mailbox, device, id, expires, len, depositor) VALUES (?, ?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT INTO mail (position, mailbox, device, id, expires, len, depositor, token)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
     let (mailbox, device) = (place.mailbox.place(), place.device);
     let expires = expires.unix_ms().cast_signed();
     let depositor = depositor.number().cast_signed();
-    let row =
-        params![position, mailbox.as_bytes(), device.as_bytes(), id.as_bytes(), expires, len, depositor];
+    let token = token.number().cast_signed();
+    let (mailbox, device) = (mailbox.as_bytes(), device.as_bytes());
+    let row = params![position, mailbox, device, id.as_bytes(), expires, len, depositor, token];
     execute(db, sql, row)?;
     execute(db, "INSERT INTO mail_bodies (position, bytes) VALUES (?, ?)", params![position, bytes])?;
     Ok(())

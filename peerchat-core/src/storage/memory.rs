@@ -196,6 +196,7 @@ impl Tables {
             | Write::IncomingGone { .. }
             | Write::Confirmed { .. }
             | Write::VoidGone { .. }
+            | Write::Token(_)
             | Write::MailReleased(_)
             | Write::MailReleaseGone { .. } => Ok(None),
             Write::MailKept { envelope, bytes } => self.keep_mail(envelope.position, bytes).map(Some),

@@ -12,10 +12,10 @@ use crate::crypto::{Envelope, EnvelopeKind, IdentityKey, Prekey, Prekeys, SealKe
 use crate::event::MessageState;
 use crate::identity::{SecretKey, UserId, UserName};
 use crate::kademlia::{Contact, NodeId, NodeKey, RecordKey};
-use crate::mail::{Depositor, EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
+use crate::mail::{Depositor, EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope, TokenTag};
 use crate::save::{
     ConversationId, MAX_READ_AT_ONCE, ProfileKeys, Relation, Saved, SavedConversation, SavedDevice,
-    SavedEnvelope, SavedIncoming, SavedMessage, SavedSession, SavedStream, StreamId,
+    SavedEnvelope, SavedIncoming, SavedMessage, SavedSession, SavedStream, SavedToken, StreamId,
 };
 use crate::time::Timestamp;
 use crate::user::ContentKind;
@@ -49,6 +49,9 @@ pub(super) const SESSION: &str = "session";
 
 /// What the vault calls a key that mail is sealed to.
 pub(super) const SEAL_KEY: &str = "seal key";
+
+/// What the vault calls a token for the mail of somebody else.
+pub(super) const WRITE_TOKEN: &str = "write token";
 
 /// The name of [`Saved::confirmed_position`] in the table `meta`.
 pub(super) const CONFIRMED_POSITION: &str = "confirmed_position";
@@ -85,6 +88,7 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys, vault: &Vault) -> Result<
         incoming: all(db, "SELECT id, bytes FROM incoming ORDER BY id", |row| {
             Ok(SavedIncoming { id: EnvelopeId::from_bytes(row.get(0)?), bytes: row.get(1)? })
         })?,
+        tokens: tokens(db, vault)?,
         device: device(db, vault)?,
         sessions: sessions(
             db,
@@ -93,7 +97,7 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys, vault: &Vault) -> Result<
         )?,
         mail: all(
             db,
-            "SELECT mailbox, device, position, id, expires, len, depositor FROM mail ORDER BY position",
+            "SELECT mailbox, device, position, id, expires, len, depositor, token FROM mail ORDER BY position",
             kept_envelope,
         )?,
         released: all(db, "SELECT mailbox, device, tag, expires FROM mail_released", released_envelope)?,
@@ -301,6 +305,22 @@ fn device(db: &Connection, vault: &Vault) -> Result<Option<SavedDevice>, Failure
     Ok(state.map(|state| SavedDevice { state, prekeys, seals }))
 }
 
+fn tokens(db: &Connection, vault: &Vault) -> Result<Vec<SavedToken>, Failure> {
+    let sql = "SELECT conversation, given, held FROM tokens ORDER BY conversation";
+    let mut tokens = all(db, sql, |row| {
+        let held = row.get_ref(2)?;
+        Ok(SavedToken {
+            conversation: ConversationId(row.get(0)?),
+            given: row.get::<_, Option<i64>>(1)?.map(|given| Timestamp::from_unix_ms(given.cast_unsigned())),
+            held: if held == ValueRef::Null { None } else { Some(secret(held)?) },
+        })
+    })?;
+    for token in &mut tokens {
+        token.held = token.held.as_ref().map(|held| opened(WRITE_TOKEN, held, vault)).transpose()?;
+    }
+    Ok(tokens)
+}
+
 fn sessions(db: &Connection, vault: &Vault, sql: &str) -> Result<Vec<SavedSession>, Failure> {
     let mut sessions = all(db, sql, session)?;
     for session in &mut sessions {
@@ -353,6 +373,7 @@ fn kept_envelope(row: &Row<'_>) -> rusqlite::Result<KeptEnvelope> {
         expires: Timestamp::from_unix_ms(unsigned(row, 4)?),
         len: row.get(5)?,
         depositor: Depositor::from_number(unsigned(row, 6)?),
+        token: TokenTag::from_number(unsigned(row, 7)?),
     })
 }
 

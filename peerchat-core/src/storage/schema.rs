@@ -22,6 +22,7 @@ pub(super) const STEPS: &[Step] = &[
     add_deposits,
     add_contacts,
     add_words,
+    add_tokens,
 ];
 
 /// The version that this build reads and writes.
@@ -34,7 +35,7 @@ pub(super) const VERSION: u32 = STEPS.len() as u32;
 const FULL_CHECK_MAX_LEN: i64 = 32 << 20;
 
 /// The tables that the check of a large file covers.
-const SMALL_TABLES: [&str; 17] = [
+const SMALL_TABLES: [&str; 18] = [
     "keys",
     "meta",
     "conversations",
@@ -49,6 +50,7 @@ const SMALL_TABLES: [&str; 17] = [
     "sessions",
     "envelopes",
     "vault",
+    "tokens",
     "mail",
     "mail_released",
     "voids",
@@ -213,6 +215,18 @@ fn add_words(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         CREATE TRIGGER messages_unindexed AFTER DELETE ON messages WHEN old.kind = 1 BEGIN
             DELETE FROM message_words WHERE rowid = old.position;
         END;",
+    )
+}
+
+/// Version 9: tokens that contacts have given each other, and under which one an envelope was left.
+fn add_tokens(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "ALTER TABLE mail ADD COLUMN token INTEGER NOT NULL DEFAULT 0;
+        CREATE TABLE tokens (
+            conversation INTEGER PRIMARY KEY REFERENCES conversations (id),
+            given INTEGER,
+            held BLOB
+        ) STRICT;",
     )
 }
 

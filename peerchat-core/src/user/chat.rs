@@ -1,5 +1,7 @@
 //! The two RPCs between people's nodes, INTRODUCE and DELIVER, as types. Either may be executed twice without harm.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::Envelope;
@@ -30,7 +32,7 @@ impl ContentKind {
 }
 
 /// What a device says of the mail it got from another one. A later receipt makes an earlier one superfluous.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Receipt {
     /// The node of the device whose messages this is about: the one that it is sent to.
     pub device: NodeId,
@@ -43,6 +45,22 @@ pub struct Receipt {
     pub last_tag: Option<u64>,
     /// Everything up to this number was read by a person; 0 if nothing was, or if they do not say. Below `next`.
     pub read: u64,
+    /// A [`crate::mail::WriteToken`] for the device that sends this; empty if there is none to give.
+    #[serde(with = "serde_bytes")]
+    pub token: Vec<u8>,
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt")
+            .field("device", &self.device)
+            .field("verdict", &self.verdict)
+            .field("next", &self.next)
+            .field("last_tag", &self.last_tag)
+            .field("read", &self.read)
+            .field("has_token", &!self.token.is_empty())
+            .finish()
+    }
 }
 
 /// What became of mail.

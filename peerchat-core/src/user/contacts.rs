@@ -89,6 +89,7 @@ impl User {
     pub(super) fn make_contact(&mut self, id: ConversationId, now: Now) {
         self.people.set_relation(id, Relation::Contact);
         self.owe_read_receipts(id, now);
+        self.owe_tokens_soon(id, now);
     }
 
     /// Returns the conversation that something is sent to, whose person is a contact from now on.

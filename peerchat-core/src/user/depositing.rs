@@ -10,10 +10,12 @@ use super::machine::{Effect, SealId, SearchId, User, UserAction};
 use super::post::MailCall;
 use super::searching::Purpose;
 use super::sender::{Owed, Sender, Step};
+use super::working::Task;
 use crate::event::{Event, MessageState};
 use crate::kademlia::{Contact, NodeId, Record, RecordKey};
 use crate::mail::{
-    EnvelopeHeader, Introduction, Letter, MailRefusal, MailRequest, MailResponse, SealedEnvelope,
+    Admission, EnvelopeHeader, Introduction, Letter, MAX_WORK_BITS, MailRefusal, MailRequest, MailResponse,
+    SealedEnvelope, TokenProof, Work,
 };
 use crate::save::{ConversationId, Write};
 use crate::time::{Now, Timestamp};
@@ -47,6 +49,8 @@ pub(super) struct Depositor {
 struct Holder {
     contact: Contact,
     standing: Standing,
+    /// It takes no token of ours: it is shown work, as a stranger's.
+    is_wary: bool,
 }
 
 /// What may be asked of a holder.
@@ -65,6 +69,16 @@ enum Standing {
 /// An envelope on its way. The sets have a bit for each holder.
 struct OpenDeposit {
     envelope: SealedEnvelope,
+    /// What shows that the recipient has given us a token.
+    proof: Option<Box<TokenProof>>,
+    /// A nonce, and how many bits it makes zero.
+    work: Option<(u64, u8)>,
+    /// How much work those of `asking` have asked for.
+    wanted: u8,
+    /// Those who wait for work.
+    asking: u64,
+    /// Those who were shown `work`.
+    shown: u64,
     waiting: u64,
     in_flight: u64,
     held: u64,
@@ -87,7 +101,16 @@ impl Depositor {
         if let Some(holder) = self.holders.get_mut(holder) {
             holder.standing = Standing::Out;
         }
-        self.open.values_mut().for_each(|open| open.waiting &= !bit(holder));
+        self.open.values_mut().for_each(|open| {
+            open.waiting &= !bit(holder);
+            open.asking &= !bit(holder);
+        });
+    }
+
+    /// Notes that a holder takes no token of ours; `false` if that is known.
+    fn set_wary(&mut self, holder: usize) -> bool {
+        let holder = self.holders.get_mut(holder);
+        holder.is_some_and(|holder| !std::mem::replace(&mut holder.is_wary, true))
     }
 
     fn is_lost(&self) -> bool {
@@ -102,11 +125,49 @@ impl Depositor {
                 if is_ready && open.waiting & bit(index) != 0 {
                     open.waiting &= !bit(index);
                     open.in_flight |= bit(index);
-                    return Some((index, *number, holder.contact, open.envelope.as_bytes().to_vec()));
+                    let admission = open.admission(index, holder.is_wary);
+                    let bytes = admission.deposit(open.envelope.as_bytes());
+                    return Some((index, *number, holder.contact, bytes));
                 }
             }
         }
         None
+    }
+
+    /// Returns the next envelope that needs work.
+    pub(super) fn next_task(&self, conversation: ConversationId) -> Option<Task> {
+        let (number, open) = self.open.iter().find(|(_, open)| open.asking != 0)?;
+        let work = Work { envelope: open.envelope.id(), bits: open.wanted };
+        Some(Task { conversation, round: self.round, number: *number, work })
+    }
+}
+
+impl OpenDeposit {
+    /// Returns what a holder is shown with the envelope.
+    fn admission(&mut self, holder: usize, is_wary: bool) -> Admission {
+        match (&self.proof, self.work) {
+            (Some(proof), _) if !is_wary => Admission::Token(proof.clone()),
+            (_, Some((nonce, _))) => {
+                self.shown |= bit(holder);
+                Admission::Work(nonce)
+            }
+            (_, None) => Admission::Nothing,
+        }
+    }
+
+    /// Takes that a holder asks for work. Returns `false` if it gets none: it is too much, or was done already.
+    fn handle_asked(&mut self, holder: usize, bits: u8) -> bool {
+        let done = self.work.map_or(0, |(_, bits)| bits);
+        if bits <= done && self.shown & bit(holder) == 0 {
+            self.waiting |= bit(holder);
+            return true;
+        }
+        if bits <= done || bits > MAX_WORK_BITS {
+            return false;
+        }
+        self.asking |= bit(holder);
+        self.wanted = self.wanted.max(bits);
+        true
     }
 }
 
@@ -170,7 +231,8 @@ impl User {
         depositor.search = None;
         let recipient = depositor.device.node.node_id();
         let others = nodes.iter().filter(|contact| ![own, recipient].contains(&contact.id()));
-        let ready = |contact: &Contact| Holder { contact: *contact, standing: Standing::Ready };
+        let ready =
+            |contact: &Contact| Holder { contact: *contact, standing: Standing::Ready, is_wary: false };
         depositor.holders = others.take(MAX_HOLDERS).map(ready).collect();
         self.deposit(id, now);
     }
@@ -196,6 +258,7 @@ impl User {
                 self.call_holder(call, to, MailRequest::Deposit { envelope });
             }
             if !self.close_deposits(id, now) {
+                self.work();
                 let is_done =
                     self.post.depositors.get(&id).is_some_and(|depositor| depositor.open.is_empty());
                 if is_done && may_go_on {
@@ -229,13 +292,28 @@ impl User {
                 return false;
             }
             let envelope = self.seal_letter(id, &owed, oldest, now);
+            let Some(depositor) = self.post.depositors.get(&id) else { return false };
+            let token = self.token_for(id, &depositor.device.node, now);
+            let proof =
+                token.zip(envelope.as_ref()).map(|(token, sealed)| Box::new(token.proof(&sealed.id())));
             let Some(depositor) = self.post.depositors.get_mut(&id) else { return false };
             depositor.cursor = number + 1;
             if let Some(envelope) = envelope {
                 let is_in = |index: &usize| depositor.holders[*index].standing != Standing::Out;
                 let waiting =
                     (0..depositor.holders.len()).filter(is_in).fold(0, |set, index| set | bit(index));
-                let open = OpenDeposit { envelope, waiting, in_flight: 0, held: 0, is_released: false };
+                let open = OpenDeposit {
+                    envelope,
+                    proof,
+                    work: None,
+                    wanted: 0,
+                    asking: 0,
+                    shown: 0,
+                    waiting,
+                    in_flight: 0,
+                    held: 0,
+                    is_released: false,
+                };
                 depositor.open.insert(number, open);
                 if let Some(owed) = self.senders.get_mut(&id).and_then(|sender| sender.numbered(number)) {
                     owed.deposit.is_tried = true;
@@ -308,7 +386,7 @@ impl User {
     /// Takes what holders were asked out of the way whose answers are all there. Tells whether there were any.
     fn close_deposits(&mut self, id: ConversationId, now: Now) -> bool {
         let Some(depositor) = self.post.depositors.get_mut(&id) else { return false };
-        let is_done = |open: &OpenDeposit| open.waiting | open.in_flight == 0;
+        let is_done = |open: &OpenDeposit| open.waiting | open.in_flight | open.asking == 0;
         let done: Vec<u64> =
             depositor.open.iter().filter(|(_, open)| is_done(open)).map(|(number, _)| *number).collect();
         let to = (depositor.device.node.node_id(), depositor.device.keys.seal);
@@ -325,8 +403,14 @@ impl User {
             let held_by = closed.held.count_ones();
             if owed.is_notice() {
                 // Whoever gets the message again that a receipt is about sends another one.
-                let notice = self.senders.get_mut(&id).and_then(|sender| sender.remove(*number));
-                self.finish(id, notice.into_iter().collect(), MessageState::Delivered, None);
+                let sender = self.senders.get_mut(&id);
+                let notice: Vec<Owed> =
+                    sender.into_iter().filter_map(|sender| sender.remove(*number)).collect();
+                // A receipt for what was written before may name this as the last that has arrived.
+                if let Some(sender) = self.senders.get_mut(&id) {
+                    sender.note_acknowledged(&notice, &self.tag_key);
+                }
+                self.finish(id, notice, MessageState::Delivered, None);
             } else if held_by > 0 {
                 self.tell_stored(id, *number, held_by);
             }
@@ -384,9 +468,42 @@ impl User {
                 open.waiting |= bit(holder);
                 self.inform(call);
             }
+            MailResponse::Refused(MailRefusal::WorkNeeded { bits }) => {
+                // Whoever is shown a token and asks for work has not taken it for one.
+                depositor.set_wary(holder);
+                let is_done =
+                    depositor.open.get_mut(&number).is_some_and(|open| open.handle_asked(holder, *bits));
+                if !is_done {
+                    depositor.leave_out(holder);
+                    self.note_given_up();
+                }
+            }
+            MailResponse::Refused(MailRefusal::BadToken) if depositor.set_wary(holder) => {
+                depositor.open.get_mut(&number).into_iter().for_each(|open| open.waiting |= bit(holder));
+            }
             MailResponse::Refused(MailRefusal::Invalid) => {}
             _ => depositor.leave_out(holder),
         }
+        self.deposit(id, now);
+    }
+
+    /// Takes what came of work for an envelope: those who asked for it are shown it, or get nothing.
+    pub(super) fn handle_worked_for(&mut self, task: Task, nonce: Option<u64>, now: Now) {
+        let Task { conversation: id, round, number, work } = task;
+        let Some(depositor) = self.post.depositors.get_mut(&id).filter(|it| it.round == round) else {
+            return;
+        };
+        let Some(open) = depositor.open.get_mut(&number).filter(|open| open.envelope.id() == work.envelope)
+        else {
+            return;
+        };
+        let asking = std::mem::take(&mut open.asking);
+        if let Some(nonce) = nonce {
+            open.work = Some((nonce, work.bits));
+            open.shown = 0;
+            open.waiting |= asking;
+        }
+        open.wanted = 0;
         self.deposit(id, now);
     }
 

@@ -246,6 +246,7 @@ impl User {
         receipts.iter().for_each(|receipt| self.handle_receipt(peer, receipt, now));
         if has_changed {
             self.owe_receipts_soon(now);
+            self.owe_token_soon(peer, now);
         }
     }
 

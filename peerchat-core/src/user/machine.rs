@@ -24,7 +24,7 @@ use crate::error::ErrorCode;
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
 use crate::kademlia::{AddressFamily, Contact, NodeId, NodeKey, Record, RecordKey};
-use crate::mail::{EnvelopeId, MailRequest};
+use crate::mail::{EnvelopeId, MailRequest, Work, WorkId};
 use crate::save::{ConversationId, Saved, Write};
 use crate::time::Now;
 
@@ -200,6 +200,13 @@ pub enum UserAction {
         to: Contact,
         /// The request.
         request: MailRequest,
+    },
+    /// Do work, off whatever others wait for; [`User::handle_worked`] follows. One at a time.
+    Work {
+        /// Names it.
+        id: WorkId,
+        /// What to do.
+        work: Work,
     },
     /// Ask a node to keep a record; [`User::handle_stored`] or [`User::handle_call_failed`] follows.
     Store {
@@ -386,6 +393,7 @@ impl User {
                 Timer::Expiry(conversation) => self.handle_expiry(conversation, now),
                 Timer::Publish => self.publish(now),
                 Timer::Receipts => self.owe_receipts_soon(now),
+                Timer::Tokens => self.owe_tokens(now),
                 Timer::Collect => self.collect(now),
             }
         }

@@ -27,6 +27,8 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod tokens;
+mod working;
 
 pub use chat::{
     ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, Receipt, ReceiptVerdict,
@@ -49,3 +51,4 @@ pub use sealing::REPAIR_INTERVAL;
 pub use sender::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_LEN, REDEPOSIT_INTERVAL, RESTORED_INTERVAL};
 pub use sessions::{MAX_NEW_SESSIONS, MAX_SESSIONS, MAX_SESSIONS_IN_ALL};
 pub use streams::{KEPT_TAGS, MAX_HELD, MAX_HELD_LEN};
+pub use tokens::{TOKEN_DELAY, TOKEN_LIFETIME, TOKEN_RENEWAL};

@@ -9,6 +9,8 @@ use super::depositing::{DepositCall, Depositor};
 use super::letters::Pile;
 use super::machine::{CallTag, SearchId, User};
 use super::searching::Purpose;
+use super::tokens::Tokens;
+use super::working::Working;
 use crate::identity::{SecretKey, UserId};
 use crate::kademlia::{Contact, NodeId, RecordKey};
 use crate::mail::{Introduction, MailResponse};
@@ -40,6 +42,8 @@ pub(super) struct Post {
     /// Envelopes that were dropped because they do not open, or nobody that is known wrote them.
     pub(super) dropped_count: u64,
     pub(super) calls: BTreeMap<CallTag, MailCall>,
+    pub(super) tokens: Tokens,
+    pub(super) working: Working,
 }
 
 /// What a call to a node that keeps mail is for.
@@ -64,6 +68,8 @@ impl Post {
             restored: std::mem::take(&mut saved.incoming),
             dropped_count: 0,
             calls: BTreeMap::new(),
+            tokens: Tokens::restore(&std::mem::take(&mut saved.tokens)),
+            working: Working::default(),
         }
     }
 }

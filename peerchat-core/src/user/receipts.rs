@@ -20,6 +20,9 @@ impl User {
             return;
         }
         self.people.get_mut(id).into_iter().for_each(|found| found.knows_us = true);
+        if !receipt.token.is_empty() {
+            self.take_token(id, &receipt.token);
+        }
         let read = receipt.read.min(receipt.next.saturating_sub(1));
         let mut delivered = Vec::new();
         if let Some(sender) = self.senders.get_mut(&id) {
@@ -71,8 +74,17 @@ impl User {
     fn owe_receipt(&mut self, id: ConversationId, device: NodeId, now: Now) {
         let tells_read = self.tells_read(id);
         let Some(stream) = self.people.known_stream(id, device) else { return };
-        let Some(receipt) = stream.take_receipt(tells_read) else { return };
-        let (saved, body) = (stream.to_saved(), codec::encode(&receipt));
+        let Some(mut receipt) = stream.take_receipt(tells_read) else { return };
+        let saved = stream.to_saved();
+        receipt.token = self.make_token(id, now).unwrap_or_default();
+        if let Some(open) = self.senders.get_mut(&id).and_then(super::sender::Sender::open_receipt)
+            && receipt.token.is_empty()
+            && let Ok(before) = codec::decode::<Receipt>(&open.body)
+        {
+            // What takes the place of a receipt gives what that would have given.
+            receipt.token = before.token;
+        }
+        let body = codec::encode(&receipt);
         let mut writes = vec![Write::Stream(saved)];
         match self.senders.get_mut(&id).and_then(super::sender::Sender::open_receipt) {
             Some(open) => {

@@ -321,6 +321,7 @@ impl User {
         writes.extend(self.sessions.take_writes());
         self.save(writes, then);
         receipts.iter().for_each(|receipt| self.handle_receipt(peer, receipt, now));
+        self.owe_token_soon(peer, now);
         let next = self.people.known_stream(peer.0, peer.1).map_or(1, |stream| stream.next());
         refusal.map_or(ChatResponse::Delivered { next }, ChatResponse::NotDelivered)
     }

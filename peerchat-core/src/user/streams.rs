@@ -199,7 +199,8 @@ impl Stream {
         let last = self.tags.back().filter(|(number, _)| number.saturating_add(1) == self.next);
         let last_tag = last.map(|(_, tag)| *tag);
         let read = if tells_read { self.read_to } else { 0 };
-        Some(Receipt { device: self.device, verdict, next: self.next, last_tag, read })
+        let (device, next, token) = (self.device, self.next, Vec::new());
+        Some(Receipt { device, verdict, next, last_tag, read, token })
     }
 
     /// Tells whether a message that has come by mail is due: nothing before it is waited for.

@@ -208,6 +208,13 @@ fn messages_delivered_one_by_one_leave_no_timers_behind() {
         bench.respond(tag, ChatResponse::Delivered { next: number + 1 });
     }
     assert_eq!(bench.user.outbox_count(), 0);
+    // Whoever is a contact now gets a token, once.
+    bench.now = bench.now.after(super::TOKEN_DELAY);
+    bench.user.handle_timeout(bench.now);
+    bench.drain();
+    let (tag, _) = bench.take_calls().remove(0);
+    bench.respond(tag, ChatResponse::Delivered { next: 22 });
+    assert_eq!(bench.user.outbox_count(), 0);
     assert_eq!(bench.user.poll_timeout(), None);
 }
 
@@ -359,6 +366,7 @@ impl Bench {
                 UserAction::Search { id, .. } => self.searches.push(id),
                 UserAction::FindNodes { id, place } => self.node_searches.push((id, place)),
                 UserAction::Mail { tag, to, request } => self.mail_calls.push((tag, to, request)),
+                UserAction::Work { .. } => panic!("nobody asks for work"),
                 UserAction::Store { tag, to, record } => self.stores.push((tag, to, record)),
                 UserAction::Call { tag, to, request } => {
                     self.call_count += 1;

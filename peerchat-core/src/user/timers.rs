@@ -11,6 +11,8 @@ pub(super) enum Timer {
     Expiry(ConversationId),
     /// Receipts for what was read are sent.
     Receipts,
+    /// Contacts that were heard get a token.
+    Tokens,
     /// What waits for us is asked for again.
     Collect,
     /// The own records are due to be signed or published again.
@@ -24,6 +26,7 @@ impl Timer {
             Self::Retry(_) => "retry of a delivery",
             Self::Expiry(_) => "expiry of a message",
             Self::Receipts => "receipts for what was read",
+            Self::Tokens => "tokens for contacts",
             Self::Collect => "collecting of mail",
             Self::Publish => "publication of the user",
         }

@@ -10,7 +10,9 @@ use crate::codec::{self, bounded_list};
 use crate::kademlia::{
     AddressFamily, Contact, K, MAX_RECORD_LEN, NodeId, RecordKey, Rpc, RpcReply, StoreRefusal,
 };
-use crate::mail::{EnvelopeId, MAX_LISTED, MAX_SEALED_LEN, MailRequest, MailResponse, Offer};
+use crate::mail::{
+    EnvelopeId, MAX_DEPOSIT_LEN, MAX_LISTED, MAX_SEALED_LEN, MailRequest, MailResponse, Offer,
+};
 use crate::user::{ChatRequest, ChatResponse, DeliverRefusal};
 
 /// Any request of one node to another.
@@ -218,7 +220,9 @@ impl Request {
                 Self::Chat(ChatRequest::Introduce { claim: record(&claim)?, user: record(&user)? })
             }
             request::DELIVER => Self::Chat(ChatRequest::Deliver(decode(body)?)),
-            request::DEPOSIT => Self::Mail(MailRequest::Deposit { envelope: envelope(body)? }),
+            request::DEPOSIT => {
+                Self::Mail(MailRequest::Deposit { envelope: bounded(body, MAX_DEPOSIT_LEN)? })
+            }
             request::COLLECT => {
                 let CollectBody(mailbox, after) = decode(body)?;
                 Self::Mail(MailRequest::Collect { mailbox, after })
@@ -308,7 +312,7 @@ impl Response {
                 let ListedBody(ids, next) = decode(body)?;
                 Self::Mail(MailResponse::Listed { ids, next })
             }
-            response::FETCHED => Self::Mail(MailResponse::Fetched(envelope(body)?)),
+            response::FETCHED => Self::Mail(MailResponse::Fetched(bounded(body, MAX_SEALED_LEN)?)),
             response::RELEASED => empty(body, Self::Mail(MailResponse::Released))?,
             response::NOTED => empty(body, Self::Mail(MailResponse::Noted))?,
             response::WANTED => {
@@ -338,8 +342,8 @@ fn record(bytes: &[u8]) -> Result<Vec<u8>, WireError> {
     }
 }
 
-fn envelope(bytes: &[u8]) -> Result<Vec<u8>, WireError> {
-    if bytes.len() > MAX_SEALED_LEN { Err(WireError::Malformed) } else { Ok(bytes.to_vec()) }
+fn bounded(bytes: &[u8], max_len: usize) -> Result<Vec<u8>, WireError> {
+    if bytes.len() > max_len { Err(WireError::Malformed) } else { Ok(bytes.to_vec()) }
 }
 
 #[cfg(test)]

@@ -78,6 +78,16 @@ pub struct peerchat_statistics_t {
     /// 1 if one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks of
     /// public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them. Else 0.
     pub is_surrounded: u64,
+    /// Requests about mail that were refused for want of room.
+    pub mail_refused_full: u64,
+    /// Requests about mail that were refused because too many waited.
+    pub mail_refused_busy: u64,
+    /// Envelopes of strangers that were refused because less work had gone into them than the room asked for.
+    pub mail_refused_work: u64,
+    /// Envelopes that were refused because the token that came with them was none, or had expired.
+    pub mail_refused_token: u64,
+    /// How often an envelope of this user was not left with a node because of the work that it asked for.
+    pub work_given_up: u64,
 }
 
 impl From<Statistics> for peerchat_statistics_t {
@@ -116,6 +126,11 @@ impl From<Statistics> for peerchat_statistics_t {
             blocked: counts.blocked,
             requests_refused: counts.requests_refused,
             is_surrounded: counts.is_surrounded.into(),
+            mail_refused_full: counts.mail_refused_full,
+            mail_refused_busy: counts.mail_refused_busy,
+            mail_refused_work: counts.mail_refused_work,
+            mail_refused_token: counts.mail_refused_token,
+            work_given_up: counts.work_given_up,
         }
     }
 }

@@ -233,7 +233,11 @@ fn secret_id() -> peerchat_core::kademlia::NodeId {
 fn standing(input: &mut Input<'_>) -> Standing {
     let says = input.byte();
     let devices = (0..6).map(|number| contact(number).id()).collect();
-    Standing { is_holder: says % 8 != 1, devices: (says % 8 != 2).then_some(devices) }
+    Standing {
+        is_holder: says % 8 != 1,
+        is_holder_asking: says % 8 == 3,
+        devices: (says % 8 != 2).then_some(devices),
+    }
 }
 
 fn answer(input: &mut Input<'_>) -> MailAnswer {

@@ -190,7 +190,15 @@ fn everything() -> Vec<Write> {
     let place = MailPlace { mailbox: RecordKey::from_bytes([2; 32]), device };
     let id = EnvelopeId::from_bytes([6; 32]);
     let envelope =
-        KeptEnvelope { position: 1, place, id, expires: START, len: 585, depositor: Depositor::LOCAL };
+        KeptEnvelope {
+            position: 1,
+            place,
+            id,
+            expires: START,
+            len: 585,
+            depositor: Depositor::LOCAL,
+            token: peerchat_core::mail::TokenTag::NONE,
+        };
     let released = ReleasedEnvelope { place, tag: EnvelopeTag::of(&id), expires: START };
     let mut seals = SealKeys::default();
     seals.rotate(&[9; 32], START);

@@ -185,6 +185,10 @@ impl Disk {
                 self.saved.incoming.retain(|other| other.id != incoming.id);
                 self.saved.incoming.push(incoming);
             }
+            Write::Token(token) => {
+                self.saved.tokens.retain(|other| other.conversation != token.conversation);
+                self.saved.tokens.push(token);
+            }
             Write::IncomingGone { id } => self.saved.incoming.retain(|other| other.id != id),
             Write::Envelope(envelope) => {
                 self.message(envelope.position);

@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::EngineConfig;
 use crate::identity::SecretKey;
 use crate::kademlia::{AddressFamily, NodeKey, Serve};
-use crate::mail::{DEFAULT_MAIL_QUOTA, Depositor, EnvelopeHeader, KeptEnvelope};
+use crate::mail::{DEFAULT_MAIL_QUOTA, Depositor, EnvelopeHeader, KeptEnvelope, TokenTag};
 use crate::save::{ProfileKeys, Saved};
 use crate::time::Timestamp;
 
@@ -30,6 +30,7 @@ fn engine(envelope: &SealedEnvelope, now: Now) -> Engine {
         expires: header.expires,
         len: u32::try_from(envelope.as_bytes().len()).unwrap(),
         depositor: Depositor::LOCAL,
+        token: TokenTag::NONE,
     });
     Engine::new(config, saved, None, [7; 32], now)
 }

@@ -181,7 +181,7 @@ fn only_the_owner_can_read_a_profile() {
 }
 
 #[test]
-fn the_tables_of_version_8() {
+fn the_tables_of_version_9() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open_in(&dir);
     let tables = profile(&opened.store).read(|db| {
@@ -485,6 +485,8 @@ fn a_profile_from_before_identities_and_mail_keeps_what_it_holds() {
     };
     let read = SavedStream { read_to: 3, ..stream(4) };
     write(&store, vec![Write::Conversation(verified.clone()), Write::Stream(read.clone())]).unwrap();
+    assert_eq!(saved.tokens, []);
+    write(&store, vec![Write::Token(token(b"held"))]).unwrap();
     store.close();
     let saved = open_in(&dir).saved;
     assert_eq!(saved.streams, [read]);
@@ -492,6 +494,7 @@ fn a_profile_from_before_identities_and_mail_keeps_what_it_holds() {
     assert_eq!((saved.outbox[0].state, saved.outbox[0].held_by), (Some(MessageState::Stored), 3));
     assert_eq!(saved.conversations, [verified]);
     assert_eq!((saved.mail, saved.released), (vec![kept(1)], vec![released(1)]));
+    assert_eq!(saved.tokens, [token(b"held")]);
 }
 
 #[test]

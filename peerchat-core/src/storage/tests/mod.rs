@@ -14,8 +14,10 @@ use crate::identity::{SecretKey, UserId};
 use crate::kademlia::{
     Contact, MAX_RECORD_LIFETIME, NodeId, NodeKey, Record, RecordHeader, RecordKey, RecordKind,
 };
-use crate::mail::{Depositor, EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
-use crate::save::{SavedDevice, SavedEnvelope, SavedIncoming, SavedSession, SavedStream, StreamId, Write};
+use crate::mail::{Depositor, EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope, TokenTag};
+use crate::save::{
+    SavedDevice, SavedEnvelope, SavedIncoming, SavedSession, SavedStream, SavedToken, StreamId, Write,
+};
 use crate::time::Timestamp;
 
 const ALICE: ConversationId = ConversationId(1);
@@ -142,7 +144,13 @@ fn kept(position: u64) -> KeptEnvelope {
         expires: Timestamp::from_unix_ms(4_000 + position),
         len: 3,
         depositor: Depositor::from_number(u64::MAX - position),
+        token: TokenTag::from_number(u64::MAX - 1),
     }
+}
+
+fn token(held: &[u8]) -> SavedToken {
+    let given = Some(Timestamp::from_unix_ms(6_000));
+    SavedToken { conversation: ALICE, given, held: Some(Secret::copy_of(held)) }
 }
 
 fn released(number: u8) -> ReleasedEnvelope {

@@ -30,7 +30,11 @@ fn bytes(dir: &tempfile::TempDir) -> Vec<u8> {
     paths.into_iter().flat_map(|path| fs::read(path).unwrap()).collect()
 }
 
-const STATES: [&[u8]; 2] = [b"the keys of the device, in the open", b"the ratchet of a session, in the open"];
+const STATES: [&[u8]; 3] = [
+    b"the keys of the device, in the open",
+    b"the ratchet of a session, in the open",
+    b"a token of somebody else's, in the open",
+];
 
 fn secret_writes() -> Vec<Write> {
     let mut writes = two_conversations();
@@ -38,6 +42,7 @@ fn secret_writes() -> Vec<Write> {
     writes.push(Write::Device(SavedDevice { state, ..device(2) }));
     writes.push(Write::Session(SavedSession { state: Some(Secret::copy_of(STATES[1])), ..session(1) }));
     writes.push(Write::Session(SavedSession { state: None, ..session(2) }));
+    writes.push(Write::Token(token(STATES[2])));
     writes
 }
 
@@ -51,7 +56,8 @@ fn readable(dir: &tempfile::TempDir) -> usize {
 }
 
 fn assert_whole(opened: &Opened) {
-    let Saved { keys, device, sessions, .. } = &opened.saved;
+    let Saved { keys, device, sessions, tokens, .. } = &opened.saved;
+    assert_eq!(*tokens, [token(STATES[2])]);
     assert_eq!(keys.node.public(), user_keys().node.public());
     assert_eq!(keys.user.as_ref().unwrap().public(), user_keys().user.unwrap().public());
     assert_eq!(device.as_ref().unwrap().state, Secret::copy_of(STATES[0]));
@@ -101,7 +107,7 @@ fn a_passphrase_is_set_changed_and_removed() {
     write(&opened.store, secret_writes()).unwrap();
     assert!(matches!(change(&dir, None, Some("first")), Err(Error::ProfileInUse { .. })));
     opened.store.close();
-    assert_eq!(readable(&dir), 4);
+    assert_eq!(readable(&dir), 5);
     assert!(is_wrong(open_as(&dir, Some("first"))), "it has none yet");
 
     change(&dir, None, Some("first")).unwrap();

@@ -6,9 +6,12 @@ use rand::seq::SliceRandom;
 
 use super::*;
 use crate::event::MessageId;
-use crate::mail::{EnvelopeId, MAX_LISTED, MailRefusal, MailRequest, MailResponse, SealedEnvelope};
+use crate::mail::{
+    Admission, EnvelopeId, MAX_LISTED, MailRefusal, MailRequest, MailResponse, SealedEnvelope, Work,
+};
 use crate::user::{COLLECT_INTERVAL, REDEPOSIT_INTERVAL};
 
+mod admission;
 mod people;
 
 /// How many nodes keep mail.
@@ -227,6 +230,16 @@ struct Town {
     refusal: Option<MailRefusal>,
     /// Those who have no room.
     full: BTreeSet<NodeId>,
+    /// How much work is asked of strangers.
+    bits: u8,
+    /// Who asks for work again, however much was done.
+    insatiable: Option<NodeId>,
+    /// Who takes no token.
+    unbelieving: Option<NodeId>,
+    /// What came with the envelopes.
+    shown: Vec<Admission>,
+    worked: Vec<Work>,
+    is_work_in_vain: bool,
     is_shuffled: bool,
     /// Whether holders list nothing.
     is_mail_slow: bool,
@@ -261,6 +274,12 @@ impl Town {
             have_record: (0..HOLDERS).map(|number| holder(number).id()).collect(),
             refusal: None,
             full: BTreeSet::new(),
+            bits: 0,
+            insatiable: None,
+            unbelieving: None,
+            shown: Vec::new(),
+            worked: Vec::new(),
+            is_work_in_vain: false,
             is_shuffled: false,
             is_mail_slow: false,
             fetch_count: 0,
@@ -351,6 +370,11 @@ impl Town {
                 let response = self.ask_holder(who, to, request);
                 self.people[who].bench.user.handle_mail_response(tag, response, now);
             }
+            UserAction::Work { id, work } => {
+                self.worked.push(work);
+                let nonce = work.search(|| !self.is_work_in_vain);
+                self.people[who].bench.user.handle_worked(id, nonce, now);
+            }
             UserAction::Store { tag, to, .. } => {
                 self.have_record.insert(to.id());
                 self.people[who].bench.user.handle_stored(tag, true, now);
@@ -416,10 +440,29 @@ impl Town {
         panic!("never answered");
     }
 
+    /// Lets a holder judge what has come with an envelope.
+    fn admit(&mut self, holder: NodeId, envelope: SealedEnvelope, shown: &Admission) -> MailResponse {
+        let work = Work { envelope: envelope.id(), bits: self.bits };
+        let is_believed = self.unbelieving != Some(holder);
+        let is_enough = match shown {
+            Admission::Token(_) if !is_believed => return MailResponse::Refused(MailRefusal::BadToken),
+            Admission::Token(_) => true,
+            Admission::Work(nonce) => work.is_done_by(*nonce) && self.insatiable != Some(holder),
+            Admission::Nothing => self.bits == 0,
+        };
+        if !is_enough {
+            return MailResponse::Refused(MailRefusal::WorkNeeded { bits: self.bits });
+        }
+        self.kept.insert(envelope.id(), envelope);
+        MailResponse::Deposited
+    }
+
     fn ask_holder(&mut self, who: usize, to: Contact, request: MailRequest) -> MailResponse {
         match request {
             MailRequest::Deposit { envelope } => {
-                let envelope = SealedEnvelope::parse(&envelope).unwrap();
+                let (envelope, shown) = Admission::split(&envelope).unwrap();
+                let envelope = SealedEnvelope::parse(envelope).unwrap();
+                self.shown.push(shown.clone());
                 if let Some(refusal) = self.refusal {
                     MailResponse::Refused(refusal)
                 } else if envelope.header().expires <= self.now.wall {
@@ -432,8 +475,7 @@ impl Town {
                 } else if self.released.contains(&envelope.id()) {
                     MailResponse::Refused(MailRefusal::Gone)
                 } else {
-                    self.kept.insert(envelope.id(), envelope);
-                    MailResponse::Deposited
+                    self.admit(to.id(), envelope, &shown)
                 }
             }
             MailRequest::Collect { after, .. } => {
@@ -562,6 +604,7 @@ impl Person {
                 Write::SessionGone { id } => saved.sessions.retain(|other| other.id != id),
                 Write::Envelope(new) => put(&mut saved.envelopes, new, |saved| saved.position),
                 Write::Incoming(new) => put(&mut saved.incoming, new, |saved| saved.id),
+                Write::Token(new) => put(&mut saved.tokens, new, |saved| saved.conversation),
                 Write::IncomingGone { id } => saved.incoming.retain(|other| other.id != id),
                 Write::Device(device) => saved.device = Some(device),
                 Write::OwnRecord { bytes } => {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use peerchat_core::engine::{Engine, EngineCall, EngineConfig};
 use peerchat_core::event::{CommandId, Event, MessageId};
 use peerchat_core::kademlia::NodeKey;
+use peerchat_core::mail::WorkId;
 use peerchat_core::save::{BatchId, Read, ReadId};
 use peerchat_core::time::{Now, Timestamp};
 use peerchat_core::transport::{CallId, ProbeId, ThrowawayId};
@@ -48,6 +49,7 @@ pub(super) enum Happening {
     },
     Written(BatchId),
     Read(ReadId, Read),
+    Worked(WorkId, Option<u64>),
     Timeout,
     /// A session or an absence ends.
     Churn,

@@ -18,6 +18,9 @@ const WRITE_TIME: Duration = Duration::from_micros(300);
 /// How long a read takes.
 const READ_TIME: Duration = Duration::from_micros(100);
 
+/// How long work takes, however much it is: about what the most takes on a phone.
+const WORK_TIME: Duration = Duration::from_secs(1);
+
 /// The call id of what adversaries send unasked: they do not wait for answers.
 const UNSOLICITED: CallId = CallId(u64::MAX);
 
@@ -49,6 +52,9 @@ impl Network {
             Happening::Read(id, what) => {
                 let found = self.machines[host.0].disk.read(what);
                 self.with_engine(host, |engine| engine.handle_read(id, found, now));
+            }
+            Happening::Worked(id, nonce) => {
+                self.with_engine(host, |engine| engine.handle_worked(id, nonce, now))
             }
             Happening::Timeout => {
                 self.machines[host.0].timeout = None;
@@ -142,11 +148,26 @@ impl Network {
     ///
     /// The host that asks is off.
     pub fn ask(&mut self, from: Host, to: Host, request: Request) -> Option<Response> {
+        self.ask_as(from, to, request, None)
+    }
+
+    /// The same under a throwaway key.
+    ///
+    /// # Panics
+    ///
+    /// The host that asks is off.
+    pub fn ask_as(
+        &mut self,
+        from: Host,
+        to: Host,
+        request: Request,
+        throwaway: Option<ThrowawayId>,
+    ) -> Option<Response> {
         assert!(self.machines[from.0].is_up(), "{from:?} is off");
         self.last_asked += 1;
         // Far above the ids of the engine's own calls.
         let id = CallId(u64::MAX - self.last_asked);
-        let call = EngineCall { id, to: self.contact(to), request, throwaway: None };
+        let call = EngineCall { id, to: self.contact(to), request, throwaway };
         self.machines[from.0].pending.insert(id);
         self.machines[from.0].asked.insert(id, None);
         self.transmit(from, call, 0, self.now.instant);
@@ -192,6 +213,9 @@ impl Network {
                 self.schedule(now.instant + WRITE_TIME, host, Happening::Written(id));
             } else if let Some((id, what)) = engine.poll_read() {
                 self.schedule(now.instant + READ_TIME, host, Happening::Read(id, what));
+            } else if let Some((id, work)) = engine.poll_work() {
+                let nonce = work.search(|| true);
+                self.schedule(now.instant + WORK_TIME, host, Happening::Worked(id, nonce));
             } else if let Some(event) = engine.poll_event() {
                 machine.events.push(event);
             } else if let Some(outcome) = engine.poll_outcome() {

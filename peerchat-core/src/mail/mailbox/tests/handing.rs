@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::mail::{MAX_HANDOVERS, MAX_OFFERED, MAX_SKIPPED, OFFER_EVERY, Offer, PRESENT_FOR, RECEIVERS};
+use crate::mail::{
+    Admission, MAX_HANDOVERS, MAX_OFFERED, MAX_SKIPPED, OFFER_EVERY, Offer, PRESENT_FOR, RECEIVERS,
+    WriteToken,
+};
 
 const PLACE: fn() -> MailPlace = || MailPlace { mailbox: MAILBOX, device: bob().node_id() };
 
@@ -327,11 +330,41 @@ fn what_two_holders_call_released_is_offered_to_nobody_else_and_stays_for_its_de
     assert_eq!(desk.collect(0).0.len(), 2);
 }
 
+/// A flood that fills a newcomer's room for strangers must not keep contacts' mail from it.
+#[test]
+fn who_has_no_room_for_strangers_is_given_what_contacts_wrote() {
+    let mut desk = Desk::with_mail(40);
+    let envelope = desk.envelope(99);
+    let token = WriteToken::issue(
+        &bobs_key(),
+        &MAILBOX,
+        SecretKey::from_bytes(&[1; 32]),
+        desk.now.wall.saturating_add(DAY),
+    );
+    let shown = Admission::Token(Box::new(token.proof(&envelope.id()))).deposit(envelope.as_bytes());
+    let tag = desk.tag();
+    desk.mailbox.handle_deposit(tag, &contact("10.0.0.1:1"), &shown, &holder(), desk.now);
+    assert_eq!(desk.answer(tag), MailResponse::Deposited);
+    desk.mailbox.hand_over(PLACE(), node(1));
+    desk.settle();
+    let mut given = Vec::new();
+    desk.answer_as(|_, request| match request {
+        Some(MailRequest::Offer { .. }) => MailAnswer::Wanted { missing: u64::MAX, released: 0 },
+        Some(MailRequest::Deposit { envelope }) => {
+            given.push(envelope.clone());
+            if *envelope == shown { MailAnswer::Done } else { MailAnswer::NoRoom }
+        }
+        other => panic!("unexpected {other:?}"),
+    });
+    assert_eq!(given.iter().filter(|bytes| **bytes == shown).count(), 1);
+    assert!(given.len() <= 9, "{} were sent in vain", given.len() - 1);
+}
+
 #[test]
 fn who_is_no_holder_or_has_no_record_is_offered_nothing_else() {
     let mut desk = Desk::new(DEFAULT_MAIL_QUOTA);
     let (all, none) = (Offer::All([1; 32]), Standing::default());
-    let stranger = Standing { is_holder: true, devices: None };
+    let stranger = Standing { is_holder: true, ..Standing::default() };
     for (standing, refusal) in [(none, MailRefusal::NotHolder), (stranger, MailRefusal::UnknownMailbox)] {
         let tag = desk.tag();
         desk.mailbox.handle_offer(tag, PLACE(), &all, &standing, desk.now);

@@ -14,7 +14,7 @@ impl Town {
         decided
     }
 
-    fn relate(&mut self, who: usize, name: &str, verb: Verb) -> Result<(), DecisionError> {
+    pub(super) fn relate(&mut self, who: usize, name: &str, verb: Verb) -> Result<(), DecisionError> {
         self.decide(who, Decision::Relate { who: Recipient::parse(name).unwrap(), verb })
     }
 
