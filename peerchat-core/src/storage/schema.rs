@@ -13,8 +13,16 @@ pub(super) type Step = fn(&Transaction<'_>) -> rusqlite::Result<()>;
 /// The step at index n makes version n + 1 of version n; version 0 is an empty file.
 ///
 /// A released step never changes: profiles of every released version are out there.
-pub(super) const STEPS: &[Step] =
-    &[create_version_1, add_sessions, add_identities, add_vault, add_mail, add_deposits, add_contacts];
+pub(super) const STEPS: &[Step] = &[
+    create_version_1,
+    add_sessions,
+    add_identities,
+    add_vault,
+    add_mail,
+    add_deposits,
+    add_contacts,
+    add_batches,
+];
 
 /// The version that this build reads and writes.
 #[expect(clippy::cast_possible_truncation, reason = "there will never be so many versions")]
@@ -186,6 +194,11 @@ fn add_contacts(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         ALTER TABLE streams ADD COLUMN read_to INTEGER NOT NULL DEFAULT 0;
         CREATE TABLE voids (position INTEGER PRIMARY KEY REFERENCES messages (position)) STRICT;",
     )
+}
+
+/// Version 8: several messages share an envelope.
+fn add_batches(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch("ALTER TABLE envelopes ADD COLUMN count INTEGER NOT NULL DEFAULT 1;")
 }
 
 /// Makes the tables in an empty file.

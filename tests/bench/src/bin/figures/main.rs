@@ -13,7 +13,10 @@ mod cold_call;
 mod first_message;
 mod idle;
 mod lookups;
+mod people;
 mod report;
+mod stream;
+mod waiting;
 
 use report::Figure;
 
@@ -21,10 +24,12 @@ use report::Figure;
 type Measure = fn(&[String]) -> Result<Figure, Failure>;
 
 /// Every figure, in the order in which they are measured.
-const FIGURES: [(&str, Measure); 4] = [
+const FIGURES: [(&str, Measure); 6] = [
     ("cold-call", cold_call::measure),
     ("lookups", lookups::measure),
     ("first-message", first_message::measure),
+    ("stream", stream::measure),
+    ("waiting", waiting::measure),
     ("idle", idle::measure),
 ];
 
