@@ -201,10 +201,12 @@ pub enum Found {
 /// A message of our own as it is sent, every time it is sent.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SavedEnvelope {
-    /// The position of the message in history.
+    /// The position in history of the message, of a batch that of its first.
     pub position: u64,
     /// The device that can open it.
     pub device: NodeId,
+    /// How many messages are in it, with consecutive numbers.
+    pub count: u64,
     /// The sealed bytes.
     pub envelope: Envelope,
 }

@@ -1,9 +1,12 @@
 //! [`Saving`]: collects writes into batches, and keeps back what must not happen before they are on disk.
 
+use std::collections::BTreeMap;
+
 use crate::codec;
+use crate::crypto::SessionId;
 use crate::kademlia::Contact;
 use crate::mail::MailEffect;
-use crate::save::{BatchId, Write, WriteBatch};
+use crate::save::{BatchId, ConversationId, StreamId, Write, WriteBatch};
 use crate::user::Effect;
 
 /// What happens once something is on disk.
@@ -15,10 +18,20 @@ pub(crate) enum Then {
     Mail(MailEffect),
 }
 
+/// What a later write of the same takes the place of, within a batch.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Replaced {
+    Conversation(ConversationId),
+    Stream(StreamId),
+    Session(SessionId),
+}
+
 /// Writes on their way to the disk: one batch is being written while the next one is collected.
 #[derive(Debug, Default)]
 pub(crate) struct Saving {
     open: Vec<Write>,
+    /// Where in `open` the latest form of what is saved again and again stands.
+    latest: BTreeMap<Replaced, usize>,
     open_effects: Vec<Then>,
     in_flight: Option<(BatchId, Vec<Then>)>,
     last_batch: u64,
@@ -29,7 +42,7 @@ impl Saving {
     /// everything that was asked for before. Returns the effects that need not wait.
     #[must_use]
     pub(crate) fn add(&mut self, writes: Vec<Write>, effects: Vec<Then>) -> Vec<Then> {
-        self.open.extend(writes);
+        writes.into_iter().for_each(|write| self.push(write));
         if !self.open.is_empty() {
             self.open_effects.extend(effects);
         } else if let Some((_, waiting)) = &mut self.in_flight {
@@ -40,12 +53,36 @@ impl Saving {
         Vec::new()
     }
 
+    /// Adds a write to the batch, in the place of an earlier one of the same if that makes no difference.
+    fn push(&mut self, write: Write) {
+        let replaced = match &write {
+            Write::Conversation(saved) => Some(Replaced::Conversation(saved.id)),
+            Write::Stream(saved) => Some(Replaced::Stream(saved.id)),
+            Write::Session(saved) => Some(Replaced::Session(saved.id)),
+            // What stood before it must not come after it.
+            Write::Merged { .. } | Write::SessionGone { .. } => {
+                self.latest.clear();
+                None
+            }
+            _ => None,
+        };
+        let earlier = replaced.and_then(|what| self.latest.get(&what)).copied();
+        match earlier.and_then(|index| self.open.get_mut(index)) {
+            Some(earlier) if may_replace(earlier, &write) => *earlier = write,
+            _ => {
+                self.latest.extend(replaced.map(|what| (what, self.open.len())));
+                self.open.push(write);
+            }
+        }
+    }
+
     /// Returns the next batch, unless one is being written.
     pub(crate) fn poll_batch(&mut self) -> Option<WriteBatch> {
         if self.in_flight.is_some() || self.open.is_empty() {
             return None;
         }
         self.last_batch += 1;
+        self.latest.clear();
         let id = BatchId(self.last_batch);
         self.in_flight = Some((id, std::mem::take(&mut self.open_effects)));
         Some(WriteBatch { id, writes: std::mem::take(&mut self.open) })
@@ -68,6 +105,19 @@ impl Saving {
     }
 }
 
+/// Tells whether a write may stand in the place of an earlier one of the same, before what came between. What a
+/// conversation is called must be free by then, and a session that ends ends in its turn.
+fn may_replace(earlier: &Write, later: &Write) -> bool {
+    match (earlier, later) {
+        (Write::Conversation(earlier), Write::Conversation(later)) => {
+            (&earlier.peer, earlier.user) == (&later.peer, later.user)
+        }
+        (Write::Stream(earlier), Write::Stream(later)) => earlier.conversation == later.conversation,
+        (Write::Session(earlier), Write::Session(later)) => earlier.state.is_some() == later.state.is_some(),
+        _ => false,
+    }
+}
+
 /// Returns what tells one set of contacts from another in a fraction of the room. Their order, in which each request
 /// that is answered changes something, is no reason to write them all again.
 pub(super) fn digest(contacts: &[Contact]) -> [u8; 32] {
@@ -83,6 +133,7 @@ pub(super) fn digest(contacts: &[Contact]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::save::SavedConversation;
     use crate::user::RequestTag;
 
     fn write() -> Write {
@@ -112,6 +163,33 @@ mod tests {
         let batch = saving.poll_batch().unwrap();
         assert_eq!(tags(&saving.handle_written(batch.id)), [2]);
         assert!(saving.is_idle());
+    }
+
+    /// A conversation is saved with every message that is written in it.
+    #[test]
+    fn of_what_is_saved_again_and_again_a_batch_has_the_latest() {
+        let mut saving = Saving::default();
+        let conversation = |peer: &str, next_number| {
+            let fresh = SavedConversation::fresh(ConversationId(1), peer.to_owned(), None);
+            Write::Conversation(SavedConversation { next_number, ..fresh })
+        };
+        let numbers = |batch: &WriteBatch| {
+            let number = |write: &Write| match write {
+                Write::Conversation(saved) => saved.next_number,
+                _ => 0,
+            };
+            batch.writes.iter().map(number).collect::<Vec<_>>()
+        };
+        let _ = saving.add(vec![conversation("bob", 1), write()], vec![]);
+        let _ = saving.add(vec![conversation("bob", 2), write()], vec![]);
+        let batch = saving.poll_batch().unwrap();
+        assert_eq!(numbers(&batch), [2, 0, 0]);
+        let _ = saving.handle_written(batch.id);
+        let _ = saving.add(vec![conversation("bob", 3), write()], vec![]);
+        let _ = saving.add(vec![conversation("robert", 4)], vec![]);
+        let (from, into) = (ConversationId(2), ConversationId(1));
+        let _ = saving.add(vec![Write::Merged { from, into }, conversation("robert", 5)], vec![]);
+        assert_eq!(numbers(&saving.poll_batch().unwrap()), [3, 0, 4, 0, 5], "another name, another order");
     }
 
     #[test]

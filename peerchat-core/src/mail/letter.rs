@@ -12,15 +12,17 @@ use crate::kademlia::NodeKey;
 /// What signatures of letters start with, so that none can pass for a signature of something else.
 const CONTEXT: &[u8] = b"peerchat letter 1";
 
-/// A message on its way to a device by mail: what DELIVER says of it, and who wrote it, for no link proves that here.
+/// A message, or a batch of them, on its way to a device by mail: what DELIVER says of it, and who wrote it, for no link proves that here.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Letter {
     /// Who wrote it.
     pub from: UserId,
     /// The node of the writing device, which signs.
     pub device: NodeKey,
-    /// The number inside the envelope.
+    /// The number inside the envelope, that of its first message.
     pub number: u64,
+    /// How many messages are in the envelope.
+    pub count: u64,
     /// The lowest number that the sender owed when it sealed this.
     pub oldest: u64,
     /// See [`crate::user::Delivery::tag`].
@@ -139,7 +141,7 @@ mod tests {
     fn letter(len: usize) -> Letter {
         let envelope = Envelope { kind: EnvelopeKind::Later, bytes: vec![7; len] };
         let (from, device) = (UserId::from_bytes([3; 32]), NodeKey::from(alice().public()));
-        Letter { from, device, number: 5, oldest: 3, tag: 9, envelope, introduction: None }
+        Letter { from, device, number: 5, count: 1, oldest: 3, tag: 9, envelope, introduction: None }
     }
 
     fn sealed(letter: &Letter) -> SealedEnvelope {

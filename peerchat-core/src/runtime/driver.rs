@@ -29,6 +29,9 @@ use crate::wire::{Request, Response, WireError};
 /// Most datagrams taken from the socket before what they caused is sent.
 const RECEIVE_BURST: usize = 64;
 
+/// Most commands taken before what they caused is done.
+const COMMAND_BURST: usize = 256;
+
 /// Most datagrams that wait because the kernel has no room. More are dropped, as UDP may.
 const MAX_UNSENT: usize = 4096;
 
@@ -159,7 +162,7 @@ impl Driver {
             // In any order: whatever is always ready must not keep the rest waiting.
             let stop = tokio::select! {
                 Some(done) = self.done.recv() => self.handle_done(*done),
-                command = self.parts.commands.recv() => self.handle_command(command.map_or(Command::Close, |command| *command)),
+                command = self.parts.commands.recv() => self.handle_commands(command),
                 () = self.parts.events.taken() => self.handle_taken(),
                 _ = self.parts.socket.writable(), if !self.unsent.is_empty() => None,
                 _ = self.parts.socket.readable() => self.receive(),
@@ -222,6 +225,19 @@ impl Driver {
             }
         }
         None
+    }
+
+    /// Takes a command, and those that wait behind it; `None` when nobody holds the client any more.
+    fn handle_commands(&mut self, first: Option<Box<Command>>) -> Option<Stop> {
+        let mut stop = self.handle_command(first.map_or(Command::Close, |command| *command));
+        for _ in 1..COMMAND_BURST {
+            if stop.is_some() {
+                break;
+            }
+            let Ok(command) = self.parts.commands.try_recv() else { break };
+            stop = self.handle_command(*command);
+        }
+        stop
     }
 
     fn handle_command(&mut self, command: Command) -> Option<Stop> {
@@ -327,7 +343,10 @@ impl Driver {
             mail_dropped: user.map_or(0, User::dropped_mail_count),
             blocked: user.map_or(0, User::blocked_count),
             requests_refused: user.map_or(0, User::refused_request_count),
-            dropped: self.dropped + transport.dropped() + streams.dropped(),
+            dropped: self.dropped
+                + user.map_or(0, User::malformed_count)
+                + transport.dropped()
+                + streams.dropped(),
         }
     }
 

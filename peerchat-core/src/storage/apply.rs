@@ -195,11 +195,12 @@ fn put_stream(db: &Connection, stream: &SavedStream) -> Result<(), Failure> {
 }
 
 fn put_envelope(db: &Connection, saved: &SavedEnvelope) -> Result<(), Failure> {
-    let SavedEnvelope { position, device, envelope } = saved;
-    let sql = "INSERT INTO envelopes (position, device, kind, bytes) VALUES (?, ?, ?, ?)
-        ON CONFLICT (position) DO UPDATE SET device = excluded.device, kind = excluded.kind, bytes = excluded.bytes";
-    let kind = envelope.kind as i32;
-    execute(db, sql, params![in_history(*position)?, device.as_bytes(), kind, envelope.bytes])?;
+    let SavedEnvelope { position, device, count, envelope } = saved;
+    let sql = "INSERT INTO envelopes (position, device, kind, bytes, count) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (position) DO UPDATE SET device = excluded.device, kind = excluded.kind, bytes = excluded.bytes,
+        count = excluded.count";
+    let (kind, count) = (envelope.kind as i32, count.cast_signed());
+    execute(db, sql, params![in_history(*position)?, device.as_bytes(), kind, envelope.bytes, count])?;
     Ok(())
 }
 

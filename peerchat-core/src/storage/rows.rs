@@ -82,7 +82,7 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys, vault: &Vault) -> Result<
         )?,
         envelopes: all(
             db,
-            "SELECT position, device, kind, bytes FROM envelopes ORDER BY position",
+            "SELECT position, device, kind, bytes, count FROM envelopes ORDER BY position",
             envelope,
         )?,
         incoming: all(db, "SELECT id, bytes FROM incoming ORDER BY id", |row| {
@@ -287,6 +287,7 @@ fn envelope(row: &Row<'_>) -> rusqlite::Result<SavedEnvelope> {
     Ok(SavedEnvelope {
         position: unsigned(row, 0)?,
         device: NodeId::from_bytes(row.get(1)?),
+        count: unsigned(row, 4)?,
         envelope: Envelope { kind, bytes: row.get(3)? },
     })
 }

@@ -23,6 +23,7 @@ pub(super) const STEPS: &[Step] = &[
     add_contacts,
     add_words,
     add_tokens,
+    add_batches,
 ];
 
 /// The version that this build reads and writes.
@@ -228,6 +229,11 @@ fn add_tokens(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
             held BLOB
         ) STRICT;",
     )
+}
+
+/// Version 10: several messages share an envelope.
+fn add_batches(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch("ALTER TABLE envelopes ADD COLUMN count INTEGER NOT NULL DEFAULT 1;")
 }
 
 /// Makes the tables in an empty file.

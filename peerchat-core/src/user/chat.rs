@@ -24,6 +24,9 @@ impl ContentKind {
     /// for it.
     pub const NOTHING: Self = Self(3);
 
+    /// Several messages with consecutive numbers; see [`super::MAX_BATCH`].
+    pub const BATCH: Self = Self(16);
+
     /// Tells whether something of this kind is about other messages: it has no place in history.
     #[must_use]
     pub const fn is_notice(self) -> bool {
@@ -79,7 +82,7 @@ pub enum ReceiptVerdict {
 pub struct Content {
     /// The conversation: for two people the hash of both their ids.
     pub conversation: [u8; 32],
-    /// Its number among what the sending device wrote in this conversation, from 1.
+    /// Its number among what the sending device wrote in this conversation, from 1; of a batch, that of its first message.
     pub number: u64,
     /// What the body is; see [`ContentKind`].
     pub kind: u16,
@@ -90,18 +93,20 @@ pub struct Content {
     pub body: Vec<u8>,
 }
 
-/// One message on its way to a device of its recipient.
+/// A message, or a batch of them, on its way to a device of its recipient.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Delivery {
     /// Who wrote it. The link must belong to a device that this user has introduced.
     pub from: UserId,
     /// Whom it is for.
     pub to: UserId,
-    /// The number inside the envelope: envelopes are opened in this order.
+    /// The number inside the envelope, that of its first message: envelopes are opened in this order.
     pub number: u64,
+    /// How many messages are in the envelope: one, or a batch of at most [`super::MAX_BATCH`] with consecutive numbers.
+    pub count: u64,
     /// The lowest number that the sender still owes: every lower one was delivered or given up.
     pub oldest: u64,
-    /// Tells this message from every other of its device, whatever number it has and however often it was sealed.
+    /// Tells the first message from every other of its device, whatever number it has and however often it was sealed.
     pub tag: u64,
     /// What was written, sealed for the device at the other end of the link: a [`Content`].
     pub envelope: Envelope,
@@ -117,7 +122,7 @@ pub enum ChatRequest {
         /// The user's record, which lists the sending node, unchecked.
         user: Vec<u8>,
     },
-    /// DELIVER: one message.
+    /// DELIVER: one envelope.
     Deliver(Delivery),
 }
 

@@ -18,13 +18,13 @@ impl User {
         let was_introduction = sender.step == Step::Introducing(tag);
         match (response, delivery) {
             (_, None) if !was_introduction => return,
-            (ChatResponse::NotDelivered(DeliverRefusal::Blocked), number) => {
+            (ChatResponse::NotDelivered(DeliverRefusal::Blocked), numbers) => {
                 sender.step = Step::Ready;
-                self.handle_blocked(conversation, number.unwrap_or(0), now);
+                self.handle_blocked(conversation, numbers.map_or(0, |numbers| numbers.start), now);
             }
             (ChatResponse::Introduced, None) => sender.step = Step::Ready,
-            (ChatResponse::Delivered { next }, Some(number)) => {
-                let delivered = sender.acknowledge(number, next);
+            (ChatResponse::Delivered { next }, Some(numbers)) => {
+                let delivered = sender.acknowledge(&numbers, next);
                 sender.note_acknowledged(&delivered, &self.tag_key);
                 if !delivered.is_empty() {
                     self.sessions.handle_acknowledged((conversation, contact.id()));
@@ -33,12 +33,12 @@ impl User {
                 self.finish(conversation, delivered, MessageState::Delivered, None);
             }
             // It may have arrived by mail, long ago, or others that came by mail lie between: a receipt will tell.
-            (ChatResponse::OutOfStep { .. }, Some(number))
-                if sender.owes(number) && sender.may_have_come_by_mail() =>
+            (ChatResponse::OutOfStep { .. }, Some(numbers))
+                if sender.owes(&numbers) && sender.may_have_come_by_mail() =>
             {
                 self.pause(conversation, now);
             }
-            (ChatResponse::OutOfStep { next }, Some(number)) if sender.owes(number) => {
+            (ChatResponse::OutOfStep { next }, Some(numbers)) if sender.owes(&numbers) => {
                 self.renumber(conversation, next, now);
             }
             // Sent again before the first answer came, and so late that its number is forgotten there.
@@ -191,7 +191,7 @@ fn next_delivery(
     tag_key: &[u8; 32],
 ) -> Option<Delivery> {
     let oldest = sender.oldest();
-    let (owed, envelope) = sender.next_to_send(device, saved)?;
+    let (owed, count, envelope) = sender.next_to_send(device, saved)?;
     let (number, tag) = (owed.number?, owed.tag(tag_key));
-    Some(Delivery { from, to, number, oldest, tag, envelope: envelope.clone() })
+    Some(Delivery { from, to, number, count, oldest, tag, envelope: envelope.clone() })
 }

@@ -3,16 +3,18 @@
 //! It begins when an attempt to deliver directly has failed, and goes on beside further attempts.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use super::directory::{Device, devices};
-use super::machine::{Effect, SealId, SearchId, User, UserAction};
+use super::machine::{Effect, SearchId, User, UserAction};
 use super::post::MailCall;
 use super::searching::Purpose;
-use super::sender::{Owed, Sender, Step};
+use super::sender::{Owed, Sealed, Sender, Step};
 use super::working::Task;
+use crate::crypto::Envelope;
 use crate::event::{Event, MessageState};
-use crate::kademlia::{Contact, NodeId, Record, RecordKey};
+use crate::kademlia::{Contact, Record, RecordKey};
 use crate::mail::{
     Admission, EnvelopeHeader, Introduction, Letter, MAX_WORK_BITS, MailRefusal, MailRequest, MailResponse,
     SealedEnvelope, TokenProof, Work,
@@ -42,6 +44,7 @@ pub(super) struct Depositor {
     search: Option<SearchId>,
     /// Every message with a lower number has been looked at.
     cursor: u64,
+    /// By the numbers of their first messages.
     open: BTreeMap<u64, OpenDeposit>,
 }
 
@@ -69,6 +72,8 @@ enum Standing {
 /// An envelope on its way. The sets have a bit for each holder.
 struct OpenDeposit {
     envelope: SealedEnvelope,
+    /// How many messages are in it.
+    count: u64,
     /// What shows that the recipient has given us a token.
     proof: Option<Box<TokenProof>>,
     /// A nonce, and how many bits it makes zero.
@@ -280,30 +285,42 @@ impl User {
         let Some(user) = self.people.get(id).and_then(|found| found.saved.user) else { return false };
         let Some(depositor) = self.post.depositors.get(&id) else { return false };
         let Some(sender) = self.senders.get(&id) else { return false };
-        let (device, cursor) = (depositor.device.node.node_id(), depositor.cursor);
-        let window = sender.window_from(cursor);
-        if !self.seal_range(id, &user, device, window) {
+        if depositor.search.is_some() {
+            return true;
+        }
+        let to = (depositor.device.node.node_id(), depositor.device.keys.seal);
+        let Some(next) = sender.next_deposit(depositor.cursor, to, now.instant) else {
+            return depositor.open.len() < MAX_OPEN_DEPOSITS;
+        };
+        if !sender.is_sealing(self.saved_seal) && !self.seal_range(id, &user, to.0, sender.window_from(next))
+        {
             return false;
         }
-        while let Some((owed, oldest)) = self.next_to_deposit(id, now) {
-            let Some(number) = owed.number else { return false };
-            if !owed.sealed.as_ref().is_some_and(|sealed| self.may_leave(sealed.device, sealed.seal, device))
-            {
+        while let Some(first) = self.next_to_deposit(id, now) {
+            let Some(sender) = self.senders.get_mut(&id) else { return false };
+            let oldest = sender.oldest();
+            let Some(owed) = sender.numbered(first) else { return false };
+            let Some(sealed) = owed.sealed.clone() else { return false };
+            if sealed.device != to.0 || sealed.seal > self.saved_seal {
                 return false;
             }
-            let envelope = self.seal_letter(id, &owed, oldest, now);
+            let Sealed { first, count, envelope: Some(session), .. } = sealed else { return false };
+            let numbers = first..first + count;
+            let last_expires = sender.owed_in(&numbers).map(|owed| owed.expires).max();
+            let envelope = self.seal_letter(id, (first, count), session, (oldest, last_expires), now);
             let Some(depositor) = self.post.depositors.get(&id) else { return false };
             let token = self.token_for(id, &depositor.device.node, now);
             let proof =
                 token.zip(envelope.as_ref()).map(|(token, sealed)| Box::new(token.proof(&sealed.id())));
             let Some(depositor) = self.post.depositors.get_mut(&id) else { return false };
-            depositor.cursor = number + 1;
+            depositor.cursor = numbers.end;
             if let Some(envelope) = envelope {
                 let is_in = |index: &usize| depositor.holders[*index].standing != Standing::Out;
                 let waiting =
                     (0..depositor.holders.len()).filter(is_in).fold(0, |set, index| set | bit(index));
                 let open = OpenDeposit {
                     envelope,
+                    count,
                     proof,
                     work: None,
                     wanted: 0,
@@ -314,9 +331,9 @@ impl User {
                     held: 0,
                     is_released: false,
                 };
-                depositor.open.insert(number, open);
-                if let Some(owed) = self.senders.get_mut(&id).and_then(|sender| sender.numbered(number)) {
-                    owed.deposit.is_tried = true;
+                depositor.open.insert(first, open);
+                if let Some(sender) = self.senders.get_mut(&id) {
+                    sender.owed_in_mut(&numbers).for_each(|owed| owed.deposit.is_tried = true);
                 }
             }
         }
@@ -324,42 +341,41 @@ impl User {
         depositor.is_some_and(|depositor| depositor.open.len() < MAX_OPEN_DEPOSITS)
     }
 
-    /// Tells whether what was sealed is on disk and for this device.
-    fn may_leave(&self, sealed_for: NodeId, seal: SealId, device: NodeId) -> bool {
-        sealed_for == device && seal <= self.saved_seal
-    }
-
-    /// Returns the next message to deposit and the lowest number that is owed, if there is room for one more.
-    fn next_to_deposit(&mut self, id: ConversationId, now: Now) -> Option<(Owed, u64)> {
-        let depositor = self.post.depositors.get_mut(&id)?;
-        if depositor.search.is_some() || depositor.open.len() >= MAX_OPEN_DEPOSITS {
+    /// Returns the number of the first message of the next envelope to deposit, if there is room for one more.
+    fn next_to_deposit(&self, id: ConversationId, now: Now) -> Option<u64> {
+        let depositor = self.post.depositors.get(&id)?;
+        if depositor.open.len() >= MAX_OPEN_DEPOSITS {
             return None;
         }
-        let sender = self.senders.get(&id)?;
         let to = (depositor.device.node.node_id(), depositor.device.keys.seal);
-        let next = sender.owed_from(depositor.cursor).find(|owed| owed.needs_deposit(to, now.instant))?;
-        if next.number? >= depositor.cursor + MAX_OPEN_DEPOSITS as u64 {
-            // What lies between need not be sealed again before it.
-            depositor.cursor = next.number?;
-        }
-        Some((next.clone(), sender.oldest()))
+        self.senders.get(&id)?.next_deposit(depositor.cursor, to, now.instant)
     }
 
-    /// Seals the letter with a message that was sealed in a session.
-    fn seal_letter(&self, id: ConversationId, owed: &Owed, oldest: u64, now: Now) -> Option<SealedEnvelope> {
+    /// Seals the letter with messages that were sealed in a session, the first of which has a number. It is kept as long as
+    /// the one that lives longest.
+    fn seal_letter(
+        &self,
+        id: ConversationId,
+        (number, count): (u64, u64),
+        envelope: Envelope,
+        (oldest, last_expires): (u64, Option<Timestamp>),
+        now: Now,
+    ) -> Option<SealedEnvelope> {
         let depositor = self.post.depositors.get(&id)?;
+        let owed = self.senders.get(&id)?.owed_in(&(number..number + 1)).next()?;
         let (to, key) = (depositor.device.node.node_id(), &depositor.device.keys.seal);
-        let expires = expiry(owed, now.wall);
+        let expires = expiry(owed.sent, last_expires.unwrap_or(owed.expires), now.wall);
         let header = EnvelopeHeader { mailbox: depositor.mailbox, device: to, expires };
         let is_known = self.people.get(id).is_some_and(|found| found.knows_us);
         let introduction = self.post.introduction.as_ref();
         let letter = Letter {
             from: self.id,
             device: self.node,
-            number: owed.number?,
+            number,
+            count,
             oldest,
             tag: owed.tag(&self.tag_key),
-            envelope: owed.sealed.as_ref()?.envelope.clone(),
+            envelope,
             introduction: introduction.filter(|_| !is_known).map(|(introduction, _)| introduction.clone()),
         };
         let drawn = (&*self.post.secret, owed.deposit.attempt);
@@ -390,29 +406,29 @@ impl User {
         let done: Vec<u64> =
             depositor.open.iter().filter(|(_, open)| is_done(open)).map(|(number, _)| *number).collect();
         let to = (depositor.device.node.node_id(), depositor.device.keys.seal);
-        for number in &done {
+        for first in done.iter().copied() {
             let closed =
-                self.post.depositors.get_mut(&id).and_then(|depositor| depositor.open.remove(number));
-            let owed = self.senders.get_mut(&id).and_then(|sender| sender.numbered(*number));
-            let Some((closed, owed)) = closed.zip(owed) else { continue };
+                self.post.depositors.get_mut(&id).and_then(|depositor| depositor.open.remove(&first));
+            let Some((closed, sender)) = closed.zip(self.senders.get_mut(&id)) else { continue };
             if closed.held == 0 && !closed.is_released {
                 continue;
             }
-            owed.deposit.done = Some((to.0, to.1, now.instant));
-            owed.deposit.attempt += u32::from(closed.is_released);
+            let numbers = first..first + closed.count;
+            let mut is_notice = false;
+            for owed in sender.owed_in_mut(&numbers) {
+                owed.deposit.done = Some((to.0, to.1, now.instant));
+                owed.deposit.attempt += u32::from(closed.is_released);
+                is_notice |= owed.is_notice();
+            }
             let held_by = closed.held.count_ones();
-            if owed.is_notice() {
+            if is_notice {
                 // Whoever gets the message again that a receipt is about sends another one.
-                let sender = self.senders.get_mut(&id);
-                let notice: Vec<Owed> =
-                    sender.into_iter().filter_map(|sender| sender.remove(*number)).collect();
+                let notice: Vec<Owed> = sender.remove(first).into_iter().collect();
                 // A receipt for what was written before may name this as the last that has arrived.
-                if let Some(sender) = self.senders.get_mut(&id) {
-                    sender.note_acknowledged(&notice, &self.tag_key);
-                }
+                sender.note_acknowledged(&notice, &self.tag_key);
                 self.finish(id, notice, MessageState::Delivered, None);
             } else if held_by > 0 {
-                self.tell_stored(id, *number, held_by);
+                self.tell_stored(id, &numbers, held_by);
             }
         }
         if !done.is_empty() {
@@ -428,24 +444,29 @@ impl User {
         }
     }
 
-    /// Saves and tells how many holders keep a message, if that is news.
-    fn tell_stored(&mut self, id: ConversationId, number: u64, held_by: u32) {
-        let Some(owed) = self.senders.get_mut(&id).and_then(|sender| sender.numbered(number)) else { return };
-        if owed.deposit.held_by == held_by || owed.is_notice() {
-            return;
-        }
-        owed.deposit.held_by = held_by;
-        let position = owed.position;
-        let to = self.people.get(id).map(|found| found.saved.peer.clone()).unwrap_or_default();
-        let event = Event::MessageState {
-            id: self.message_id(position),
-            to,
-            state: MessageState::Stored,
-            held_by,
-            code: None,
-            detail: String::new(),
+    /// Saves and tells how many holders keep messages, as far as that is news.
+    fn tell_stored(&mut self, id: ConversationId, numbers: &Range<u64>, held_by: u32) {
+        let Some(sender) = self.senders.get_mut(&id) else { return };
+        let news = |owed: &&mut Owed| owed.deposit.held_by != held_by && !owed.is_notice();
+        let note = |owed: &mut Owed| {
+            owed.deposit.held_by = held_by;
+            owed.position
         };
-        self.save(vec![Write::MessageStored { position, held_by }], vec![Effect::Tell(event)]);
+        let positions: Vec<u64> = sender.owed_in_mut(numbers).filter(news).map(note).collect();
+        let to = self.people.get(id).map(|found| found.saved.peer.clone()).unwrap_or_default();
+        let event = |position: &u64| {
+            Effect::Tell(Event::MessageState {
+                id: self.message_id(*position),
+                to: to.clone(),
+                state: MessageState::Stored,
+                held_by,
+                code: None,
+                detail: String::new(),
+            })
+        };
+        let then = positions.iter().map(event).collect();
+        let write = |position| Write::MessageStored { position, held_by };
+        self.save(positions.into_iter().map(write).collect(), then);
     }
 
     pub(super) fn handle_deposit_answer(&mut self, call: DepositCall, response: &MailResponse, now: Now) {
@@ -457,8 +478,9 @@ impl User {
         match response {
             MailResponse::Deposited => {
                 open.held |= bit(holder);
+                let numbers = number..number + open.count;
                 if self.held_by(id, number) == Some(0) {
-                    self.tell_stored(id, number, 1);
+                    self.tell_stored(id, &numbers, 1);
                 }
             }
             MailResponse::Refused(MailRefusal::Gone) => open.is_released = true,
@@ -556,11 +578,12 @@ const fn bit(index: usize) -> u64 {
     1 << (index % MAX_HOLDERS)
 }
 
-/// Returns until when a message is kept: as long as it lives, but no longer than holders keep anything. The same for all
-/// deposits of half that time, so that they are one envelope.
-fn expiry(owed: &Owed, now: Timestamp) -> Timestamp {
+/// Returns until when messages are kept, the first of which was written at `sent` and the last of which expires at `expires`:
+/// as long as they live, but no longer than holders keep anything. The same for all deposits of half that time, so that they
+/// are one envelope.
+fn expiry(sent: Timestamp, expires: Timestamp, now: Timestamp) -> Timestamp {
     let half = MAX_MAIL_LIFETIME / 2;
-    let age = now.saturating_since(owed.sent);
+    let age = now.saturating_since(sent);
     let halves = u32::try_from(age.as_millis() / half.as_millis()).unwrap_or(u32::MAX);
-    owed.expires.min(owed.sent.saturating_add(half.saturating_mul(halves.saturating_add(2))))
+    expires.min(sent.saturating_add(half.saturating_mul(halves.saturating_add(2))))
 }

@@ -4,7 +4,7 @@
 //! A message that is given up before its turn leaves a gap among the numbers, and whoever collects the later ones from
 //! holders could wait for it as long as its writer is away. So the number stays owed, with nothing in it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::machine::{Effect, User};
@@ -42,10 +42,15 @@ impl Sender {
         let is_gap = self.queue.iter().any(stays);
         let (mut gone, mut voided, mut kept) = (Vec::new(), Vec::new(), VecDeque::new());
         let sent_count = self.sent_count;
+        // What was sealed with a message that is given up is sealed without it.
+        let mut broken = BTreeSet::new();
         for (index, mut owed) in std::mem::take(&mut self.queue).into_iter().enumerate() {
             let is_given_up = is_meant(&owed);
             let may_go = owed.is_void || owed.is_receipt() || owed.number.is_none();
             let goes = if is_given_up { may_go || !is_gap } else { owed.is_void && !is_gap };
+            if is_given_up || goes {
+                broken.extend(owed.sealed.as_ref().map(|sealed| sealed.first));
+            }
             if goes {
                 self.sent_count -= usize::from(index < sent_count);
                 gone.push(owed);
@@ -58,6 +63,7 @@ impl Sender {
             kept.push_back(owed);
         }
         self.queue = kept;
+        self.forget_batches(&broken);
         self.note_first_expiry();
         (gone, voided)
     }

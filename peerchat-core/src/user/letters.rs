@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::chat::{ContentKind, DeliverRefusal, ReceiptVerdict};
+use super::batch::is_possible;
+use super::chat::{DeliverRefusal, ReceiptVerdict};
 use super::machine::{Effect, User};
 use super::receiving::Introduced;
 use super::sessions::Peer;
-use super::streams::Arrival;
-use crate::crypto::{Envelope, MAX_ENVELOPE_LEN};
+use super::streams::{Arrival, Held};
+use crate::crypto::MAX_ENVELOPE_LEN;
 use crate::identity::{UserId, UserName};
 use crate::kademlia::NodeId;
 use crate::mail::{EnvelopeId, Letter, SealedEnvelope};
@@ -36,8 +37,7 @@ pub(super) struct Pile {
 #[derive(Debug)]
 struct Waiting {
     id: EnvelopeId,
-    tag: u64,
-    envelope: Envelope,
+    held: Held,
     /// Who wrote it, if it says so: used if their keys turn out to be others than those known.
     introduced: Option<Box<(UserName, Introduced)>>,
     /// Whether it is on disk.
@@ -59,8 +59,9 @@ impl User {
         let id = envelope.id();
         let letter = Letter::open(envelope, |bound, body| self.sessions.unseal(bound, body));
         let letter = letter.ok().filter(|letter| {
-            let is_numbered = (1..u64::MAX).contains(&letter.number);
-            is_numbered && letter.from != self.id && letter.envelope.bytes.len() <= MAX_ENVELOPE_LEN
+            is_possible(letter.number, letter.count)
+                && letter.from != self.id
+                && letter.envelope.bytes.len() <= MAX_ENVELOPE_LEN
         });
         let Some(letter) = letter else { return self.drop_envelope(id, is_saved) };
         let introduced = letter.introduction.as_ref().and_then(|introduction| {
@@ -127,9 +128,10 @@ impl User {
         let pile = self.post.piles.entry(owner).or_default();
         pile.oldest = pile.oldest.max(letter.oldest);
         let introduced = introduced.map(Box::new);
-        let waiting = Waiting { id, tag: letter.tag, envelope: letter.envelope, introduced, is_saved };
+        let held = Held { tag: letter.tag, count: letter.count, envelope: letter.envelope };
+        let waiting = Waiting { id, held, introduced, is_saved };
         self.post.piled_count += 1;
-        self.post.piled_len += waiting.envelope.bytes.len();
+        self.post.piled_len += waiting.held.envelope.bytes.len();
         // A new form takes the place of the old one.
         let replaced =
             self.post.piles.get_mut(&owner).and_then(|pile| pile.letters.insert(letter.number, waiting));
@@ -140,7 +142,7 @@ impl User {
 
     fn uncount(&mut self, waiting: &Waiting) {
         self.post.piled_count -= 1;
-        self.post.piled_len -= waiting.envelope.bytes.len();
+        self.post.piled_len -= waiting.held.envelope.bytes.len();
         if waiting.is_saved {
             self.save(vec![Write::IncomingGone { id: waiting.id }], Vec::new());
         }
@@ -210,17 +212,11 @@ impl User {
         let mut has_changed = false;
         while let Some((number, waiting)) = self.take_due(owner, peer) {
             has_changed = true;
-            match self.open_letter(peer, (writer, number), &waiting, now) {
-                Ok(Some((ContentKind::RECEIPT, receipt))) => receipts.push(receipt.body),
-                Ok(Some((kind, _))) if kind.is_notice() => {}
-                Ok(Some((_, content))) => {
-                    let Some(stream) = self.people.known_stream(peer.0, peer.1) else { break };
-                    let id = stream.id;
-                    let (message, event) = self.take_in(peer.0, id, writer, number, content, now);
-                    writes.push(Write::Message(message));
-                    then.extend(event.map(Effect::Tell));
+            match self.open_letter(peer, (writer, number), &waiting, &mut receipts, now) {
+                Ok((more, events)) => {
+                    writes.extend(more);
+                    then.extend(events);
                 }
-                Ok(None) => {}
                 Err(()) => {
                     // It may be opened later.
                     self.put_back(owner, number, waiting);
@@ -228,7 +224,7 @@ impl User {
                 }
             }
             self.post.piled_count -= 1;
-            self.post.piled_len -= waiting.envelope.bytes.len();
+            self.post.piled_len -= waiting.held.envelope.bytes.len();
             if waiting.is_saved {
                 writes.push(Write::IncomingGone { id: waiting.id });
             }
@@ -267,55 +263,60 @@ impl User {
         }
     }
 
-    /// Opens a letter that is due. `None` if it holds nothing new, an error if it may be tried again later.
+    /// Opens a letter that is due, and returns what is to be saved and told of it; receipts are set aside. An error if it
+    /// may be tried again later.
     fn open_letter(
         &mut self,
         peer: Peer,
         (writer, number): (UserId, u64),
         waiting: &Waiting,
+        receipts: &mut Vec<Vec<u8>>,
         now: Now,
-    ) -> Result<Option<(ContentKind, super::chat::Content)>, ()> {
+    ) -> Result<(Vec<Write>, Vec<Effect>), ()> {
         let (id, device): (ConversationId, NodeId) = peer;
         let stream = self.people.known_stream(id, device).ok_or(())?;
         let identity = stream.identity.ok_or(())?;
-        match stream.judge(number, waiting.tag) {
+        let Held { tag, count, .. } = waiting.held;
+        let nothing = Ok((Vec::new(), Vec::new()));
+        match stream.judge_envelope(number, count, tag) {
             Arrival::Known => {
                 stream.owe_receipt(ReceiptVerdict::Delivered);
-                return Ok(None);
+                return nothing;
             }
             Arrival::OutOfStep => {
                 stream.owe_receipt(ReceiptVerdict::OutOfStep);
-                return Ok(None);
+                return nothing;
             }
-            Arrival::New if stream.has_taken(waiting.tag) => {
-                stream.pass(number, waiting.tag);
+            Arrival::New if count == 1 && stream.has_taken(tag) => {
+                stream.pass(&[(number, tag)]);
                 stream.owe_receipt(ReceiptVerdict::Delivered);
-                return Ok(None);
+                return nothing;
             }
             Arrival::New => {}
         }
-        let mut opened = self.open(peer, &identity, (writer, number), &waiting.envelope, now);
+        let mut opened = self.open(peer, &identity, (writer, number), &waiting.held, now);
         if opened == Err(DeliverRefusal::UnknownSender)
             && let Some((_, introduced)) = waiting.introduced.as_deref()
         {
             self.people.stream(id, device).identity = Some(introduced.keys.identity);
-            opened = self.open(peer, &introduced.keys.identity, (writer, number), &waiting.envelope, now);
+            opened = self.open(peer, &introduced.keys.identity, (writer, number), &waiting.held, now);
         }
-        let stream = self.people.known_stream(id, device).ok_or(())?;
-        match opened {
-            Ok(content) => {
-                stream.pass(number, waiting.tag);
-                if !ContentKind(content.kind).is_notice() {
-                    stream.owe_receipt(ReceiptVerdict::Delivered);
+        let (verdict, taken) = match opened {
+            Ok(messages) => {
+                let is_answered = messages.iter().any(|message| !message.kind.is_notice());
+                match self.take_opened(peer, writer, messages, receipts, now) {
+                    Ok(taken) => (is_answered.then_some(ReceiptVerdict::Delivered), Ok(taken)),
+                    Err(_) => (Some(ReceiptVerdict::OutOfStep), nothing),
                 }
-                Ok(Some((ContentKind(content.kind), content)))
             }
-            Err(DeliverRefusal::Busy) => Err(()),
+            Err(DeliverRefusal::Busy) => return Err(()),
             Err(_) => {
                 self.post.dropped_count += 1;
-                stream.owe_receipt(ReceiptVerdict::Unopened);
-                Ok(None)
+                (Some(ReceiptVerdict::Unopened), nothing)
             }
-        }
+        };
+        let stream = self.people.known_stream(id, device).ok_or(())?;
+        verdict.into_iter().for_each(|verdict| stream.owe_receipt(verdict));
+        taken
     }
 }

@@ -279,6 +279,8 @@ pub struct User {
     pub(super) held_len: usize,
     /// What people who are blocked have sent in vain.
     pub(super) blocked_count: u64,
+    /// Envelopes that opened to something that none has.
+    pub(super) malformed_count: u64,
     /// Strangers that there was no room for.
     pub(super) refused_request_count: u64,
     rng: ChaCha20Rng,
@@ -338,6 +340,7 @@ impl User {
             held_count: 0,
             held_len: 0,
             blocked_count: 0,
+            malformed_count: 0,
             refused_request_count: 0,
             rng,
         };
@@ -345,13 +348,14 @@ impl User {
         let mut envelopes: BTreeMap<u64, _> = envelopes.map(|saved| (saved.position, saved)).collect();
         for message in std::mem::take(&mut saved.outbox) {
             let conversation = message.conversation;
-            let sealed = envelopes.remove(&message.position).map(|saved| Sealed {
-                device: saved.device,
-                envelope: saved.envelope,
-                seal: SealId(0),
+            let saved = message.number.zip(envelopes.remove(&message.position));
+            let sealed = saved.map(|(first, saved)| {
+                let (device, count, envelope) = (saved.device, saved.count, Some(saved.envelope));
+                Sealed { device, first, count, envelope, seal: SealId(0) }
             });
             user.owe(conversation, Owed::restore(message, sealed, now));
         }
+        user.senders.values_mut().for_each(Sender::restore_batches);
         // The keys of a new device are on disk before anybody hears of them.
         user.rotate_keys(now);
         user.save_sessions();
@@ -371,6 +375,12 @@ impl User {
     #[must_use]
     pub fn outbox_count(&self) -> usize {
         self.outbox_count + self.people.owing_receipts().len()
+    }
+
+    /// Returns how many envelopes opened to something that none has: nothing of them was taken.
+    #[must_use]
+    pub fn malformed_count(&self) -> u64 {
+        self.malformed_count
     }
 
     /// Returns the next thing to do, `None` when there is none left.

@@ -3,6 +3,7 @@
 //! These machines know the DHT's values (ids, contacts, records) but none of its machines: the engine carries
 //! searches, publications and calls between the two.
 
+mod batch;
 mod chat;
 mod collecting;
 mod contacts;
@@ -30,6 +31,7 @@ mod timers;
 mod tokens;
 mod working;
 
+pub use batch::{MAX_BATCH, MAX_BATCH_LEN, MAX_BATCH_SPREAD_MS};
 pub use chat::{
     ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, Receipt, ReceiptVerdict,
 };
@@ -48,7 +50,9 @@ pub use reading::READ_RECEIPT_DELAY;
 #[cfg(feature = "runtime")]
 pub(crate) use receiving::received_event;
 pub use sealing::REPAIR_INTERVAL;
-pub use sender::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_LEN, REDEPOSIT_INTERVAL, RESTORED_INTERVAL};
+pub use sender::{
+    MAX_IN_FLIGHT, MAX_IN_FLIGHT_LEN, MAX_MESSAGES_IN_FLIGHT, REDEPOSIT_INTERVAL, RESTORED_INTERVAL,
+};
 pub use sessions::{MAX_NEW_SESSIONS, MAX_SESSIONS, MAX_SESSIONS_IN_ALL};
-pub use streams::{KEPT_TAGS, MAX_HELD, MAX_HELD_LEN};
+pub use streams::{KEPT_ENVELOPES, KEPT_TAGS, MAX_HELD, MAX_HELD_LEN};
 pub use tokens::{TOKEN_DELAY, TOKEN_LIFETIME, TOKEN_RENEWAL};

@@ -1,8 +1,7 @@
 //! How [`User`] takes what others send: introductions and messages.
 
-use super::chat::{
-    ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, ReceiptVerdict,
-};
+use super::batch::{Opened, is_possible};
+use super::chat::{ChatRequest, ChatResponse, ContentKind, DeliverRefusal, Delivery, ReceiptVerdict};
 use super::directory::{Verdict, claimed_name, devices, judge};
 use super::machine::{Effect, MAX_INTRODUCTIONS, RequestTag, SearchOutcome, User};
 use super::sessions::Peer;
@@ -23,10 +22,10 @@ pub(super) const MAX_DEVICES_MET: usize = 64;
 /// Most contacts of one person that are remembered.
 const MAX_ROUTE: usize = 8;
 
-/// Most messages of all streams that wait for an earlier one.
+/// Most envelopes of all streams that wait for an earlier one.
 const MAX_HELD_IN_ALL: usize = 16_384;
 
-/// Most bytes of their envelopes.
+/// Most bytes in them.
 const MAX_HELD_LEN_IN_ALL: usize = 16 * 1024 * 1024;
 
 /// A stranger whose name is being looked up.
@@ -210,7 +209,7 @@ impl User {
     }
 
     fn handle_deliver(&mut self, tag: RequestTag, from: Contact, delivery: Delivery, now: Now) {
-        let Delivery { from: writer, to, number, oldest, tag: message, envelope } = delivery;
+        let Delivery { from: writer, to, number, count, oldest, tag: message, envelope } = delivery;
         if to != self.id {
             self.refuse(tag, DeliverRefusal::NotHere);
             return;
@@ -230,7 +229,7 @@ impl User {
         let next = stream.next();
         if is_blocked {
             // What had arrived before they were blocked stays delivered.
-            if stream.judge(number, message) == Arrival::Known {
+            if stream.judge_envelope(number, count, message) == Arrival::Known {
                 self.answer_delivery(tag, ChatResponse::Delivered { next });
             } else {
                 self.blocked_count += 1;
@@ -238,12 +237,12 @@ impl User {
             }
             return;
         }
-        // After the last number none could follow: it would be taken again and again.
-        if !(1..u64::MAX).contains(&number) || envelope.bytes.len() > MAX_ENVELOPE_LEN {
+        if !is_possible(number, count) || envelope.bytes.len() > MAX_ENVELOPE_LEN {
+            self.malformed_count += 1;
             self.refuse(tag, DeliverRefusal::BadIntroduction);
             return;
         }
-        match stream.judge(number, message) {
+        match stream.judge_envelope(number, count, message) {
             Arrival::Known => self.answer_delivery(tag, ChatResponse::Delivered { next }),
             Arrival::OutOfStep => {
                 // Or the very message has come by mail, so long ago that its tag is forgotten.
@@ -253,7 +252,7 @@ impl User {
             }
             Arrival::New => {
                 let before = (stream.held_count(), stream.held_len());
-                stream.hold(number, oldest, Held { tag: message, envelope }, can_hold);
+                stream.hold(number, oldest, Held { tag: message, count, envelope }, can_hold);
                 let answer =
                     self.open_due((conversation, from.id()), identity, writer, (number, oldest), now);
                 self.answer_delivery(tag, answer);
@@ -286,35 +285,31 @@ impl User {
         let (mut writes, mut then, mut refusal, mut taken) = (Vec::new(), Vec::new(), None, None);
         let mut receipts = Vec::new();
         while let Some(stream) = self.people.known_stream(peer.0, peer.1) {
-            let id = stream.id;
             let Some((due, held)) = stream.due(number, oldest).map(|(due, held)| (due, held.clone())) else {
                 break;
             };
             // Numbered anew by a sender that has not heard that it has arrived.
-            let opened = if stream.has_taken(held.tag) {
-                None
+            let is_taken = held.count == 1 && stream.has_taken(held.tag);
+            let opened = if is_taken {
+                stream.pass(&[(due, held.tag)]);
+                Ok(())
             } else {
-                match self.open(peer, &identity, (writer, due), &held.envelope, now) {
-                    Ok(content) => Some(content),
-                    Err(reason) => {
-                        refusal = (due == number).then_some(reason);
-                        self.forget_held(peer, due);
-                        break;
-                    }
-                }
+                let opened = self.open(peer, &identity, (writer, due), &held, now);
+                let opened = opened.map_err(ChatResponse::NotDelivered);
+                opened.and_then(|messages| self.take_opened(peer, writer, messages, &mut receipts, now)).map(
+                    |(more, events)| {
+                        writes.extend(more);
+                        then.extend(events);
+                    },
+                )
             };
-            match opened {
-                Some(content) if content.kind == ContentKind::RECEIPT.0 => receipts.push(content.body),
-                Some(content) if ContentKind(content.kind).is_notice() => {}
-                Some(content) => {
-                    let (message, event) = self.take_in(peer.0, id, writer, due, content, now);
-                    writes.push(Write::Message(message));
-                    then.extend(event.map(Effect::Tell));
-                }
-                None => {}
+            if let Err(answer) = opened {
+                refusal = (due == number).then_some(answer);
+                self.forget_held(peer, due);
+                break;
             }
             let Some(stream) = self.people.known_stream(peer.0, peer.1) else { break };
-            stream.take(due);
+            stream.drop_held(due);
             taken = Some(stream.to_saved());
         }
         writes.extend(taken.map(Write::Stream));
@@ -323,7 +318,48 @@ impl User {
         receipts.iter().for_each(|receipt| self.handle_receipt(peer, receipt, now));
         self.owe_token_soon(peer, now);
         let next = self.people.known_stream(peer.0, peer.1).map_or(1, |stream| stream.next());
-        refusal.map_or(ChatResponse::Delivered { next }, ChatResponse::NotDelivered)
+        refusal.unwrap_or(ChatResponse::Delivered { next })
+    }
+
+    /// Takes what was in one envelope, each message once, and returns what is to be saved and told of it; receipts are set
+    /// aside. If another message has had one of the numbers, nothing of it is taken.
+    pub(super) fn take_opened(
+        &mut self,
+        peer: Peer,
+        writer: UserId,
+        messages: Vec<Opened>,
+        receipts: &mut Vec<Vec<u8>>,
+        now: Now,
+    ) -> Result<(Vec<Write>, Vec<Effect>), ChatResponse> {
+        let (mut writes, mut then) = (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
+        let Some(stream) = self.people.known_stream(peer.0, peer.1) else { return Ok((writes, then)) };
+        let (id, next) = (stream.id, stream.next());
+        if messages.iter().any(|it| stream.judge(it.number, it.tag) == Arrival::OutOfStep) {
+            return Err(ChatResponse::OutOfStep { next });
+        }
+        let mut passed = Vec::with_capacity(messages.len());
+        for message in messages {
+            let known = self.people.known_stream(peer.0, peer.1);
+            let has_taken = known.is_some_and(|stream| stream.has_taken(message.tag));
+            if message.number < next {
+                continue;
+            }
+            passed.push((message.number, message.tag));
+            if has_taken {
+                continue;
+            }
+            if message.kind == ContentKind::RECEIPT {
+                receipts.push(message.body);
+            } else if !message.kind.is_notice() {
+                let (message, event) = self.take_in(peer.0, id, writer, message, now);
+                writes.push(Write::Message(message));
+                then.extend(event.map(Effect::Tell));
+            }
+        }
+        if let Some(stream) = self.people.known_stream(peer.0, peer.1) {
+            stream.pass(&passed);
+        }
+        Ok((writes, then))
     }
 
     fn forget_held(&mut self, (conversation, device): Peer, number: u64) {
@@ -343,8 +379,7 @@ impl User {
         conversation: ConversationId,
         stream: StreamId,
         writer: UserId,
-        number: u64,
-        content: Content,
+        opened: Opened,
         now: Now,
     ) -> (SavedMessage, Option<Event>) {
         let is_request = self.note_request(conversation, now);
@@ -354,10 +389,10 @@ impl User {
             position,
             conversation,
             stream,
-            number: Some(number),
-            kind: content.kind,
-            body: content.body,
-            sent: content.sent,
+            number: Some(opened.number),
+            kind: opened.kind.0,
+            body: opened.body,
+            sent: opened.sent,
             received: now.wall,
             state: None,
             held_by: 0,

@@ -3,13 +3,15 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::chat::{Content, ContentKind, DeliverRefusal};
+use super::batch::{self, Opened};
+use super::chat::{Content, DeliverRefusal};
 use super::directory::conversation_of;
 use super::machine::{Effect, SealId, User};
-use super::sender::{Sealed, Sender, Step};
+use super::sender::{Sender, Step};
 use super::sessions::OpenError;
+use super::streams::Held;
 use crate::codec;
-use crate::crypto::{Envelope, IdentityKey};
+use crate::crypto::IdentityKey;
 use crate::identity::UserId;
 use crate::kademlia::{Contact, NodeId};
 use crate::save::{ConversationId, SavedEnvelope, Write};
@@ -25,12 +27,13 @@ impl User {
     /// Seals what may be sent to a device soon and was not sealed for it. Returns `false` if there is no session and no
     /// key to start one with.
     pub(super) fn seal_window(&mut self, id: ConversationId, user: &UserId, device: NodeId) -> bool {
-        let window = self.senders.get(&id).map(Sender::window).unwrap_or_default();
-        self.seal_range(id, user, device, window)
+        let sender = self.senders.get(&id).filter(|sender| !sender.is_sealing(self.saved_seal));
+        let window = sender.map(Sender::window);
+        window.is_none_or(|window| self.seal_range(id, user, device, window))
     }
 
     /// Seals some of what is owed for a device, as far as it was not sealed for it, and saves it together with the state
-    /// of the session. Returns `false` if there is no session and no key to start one with.
+    /// of the session; not while something is still being saved, so that what comes meanwhile shares envelopes. Returns `false` if there is no session and no key to start one with.
     pub(super) fn seal_range(
         &mut self,
         id: ConversationId,
@@ -39,29 +42,29 @@ impl User {
         range: Range<usize>,
     ) -> bool {
         let Some(sender) = self.senders.get_mut(&id) else { return true };
-        if sender.unsealed(range.clone(), device).next().is_none() {
+        if sender.is_sealing(self.saved_seal) {
             return true;
         }
         let (conversation, peer) = (conversation_of(&self.id, user), (id, device));
         let seal = SealId(self.last_seal.0 + 1);
         let mut writes = Vec::new();
-        let mut is_sealed = true;
-        for owed in sender.unsealed(range, device) {
+        let (mut is_sealed, mut from) = (true, range.start);
+        while let Some(some) = sender.next_unsealed(from..range.end, device) {
             if !self.sessions.can_seal(peer) {
                 let keys = self.people.get(id).and_then(|found| found.keys.get(&device));
                 is_sealed = keys.is_some_and(|keys| self.sessions.start(peer, keys).is_ok());
             }
-            let Some(number) = owed.number.filter(|_| is_sealed) else { break };
-            let (sent, (kind, body)) = (owed.sent, owed.content());
-            let content =
-                zeroize::Zeroizing::new(codec::encode(&Content { conversation, number, kind, sent, body }));
+            let position = sender.messages(some.clone()).next().map(|owed| owed.position);
+            let content = batch::pack(conversation, sender.messages(some.clone()), &self.tag_key);
+            let Some((position, content)) = position.zip(content).filter(|_| is_sealed) else { break };
             let Ok(envelope) = self.sessions.seal(peer, &content) else {
                 is_sealed = false;
                 break;
             };
-            let position = owed.position;
-            writes.push(Write::Envelope(SavedEnvelope { position, device, envelope: envelope.clone() }));
-            owed.sealed = Some(Sealed { device, envelope, seal });
+            let (count, sealed) = (some.len() as u64, envelope.clone());
+            writes.push(Write::Envelope(SavedEnvelope { position, device, count, envelope: sealed }));
+            from = some.end;
+            sender.set_sealed(some, device, envelope, seal);
         }
         if !writes.is_empty() {
             self.last_seal = seal;
@@ -127,28 +130,30 @@ impl User {
         self.number_owed(id);
     }
 
-    /// Opens an envelope of a device and checks what is in it.
+    /// Opens an envelope of a device, checks what is in it, and returns its messages.
     pub(super) fn open(
         &mut self,
         (id, device): (ConversationId, NodeId),
         identity: &IdentityKey,
         (writer, number): (UserId, u64),
-        envelope: &Envelope,
+        held: &Held,
         now: Now,
-    ) -> Result<Content, DeliverRefusal> {
-        let opened = self.sessions.open((id, device), identity, envelope, now.wall);
+    ) -> Result<Vec<Opened>, DeliverRefusal> {
+        let opened = self.sessions.open((id, device), identity, &held.envelope, now.wall);
         let opened = opened.map_err(|error| match error {
             OpenError::Unopened => DeliverRefusal::Unopened,
             OpenError::Busy => DeliverRefusal::Busy,
             // A device that has lost its keys has others: its user's record says so.
             OpenError::OtherKey => DeliverRefusal::UnknownSender,
         })?;
-        let content: Content = codec::decode(&opened).map_err(|_| DeliverRefusal::BadIntroduction)?;
-        let is_well_formed = content.number == number
-            && content.body.len() <= crate::MAX_TEXT_LEN
-            && content.conversation == conversation_of(&self.id, &writer)
-            && (content.kind != ContentKind::TEXT.0 || std::str::from_utf8(&content.body).is_ok());
-        if is_well_formed { Ok(content) } else { Err(DeliverRefusal::BadIntroduction) }
+        let content = codec::decode(&opened).ok().filter(|content: &Content| {
+            content.number == number && content.conversation == conversation_of(&self.id, &writer)
+        });
+        let messages = content.and_then(|content| batch::unpack(content, held.count, held.tag));
+        if messages.is_none() {
+            self.malformed_count += 1;
+        }
+        messages.ok_or(DeliverRefusal::BadIntroduction)
     }
 }
 

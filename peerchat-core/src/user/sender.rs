@@ -1,9 +1,10 @@
 //! [`Sender`]: what is owed to one conversation, and how far the paying has come.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use super::batch::Packing;
 use super::chat::{ContentKind, Receipt};
 use super::machine::{CallTag, SealId};
 use crate::crypto::{Envelope, SealKey};
@@ -12,9 +13,12 @@ use crate::kademlia::NodeId;
 use crate::save::{ConversationId, SavedMessage, StreamId};
 use crate::time::{Now, Timestamp};
 
-/// Most messages of one conversation that were sent and not acknowledged: no more than the recipient keeps while it
+/// Most envelopes of one conversation that were sent and not acknowledged: no more than the recipient keeps while it
 /// waits for an earlier one ([`super::MAX_HELD`]), or it would drop the rest.
 pub const MAX_IN_FLIGHT: usize = 32;
+
+/// Most messages in them: fewer than the recipient knows by their tags ([`super::KEPT_TAGS`]).
+pub const MAX_MESSAGES_IN_FLIGHT: usize = 960;
 
 /// Most bytes of their bodies, so that a slow line gets through in the time that a call has. One message always goes.
 pub const MAX_IN_FLIGHT_LEN: usize = 128 * 1024;
@@ -71,11 +75,15 @@ pub(crate) struct Deposit {
     pub(crate) attempt: u32,
 }
 
-/// A message as one device can open it.
+/// A message as one device can open it: alone in its envelope, or with those that have the next numbers.
 #[derive(Clone, Debug)]
 pub(crate) struct Sealed {
     pub(crate) device: NodeId,
-    pub(crate) envelope: Envelope,
+    /// Number of the first message of the envelope, and how many are in it. All of them are owed and sealed so, or none is.
+    pub(crate) first: u64,
+    pub(crate) count: u64,
+    /// Where the first message is.
+    pub(crate) envelope: Option<Envelope>,
     /// With what it goes to the disk. Nothing is sent before: after a crash its number and its key could go to
     /// another message.
     pub(crate) seal: SealId,
@@ -197,7 +205,9 @@ pub(crate) struct Sender {
     pub(super) queue: VecDeque<Owed>,
     /// No message expires before this; `None` if there is none.
     first_expiry: Option<Instant>,
-    in_flight: BTreeMap<CallTag, u64>,
+    in_flight: BTreeMap<CallTag, Range<u64>>,
+    /// With what something of this conversation was sealed last.
+    last_seal: SealId,
     /// How many messages at the front of the queue were sent since the last setback.
     pub(super) sent_count: usize,
     /// Whether anything was acknowledged since the front of the queue was last sent.
@@ -220,6 +230,7 @@ impl Sender {
             queue: VecDeque::new(),
             first_expiry: None,
             in_flight: BTreeMap::new(),
+            last_seal: SealId(0),
             sent_count: 0,
             has_progressed: true,
             acknowledged: None,
@@ -273,13 +284,15 @@ impl Sender {
 
     /// Notes the last of the messages that have arrived.
     pub(crate) fn note_acknowledged(&mut self, delivered: &[Owed], tag_key: &[u8; 32]) {
-        let named = delivered.iter().filter_map(|owed| Some((owed.number?, owed.tag(tag_key))));
-        self.acknowledged = named.max().max(self.acknowledged);
+        let last = delivered.iter().max_by_key(|owed| owed.number);
+        let named = last.and_then(|owed| Some((owed.number?, owed.tag(tag_key))));
+        self.acknowledged = named.max(self.acknowledged);
     }
 
-    /// Tells whether the message with this number is still owed.
-    pub(crate) fn owes(&self, number: u64) -> bool {
-        self.queue.iter().take(MAX_IN_FLIGHT).any(|owed| owed.number == Some(number))
+    /// Tells whether any message with one of these numbers is still owed.
+    pub(crate) fn owes(&self, numbers: &Range<u64>) -> bool {
+        let next = self.queue.get(self.index_of(numbers.start)).and_then(|owed| owed.number);
+        next.is_some_and(|number| number < numbers.end)
     }
 
     /// Returns a time before which no message expires.
@@ -316,30 +329,144 @@ impl Sender {
         self.queue.iter_mut().for_each(|owed| owed.sealed = None);
     }
 
-    /// Returns where in the queue the messages stand that may be sent soon.
+    /// Returns where in the queue the messages stand that may be sent soon. While no envelope may be, more messages come
+    /// that can share one.
     pub(crate) fn window(&self) -> Range<usize> {
-        self.sent_count..MAX_IN_FLIGHT.max(self.sent_count)
+        let is_full = self.sent_envelopes() >= MAX_IN_FLIGHT;
+        let end = if is_full { 0 } else { self.end_of_window(0) };
+        self.sent_count..end.max(self.sent_count)
+    }
+
+    /// Returns how many envelopes were sent since the last setback and are not acknowledged: the recipient has not room for
+    /// more that it answers and does not hand out.
+    fn sent_envelopes(&self) -> usize {
+        let is_first = |owed: &&Owed| owed.sealed.as_ref().is_none_or(|sealed| sealed.envelope.is_some());
+        self.queue.iter().take(self.sent_count).filter(is_first).count()
     }
 
     /// Returns where in the queue the messages stand that may be deposited soon, from this number on.
     pub(crate) fn window_from(&self, number: u64) -> Range<usize> {
         let start = self.index_of(number);
-        start..start + MAX_IN_FLIGHT
+        start..self.end_of_window(start)
+    }
+
+    /// Returns where those messages end that may be under way at a time, from a place in the queue on.
+    fn end_of_window(&self, start: usize) -> usize {
+        let mut len = 0;
+        let some = self.queue.iter().skip(start).take(MAX_MESSAGES_IN_FLIGHT);
+        let fitting = some.take_while(|owed| {
+            len += owed.body.len();
+            len <= MAX_IN_FLIGHT_LEN
+        });
+        start + fitting.count().max(1)
+    }
+
+    /// Tells whether something that was sealed is not on disk, if everything up to `saved` is. What is written meanwhile
+    /// is sealed together afterwards.
+    pub(crate) fn is_sealing(&self, saved: SealId) -> bool {
+        self.last_seal > saved
     }
 
     fn index_of(&self, number: u64) -> usize {
         self.queue.partition_point(|owed| owed.number.is_some_and(|other| other < number))
     }
 
-    /// Returns those of some messages that have a number and are not sealed for this device.
-    pub(crate) fn unsealed(
+    /// Returns where in a part of the queue the first messages stand that have numbers, are not sealed for this device, and
+    /// go into one envelope.
+    pub(crate) fn next_unsealed(&self, range: Range<usize>, device: NodeId) -> Option<Range<usize>> {
+        let end = range.end.min(self.queue.len());
+        let mut some = self.queue.range(range.start.min(end)..end).enumerate();
+        let (offset, first) = some.find(|(_, owed)| owed.number.is_none() || !owed.is_sealed_for(device))?;
+        let start = range.start + offset;
+        first.number?;
+        let Some(mut packing) = Packing::begin(first) else { return Some(start..start + 1) };
+        let more = some.take_while(|(_, owed)| !owed.is_sealed_for(device) && packing.add(owed));
+        let count = more.count();
+        Some(start..start + 1 + count)
+    }
+
+    /// Returns some messages by where they stand.
+    pub(crate) fn messages(&self, range: Range<usize>) -> impl ExactSizeIterator<Item = &Owed> {
+        let end = range.end.min(self.queue.len());
+        self.queue.range(range.start.min(end)..end)
+    }
+
+    /// Notes that some messages were sealed in one envelope.
+    pub(crate) fn set_sealed(
         &mut self,
         range: Range<usize>,
         device: NodeId,
-    ) -> impl Iterator<Item = &mut Owed> {
-        let end = range.end.min(self.queue.len());
-        let some = self.queue.range_mut(range.start.min(end)..end);
-        some.take_while(|owed| owed.number.is_some()).filter(move |owed| !owed.is_sealed_for(device))
+        envelope: Envelope,
+        seal: SealId,
+    ) {
+        self.last_seal = seal;
+        let Some(first) = self.queue.get(range.start).and_then(|owed| owed.number) else { return };
+        let count = range.len() as u64;
+        self.forget_cut(range.clone(), first..first + count);
+        let mut envelope = Some(envelope);
+        for owed in self.queue.range_mut(range) {
+            owed.sealed = Some(Sealed { device, first, count, envelope: envelope.take(), seal });
+        }
+    }
+
+    /// Forgets the batches, for another device, of which a part is being sealed in another form.
+    fn forget_cut(&mut self, range: Range<usize>, numbers: Range<u64>) {
+        let begins_before = |sealed: &mut Sealed| sealed.first < numbers.end;
+        let behind = self.queue.range_mut(range.end..);
+        behind.map_while(|owed| owed.sealed.take_if(begins_before)).for_each(drop);
+        let ends_after = |sealed: &mut Sealed| sealed.first + sealed.count > numbers.start;
+        let before = self.queue.range_mut(..range.start).rev();
+        before.map_while(|owed| owed.sealed.take_if(ends_after)).for_each(drop);
+    }
+
+    /// Takes batches up again, of which the first messages know: if all the others are owed as they were sealed. The
+    /// envelope of a message that is in an earlier one is left over from before.
+    pub(crate) fn restore_batches(&mut self) {
+        let mut index = 0;
+        while let Some(owed) = self.queue.get_mut(index) {
+            let number = owed.number.unwrap_or(0);
+            let form = owed.sealed.take_if(|sealed| sealed.first == number);
+            index += 1;
+            let Some(form) = form else {
+                self.queue[index - 1].sealed = None;
+                continue;
+            };
+            let end = usize::try_from(form.count).map_or(usize::MAX, |count| index - 1 + count);
+            let is_whole = end <= self.queue.len()
+                && form.count > 0
+                && (form.first..).zip(self.queue.range(index - 1..end)).all(|(number, owed)| {
+                    owed.number == Some(number) && (form.count == 1 || !owed.is_notice())
+                });
+            if !is_whole {
+                continue;
+            }
+            let Sealed { device, envelope: Some(envelope), seal, .. } = form else { continue };
+            self.set_sealed(index - 1..end, device, envelope, seal);
+            index = end;
+        }
+    }
+
+    /// Forgets the envelopes that begin with these numbers: what is in them is sealed anew.
+    pub(super) fn forget_batches(&mut self, firsts: &BTreeSet<u64>) {
+        if firsts.is_empty() {
+            return;
+        }
+        for owed in &mut self.queue {
+            owed.sealed.take_if(|sealed| firsts.contains(&sealed.first));
+        }
+    }
+
+    /// Forgets what is left at the front of an envelope whose first messages are no longer owed.
+    fn forget_broken_front(&mut self) {
+        for owed in &mut self.queue {
+            let is_left = owed.sealed.as_ref().is_some_and(|sealed| {
+                sealed.envelope.is_none() && owed.number.is_some_and(|number| number > sealed.first)
+            });
+            if !is_left {
+                return;
+            }
+            owed.sealed = None;
+        }
     }
 
     /// Tells whether anything is to be deposited for a device; what was written last is looked at first.
@@ -347,9 +474,23 @@ impl Sender {
         self.queue.iter().rev().any(|owed| owed.number.is_some() && owed.needs_deposit(to, now))
     }
 
-    /// Returns the messages from this number on.
-    pub(crate) fn owed_from(&self, number: u64) -> impl Iterator<Item = &Owed> {
-        self.queue.range(self.index_of(number)..).take_while(|owed| owed.number.is_some())
+    /// Returns the number of the first message of the next envelope that is to be deposited for a device, from a number on.
+    pub(crate) fn next_deposit(&self, from: u64, to: (NodeId, SealKey), now: Instant) -> Option<u64> {
+        let mut some = self.queue.range(self.index_of(from)..).take_while(|owed| owed.number.is_some());
+        let next = some.find(|owed| owed.needs_deposit(to, now))?;
+        let first = next.sealed.as_ref().filter(|sealed| sealed.device == to.0).map(|sealed| sealed.first);
+        first.or(next.number)
+    }
+
+    /// Returns those of the messages with these numbers that are owed.
+    pub(crate) fn owed_in(&self, numbers: &Range<u64>) -> impl Iterator<Item = &Owed> {
+        self.queue.range(self.index_of(numbers.start)..self.index_of(numbers.end))
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn owed_in_mut(&mut self, numbers: &Range<u64>) -> impl Iterator<Item = &mut Owed> {
+        let range = self.index_of(numbers.start)..self.index_of(numbers.end);
+        self.queue.range_mut(range)
     }
 
     /// Returns the message with this number.
@@ -379,38 +520,43 @@ impl Sender {
         self.queue.iter_mut().rev().find(|owed| owed.is_receipt() && owed.sealed.is_none())
     }
 
-    /// Returns the next message to deliver to a device if the window has room and the message is on disk as it will be
-    /// sent; the caller then reports its call by [`Self::handle_sent`].
-    pub(crate) fn next_to_send(&self, device: NodeId, saved: SealId) -> Option<(&Owed, &Envelope)> {
+    /// Returns the next envelope to deliver to a device if the window has room and the envelope is on disk as it will be
+    /// sent, with its first message and how many are in it; the caller then reports its call by [`Self::handle_sent`].
+    pub(crate) fn next_to_send(&self, device: NodeId, saved: SealId) -> Option<(&Owed, u64, &Envelope)> {
         let next = self.queue.get(self.sent_count)?;
-        let sent_len: usize = self.queue.iter().take(self.sent_count).map(|owed| owed.body.len()).sum();
-        let has_room = self.sent_count < MAX_IN_FLIGHT && sent_len + next.body.len() <= MAX_IN_FLIGHT_LEN;
-        if !has_room && self.sent_count > 0 {
-            return None;
-        }
         let sealed = next.sealed.as_ref().filter(|sealed| sealed.device == device && sealed.seal <= saved)?;
-        Some((next, &sealed.envelope))
+        let envelope = sealed.envelope.as_ref()?;
+        let end = self.sent_count + usize::try_from(sealed.count).ok()?;
+        let len: usize = self.queue.iter().take(end).map(|owed| owed.body.len()).sum();
+        let has_room = self.sent_envelopes() < MAX_IN_FLIGHT
+            && end <= MAX_MESSAGES_IN_FLIGHT
+            && len <= MAX_IN_FLIGHT_LEN;
+        (has_room || self.sent_count == 0).then_some((next, sealed.count, envelope))
     }
 
-    /// Notes that the message of [`Self::next_to_send`] is on its way.
+    /// Notes that the envelope of [`Self::next_to_send`] is on its way.
     pub(crate) fn handle_sent(&mut self, tag: CallTag) {
-        if let Some(number) = self.queue.get(self.sent_count).and_then(|owed| owed.number) {
-            self.in_flight.insert(tag, number);
-            self.sent_count += 1;
+        let next = self.queue.get(self.sent_count).and_then(|owed| owed.sealed.as_ref());
+        if let Some(Sealed { first, count, .. }) = next {
+            self.in_flight.insert(tag, *first..*first + *count);
+            self.sent_count += usize::try_from(*count).unwrap_or(usize::MAX);
         }
     }
 
-    /// Notes that a call ended; returns the number of its message if it was one of ours.
-    pub(crate) fn handle_answered(&mut self, tag: CallTag) -> Option<u64> {
+    /// Notes that a call ended; returns the numbers of its messages if it was one of ours.
+    pub(crate) fn handle_answered(&mut self, tag: CallTag) -> Option<Range<u64>> {
         self.in_flight.remove(&tag)
     }
 
-    /// Notes that the message with this number was taken, and takes off the queue what was taken and has a number
+    /// Notes that the messages with these numbers were taken, and takes off the queue what was taken and has a number
     /// below `next`. One that was not answered stays: `next` may count what another copy of this profile has sent.
-    pub(crate) fn acknowledge(&mut self, taken: u64, next: u64) -> Vec<Owed> {
-        let in_flight = || self.queue.iter().take(self.sent_count);
-        if let Some(index) = in_flight().position(|owed| owed.number == Some(taken)) {
-            self.queue[index].is_taken = true;
+    pub(crate) fn acknowledge(&mut self, taken: &Range<u64>, next: u64) -> Vec<Owed> {
+        let start = self.index_of(taken.start);
+        for owed in self.queue.iter_mut().take(self.sent_count).skip(start) {
+            if owed.number.is_none_or(|number| number >= taken.end) {
+                break;
+            }
+            owed.is_taken = true;
         }
         let is_done = |owed: &&Owed| owed.is_taken && owed.number.is_some_and(|number| number < next);
         let done_count = self.queue.iter().take(self.sent_count).take_while(is_done).count();
@@ -420,7 +566,9 @@ impl Sender {
             self.has_introduced = false;
             self.failed_attempts = 0;
         }
-        self.queue.drain(..done_count).collect()
+        let done = self.queue.drain(..done_count).collect();
+        self.forget_broken_front();
+        done
     }
 
     /// Takes off the queue what a receipt of a device says has arrived: what was sealed for it and has a number below
@@ -440,7 +588,9 @@ impl Sender {
         let count = self.queue.iter().take(end).take_while(is_sealed).count();
         self.sent_count = self.sent_count.saturating_sub(count);
         self.has_progressed |= count > 0;
-        self.queue.drain(..count).collect()
+        let arrived = self.queue.drain(..count).collect();
+        self.forget_broken_front();
+        arrived
     }
 
     /// Starts again at the front of the queue once everything in flight has ended. Returns whether there is a
@@ -530,15 +680,40 @@ mod tests {
         sender
     }
 
+    fn envelope() -> Envelope {
+        Envelope { kind: EnvelopeKind::Later, bytes: Vec::new() }
+    }
+
+    /// Seals what may be sent, each message alone.
     fn seal(sender: &mut Sender, device: NodeId, seal: SealId) -> usize {
-        let envelope = || Envelope { kind: EnvelopeKind::Later, bytes: Vec::new() };
         let window = sender.window();
-        let unsealed = sender.unsealed(window, device);
-        unsealed.map(|owed| owed.sealed = Some(Sealed { device, envelope: envelope(), seal })).count()
+        let mut count = 0;
+        while let Some(some) = sender.next_unsealed(window.clone(), device) {
+            sender.set_sealed(some.start..some.start + 1, device, envelope(), seal);
+            count += 1;
+        }
+        count
+    }
+
+    /// Seals what may be sent, as much in one envelope as it takes; returns how many messages are in each.
+    fn seal_batches(sender: &mut Sender, device: NodeId) -> Vec<usize> {
+        let window = sender.window();
+        let mut counts = Vec::new();
+        while let Some(some) = sender.next_unsealed(window.clone(), device) {
+            counts.push(some.len());
+            sender.set_sealed(some, device, envelope(), SealId(1));
+        }
+        counts
+    }
+
+    /// Returns how the messages of the queue are sealed: number and count of their envelope.
+    fn forms(sender: &Sender) -> Vec<Option<(u64, u64)>> {
+        let form = |owed: &Owed| owed.sealed.as_ref().map(|sealed| (sealed.first, sealed.count));
+        sender.queue.iter().map(form).collect()
     }
 
     fn next(sender: &Sender) -> Option<u64> {
-        sender.next_to_send(DEVICE, SealId(1)).and_then(|(owed, _)| owed.number)
+        sender.next_to_send(DEVICE, SealId(1)).and_then(|(owed, ..)| owed.number)
     }
 
     fn send_all(sender: &mut Sender, first_tag: u64) -> u64 {
@@ -556,9 +731,7 @@ mod tests {
         let mut sender = sender(100);
         assert_eq!(send_all(&mut sender, 0), MAX_IN_FLIGHT as u64);
         sender.handle_answered(CallTag(0));
-        assert_eq!(sender.acknowledge(1, 2).len(), 1);
-        assert_eq!(next(&sender), None, "not sealed yet");
-        assert_eq!(seal(&mut sender, DEVICE, SealId(1)), 1);
+        assert_eq!(sender.acknowledge(&(1..2), 2).len(), 1);
         assert_eq!(next(&sender), Some(MAX_IN_FLIGHT as u64 + 1));
     }
 
@@ -610,11 +783,13 @@ mod tests {
         // All but the first are answered: the recipient waits for that one.
         (1..end).for_each(|tag| {
             let taken = sender.handle_answered(CallTag(tag)).unwrap();
-            assert!(sender.acknowledge(taken, 1).is_empty());
+            assert!(sender.acknowledge(&taken, 1).is_empty());
         });
         assert!(sender.rewind());
         assert_eq!(next(&sender), None);
         const { assert!(MAX_IN_FLIGHT <= super::super::MAX_HELD) };
+        const { assert!(MAX_IN_FLIGHT < super::super::KEPT_ENVELOPES) };
+        const { assert!(MAX_MESSAGES_IN_FLIGHT + super::super::MAX_BATCH as usize <= super::super::KEPT_TAGS) };
         const { assert!(MAX_IN_FLIGHT_LEN <= super::super::MAX_HELD_LEN) };
     }
 
@@ -638,14 +813,110 @@ mod tests {
         assert_eq!(next(&sender), Some(1));
     }
 
+    #[test]
+    fn what_waits_to_be_sealed_shares_envelopes() {
+        let mut sender = sender(200);
+        assert_eq!(seal_batches(&mut sender, DEVICE), [64, 64, 64, 8]);
+        let (first, count, _) = sender.next_to_send(DEVICE, SealId(1)).unwrap();
+        assert_eq!((first.number, count), (Some(1), 64));
+        sender.handle_sent(CallTag(1));
+        assert_eq!(next(&sender), Some(65));
+        sender.handle_sent(CallTag(2));
+        let later = sender.handle_answered(CallTag(2)).unwrap();
+        assert_eq!(later, 65..129);
+        assert!(sender.acknowledge(&later, 1).is_empty(), "the recipient waits for the first");
+        let first = sender.handle_answered(CallTag(1)).unwrap();
+        assert_eq!(sender.acknowledge(&first, 129).len(), 128);
+        assert_eq!((next(&sender), sender.oldest()), (Some(129), 129));
+    }
+
+    #[test]
+    fn no_more_messages_are_in_flight_than_the_recipient_knows_by_their_tags() {
+        let mut sender = sender(5000);
+        assert_eq!(seal_batches(&mut sender, DEVICE), [64; MAX_MESSAGES_IN_FLIGHT / 64]);
+        let mut tag = 0;
+        while next(&sender).is_some() {
+            tag += 1;
+            sender.handle_sent(CallTag(tag));
+        }
+        assert_eq!(sender.sent_count, MAX_MESSAGES_IN_FLIGHT);
+        assert_eq!(seal_batches(&mut sender, DEVICE), [0; 0], "the rest shares envelopes later");
+    }
+
+    #[test]
+    fn an_envelope_has_no_more_than_fits_its_size_class() {
+        let mut sender = sender(10);
+        sender.queue.iter_mut().for_each(|owed| owed.body = vec![0; 2000]);
+        sender.queue[4].body = vec![0; crate::MAX_TEXT_LEN];
+        assert_eq!(seal_batches(&mut sender, DEVICE), [3, 1, 1, 3, 2]);
+    }
+
+    /// Notices are finished as soon as somebody keeps them, and an envelope is kept as long as the last of what is in it.
+    #[test]
+    fn notices_go_alone_and_so_does_what_lives_longer() {
+        let mut sender = sender(9);
+        sender.queue[2].kind = ContentKind::RECEIPT.0;
+        sender.queue[5].is_void = true;
+        sender.queue[8].expires = Timestamp::from_unix_ms(super::super::MAX_BATCH_SPREAD_MS + 1);
+        assert_eq!(seal_batches(&mut sender, DEVICE), [2, 1, 2, 1, 2, 1]);
+    }
+
+    #[test]
+    fn what_is_left_of_an_envelope_is_sealed_anew() {
+        let mut sender = sender(6);
+        assert_eq!(seal_batches(&mut sender, DEVICE), [6]);
+        sender.handle_sent(CallTag(1));
+        sender.handle_answered(CallTag(1));
+        assert_eq!(sender.acknowledge(&(1..7), 4).len(), 3);
+        assert_eq!(forms(&sender), [None; 3]);
+        assert!(sender.rewind());
+        assert_eq!(seal_batches(&mut sender, DEVICE), [3]);
+        assert_eq!(next(&sender), Some(4));
+    }
+
+    /// The window of one device may end within a batch for another.
+    #[test]
+    fn a_batch_of_which_a_part_is_sealed_for_another_device_is_forgotten() {
+        let (mut sender, other) = (sender(6), NodeId::from_bytes([2; 32]));
+        assert_eq!(seal_batches(&mut sender, other), [6]);
+        sender.set_sealed(2..4, DEVICE, envelope(), SealId(1));
+        assert_eq!(forms(&sender), [None, None, Some((3, 2)), Some((3, 2)), None, None]);
+    }
+
+    #[test]
+    fn a_batch_is_taken_up_again_if_all_of_it_is_still_owed() {
+        let restored = |count: u64| {
+            let mut sender = sender(6);
+            for (index, count) in [(0, count), (3, 1), (4, 2)] {
+                let first = index as u64 + 1;
+                let (device, envelope) = (DEVICE, Some(envelope()));
+                sender.queue[index].sealed = Some(Sealed { device, first, count, envelope, seal: SealId(0) });
+            }
+            sender
+        };
+        let mut whole = restored(4);
+        whole.restore_batches();
+        assert_eq!(
+            forms(&whole),
+            [Some((1, 4)), Some((1, 4)), Some((1, 4)), Some((1, 4)), Some((5, 2)), Some((5, 2))]
+        );
+        let mut damaged = restored(4);
+        damaged.queue[2].is_void = true;
+        damaged.restore_batches();
+        assert_eq!(forms(&damaged), [None, None, None, Some((4, 1)), Some((5, 2)), Some((5, 2))]);
+        let mut too_long = restored(70);
+        too_long.restore_batches();
+        assert_eq!(forms(&too_long)[..3], [None; 3]);
+    }
+
     /// It may be that another copy of this profile has sent the lower numbers.
     #[test]
     fn an_answer_to_one_message_does_not_acknowledge_an_earlier_one() {
         let mut sender = sender(3);
         send_all(&mut sender, 0);
-        assert!(sender.acknowledge(3, 9).is_empty());
-        assert_eq!(sender.acknowledge(1, 9).len(), 1);
-        assert_eq!(sender.acknowledge(2, 9).len(), 2);
+        assert!(sender.acknowledge(&(3..4), 9).is_empty());
+        assert_eq!(sender.acknowledge(&(1..2), 9).len(), 1);
+        assert_eq!(sender.acknowledge(&(2..3), 9).len(), 2);
     }
 
     #[test]
@@ -657,9 +928,10 @@ mod tests {
     #[test]
     fn an_answer_acknowledges_nothing_that_was_not_sent() {
         let mut sender = sender(3);
+        seal(&mut sender, DEVICE, SealId(1));
         sender.handle_sent(CallTag(1));
-        assert!(sender.acknowledge(2, u64::MAX).is_empty());
-        assert_eq!(sender.acknowledge(1, u64::MAX).len(), 1);
+        assert!(sender.acknowledge(&(2..3), u64::MAX).is_empty());
+        assert_eq!(sender.acknowledge(&(1..9), u64::MAX).len(), 1);
         assert!(!sender.is_empty());
     }
 

@@ -7,14 +7,18 @@ use crate::crypto::{Envelope, IdentityKey};
 use crate::kademlia::NodeId;
 use crate::save::{ConversationId, SavedStream, StreamId};
 
-/// Most messages of one stream that wait for an earlier one. A later one is not taken; its sender repeats it.
+/// Most envelopes of one stream that wait for an earlier one. A later one is not taken; its sender repeats it.
 pub const MAX_HELD: usize = 64;
 
-/// Most bytes of their envelopes.
+/// Most bytes in them.
 pub const MAX_HELD_LEN: usize = 256 * 1024;
 
-/// How many of the latest messages are known by their tags: more than a sender has in flight.
-pub const KEPT_TAGS: usize = 64;
+/// How many of the latest messages are known by their tags at most: more than a sender has in flight.
+pub const KEPT_TAGS: usize = 1024;
+
+/// How many of the latest envelopes they were in at most: more than a sender has in flight. Where each message has its own,
+/// fewer tags are saved with each.
+pub const KEPT_ENVELOPES: usize = 64;
 
 /// The messages of one device in one conversation.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct Stream {
     next: u64,
     /// Number and tag of the latest messages that were handed out, in order.
     tags: VecDeque<(u64, u64)>,
+    /// How many of these tags came together, in order; those from before a restart count as one envelope.
+    groups: VecDeque<usize>,
     /// Arrived ahead of `next`; not acknowledged, so that a crash loses nothing.
     held: BTreeMap<u64, Held>,
     held_len: usize,
@@ -37,10 +43,13 @@ pub(crate) struct Stream {
     owes_receipt: Option<ReceiptVerdict>,
 }
 
-/// A message that has arrived and was not opened yet.
+/// An envelope that has arrived and was not opened yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
+    /// The tag of its first message.
     pub(crate) tag: u64,
+    /// How many messages it says that it has.
+    pub(crate) count: u64,
     pub(crate) envelope: Envelope,
 }
 
@@ -67,6 +76,7 @@ impl Stream {
             identity,
             next: 1,
             tags,
+            groups: VecDeque::new(),
             held,
             held_len: 0,
             read_to: 0,
@@ -77,10 +87,23 @@ impl Stream {
     /// Takes a stream up again.
     pub(crate) fn restore(saved: &SavedStream) -> Self {
         let SavedStream { id, conversation, device, identity, ref tags, owes_receipt, read_to, .. } = *saved;
-        let (tags, held) = (tags.iter().copied().collect(), BTreeMap::new());
+        let (tags, held): (VecDeque<_>, _) = (tags.iter().copied().collect(), BTreeMap::new());
+        let groups = VecDeque::from([tags.len()]);
         let owes_receipt = owes_receipt.then_some(ReceiptVerdict::Delivered);
         let next = saved.next_number;
-        Self { id, conversation, device, identity, next, tags, held, held_len: 0, read_to, owes_receipt }
+        Self {
+            id,
+            conversation,
+            device,
+            identity,
+            next,
+            tags,
+            groups,
+            held,
+            held_len: 0,
+            read_to,
+            owes_receipt,
+        }
     }
 
     /// Returns what is to be saved of the stream.
@@ -135,8 +158,17 @@ impl Stream {
             Ok(index) if self.tags.get(index).is_some_and(|(_, known)| *known == tag) => Arrival::Known,
             Ok(_) => Arrival::OutOfStep,
             // Given up, or from before tags were kept.
-            Err(index) if index > 0 || behind <= KEPT_TAGS as u64 => Arrival::Known,
+            Err(index) if index > 0 || behind <= KEPT_ENVELOPES as u64 => Arrival::Known,
             Err(_) => Arrival::OutOfStep,
+        }
+    }
+
+    /// Judges an envelope with so many messages, the first of which has this number and tag, before it is opened. One of
+    /// which only a part was handed out is new: [`Self::judge`] says which messages are.
+    pub(crate) fn judge_envelope(&self, number: u64, count: u64, tag: u64) -> Arrival {
+        match self.judge(number, tag) {
+            Arrival::Known if number.saturating_add(count) > self.next => Arrival::New,
+            arrival => arrival,
         }
     }
 
@@ -145,40 +177,47 @@ impl Stream {
         self.tags.iter().any(|(_, known)| *known == tag)
     }
 
-    /// Keeps a new message until it is due; one that has to wait for an earlier one only if `can_hold`. The sender
+    /// Keeps a new envelope until it is due; one that has to wait for an earlier one only if `can_hold`. The sender
     /// owes nothing below `oldest`: what is missing there was given up.
     pub(crate) fn hold(&mut self, number: u64, oldest: u64, held: Held, can_hold: bool) {
         // A new form takes the place of the old one.
         self.drop_held(number);
-        let len = held.envelope.bytes.len();
+        let (len, end) = (held.envelope.bytes.len(), number.saturating_add(held.count));
         let has_room = can_hold && self.held.len() < MAX_HELD && self.held_len + len <= MAX_HELD_LEN;
-        if number >= self.next && (number <= self.expected(number, oldest) || has_room) {
+        if end > self.next && (number <= self.expected(number, oldest) || has_room) {
             self.held_len += len;
             self.held.insert(number, held);
         }
     }
 
-    /// Returns the message that is due now that the one with `number` has come: the first, if nothing before it is
+    /// Returns the envelope that is due now that the one with `number` has come: the first, if nothing before it is
     /// waited for.
     pub(crate) fn due(&self, number: u64, oldest: u64) -> Option<(u64, &Held)> {
         let (first, held) = self.held.first_key_value()?;
         (*first <= self.expected(number, oldest)).then_some((*first, held))
     }
 
-    /// Takes that the message with this number has been handed out.
-    pub(crate) fn take(&mut self, number: u64) {
-        let Some(held) = self.drop_held(number) else { return };
-        self.pass(number, held.tag);
-    }
-
-    /// Takes that a message that has come by mail has been handed out.
-    pub(crate) fn pass(&mut self, number: u64, tag: u64) {
-        self.tags.push_back((number, tag));
-        self.tags.drain(..self.tags.len().saturating_sub(KEPT_TAGS));
-        self.next = number.saturating_add(1);
+    /// Takes that the messages with these numbers and tags, which came in one envelope, have been handed out.
+    pub(crate) fn pass(&mut self, messages: &[(u64, u64)]) {
+        let Some((last, _)) = messages.last() else { return };
+        self.tags.extend(messages);
+        self.groups.push_back(messages.len());
+        while self.groups.len() > KEPT_ENVELOPES || self.tags.len() > KEPT_TAGS {
+            let Some(count) = self.groups.pop_front() else { break };
+            let too_many = self.tags.len().saturating_sub(KEPT_TAGS);
+            let is_too_old = self.groups.len() >= KEPT_ENVELOPES;
+            let gone = if is_too_old { count } else { count.min(too_many) };
+            self.tags.drain(..gone);
+            if gone < count {
+                self.groups.push_front(count - gone);
+            }
+        }
+        self.next = last.saturating_add(1);
         // The same may have come both ways.
-        while let Some(passed) = self.held.keys().next().copied().filter(|held| *held < self.next) {
-            self.drop_held(passed);
+        while let Some((number, held)) = self.held.first_key_value()
+            && number.saturating_add(held.count) <= self.next
+        {
+            self.drop_held(*number);
         }
     }
 
@@ -203,12 +242,12 @@ impl Stream {
         Some(Receipt { device, verdict, next, last_tag, read, token })
     }
 
-    /// Tells whether a message that has come by mail is due: nothing before it is waited for.
+    /// Tells whether an envelope that has come by mail is due: nothing before it is waited for.
     pub(crate) fn is_due(&self, number: u64, oldest: u64) -> bool {
         number <= self.expected(number, oldest)
     }
 
-    /// Forgets a message that does not open, so that its sender can send it in another form.
+    /// Forgets an envelope that does not open, so that its sender can send it in another form.
     pub(crate) fn drop_held(&mut self, number: u64) -> Option<Held> {
         let held = self.held.remove(&number)?;
         self.held_len -= held.envelope.bytes.len();
@@ -232,7 +271,11 @@ mod tests {
     }
 
     fn held(number: u64) -> Held {
-        Held { tag: tag(number), envelope: Envelope { kind: EnvelopeKind::Later, bytes: Vec::new() } }
+        Held {
+            tag: tag(number),
+            count: 1,
+            envelope: Envelope { kind: EnvelopeKind::Later, bytes: Vec::new() },
+        }
     }
 
     const fn tag(number: u64) -> u64 {
@@ -243,7 +286,8 @@ mod tests {
         stream.hold(number, oldest, held(number), can_hold);
         let mut taken = Vec::new();
         while let Some((due, _)) = stream.due(number, oldest) {
-            stream.take(due);
+            let held = stream.drop_held(due).unwrap();
+            stream.pass(&[(due, held.tag)]);
             taken.push(due);
         }
         taken
@@ -277,10 +321,52 @@ mod tests {
     fn another_message_with_a_known_number_is_out_of_step() {
         let mut stream = stream();
         (1..=200).for_each(|number| _ = accept(&mut stream, number, 1));
+        assert_eq!(stream.to_saved().tags.len(), KEPT_ENVELOPES, "each had its own");
         assert_eq!(stream.judge(200, tag(7)), Arrival::OutOfStep);
         assert_eq!(stream.judge(137, tag(137)), Arrival::Known);
         assert_eq!(stream.judge(136, tag(136)), Arrival::OutOfStep, "so old that no sender still owes it");
         assert!(stream.has_taken(tag(137)) && !stream.has_taken(tag(136)));
+    }
+
+    fn batch(first: u64, count: u64) -> Vec<(u64, u64)> {
+        (first..first + count).map(|number| (number, tag(number))).collect()
+    }
+
+    #[test]
+    fn every_message_of_a_batch_is_known_by_its_tag() {
+        let mut stream = stream();
+        (0..100).for_each(|index| stream.pass(&batch(1 + 64 * index, 64)));
+        assert_eq!((stream.next(), stream.to_saved().tags.len()), (6401, KEPT_TAGS));
+        let oldest = 6401 - KEPT_TAGS as u64;
+        assert_eq!(stream.judge(6400, tag(7)), Arrival::OutOfStep);
+        assert_eq!(stream.judge(oldest, tag(oldest)), Arrival::Known);
+        assert_eq!(stream.judge(oldest - 1, tag(oldest - 1)), Arrival::OutOfStep);
+        let mut restored = Stream::restore(&stream.to_saved());
+        assert_eq!(restored.judge(oldest, tag(oldest)), Arrival::Known);
+        restored.pass(&batch(6401, 3));
+        assert_eq!(restored.judge(oldest + 3, tag(oldest + 3)), Arrival::Known);
+        assert_eq!(restored.judge(oldest + 2, tag(oldest + 2)), Arrival::OutOfStep);
+        (6404..6404 + KEPT_ENVELOPES as u64).for_each(|number| restored.pass(&batch(number, 1)));
+        assert_eq!(restored.to_saved().tags.len(), KEPT_ENVELOPES, "those from before count as one envelope");
+    }
+
+    #[test]
+    fn a_batch_of_which_a_part_has_come_is_due_and_one_that_has_come_is_not() {
+        let mut stream = stream();
+        stream.pass(&batch(1, 5));
+        assert_eq!(stream.judge_envelope(4, 2, tag(4)), Arrival::Known);
+        assert_eq!(stream.judge_envelope(4, 3, tag(4)), Arrival::New);
+        assert_eq!(stream.judge_envelope(4, 3, tag(9)), Arrival::OutOfStep);
+        let of = |number, count| Held { count, ..held(number) };
+        stream.hold(4, 1, of(4, 3), true);
+        stream.hold(8, 1, of(8, 2), true);
+        stream.hold(2, 1, of(2, 2), true);
+        assert_eq!(stream.due(4, 1).map(|(number, held)| (number, held.count)), Some((4, 3)));
+        stream.drop_held(4);
+        stream.pass(&batch(6, 1));
+        assert!(stream.due(4, 1).is_none(), "7 is missing");
+        stream.pass(&batch(7, 3));
+        assert_eq!((stream.held_count(), stream.held_len()), (0, 0), "it came the other way too");
     }
 
     #[test]
@@ -329,8 +415,7 @@ mod tests {
         }
         assert_eq!(stream.held.len(), MAX_HELD);
         assert_eq!(accept(&mut stream, 1, 1).len(), MAX_HELD + 1);
-        assert_eq!(stream.to_saved().tags.len(), KEPT_TAGS);
-        const { assert!(super::super::MAX_IN_FLIGHT < KEPT_TAGS) };
+        assert_eq!(stream.to_saved().tags.len(), KEPT_ENVELOPES);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::save::{
 };
 use crate::time::{Now, Timestamp};
 
+mod batches;
 mod contacts;
 mod mail;
 mod naming;
@@ -82,8 +83,8 @@ fn what_moved_between_conversations_is_sent_in_the_order_of_its_numbers_after_a_
         saved.last_position = 6;
     });
     bench.meet(&bob);
-    let sent: Vec<(u64, u64)> = bench.take_deliveries().iter().map(|(_, d)| (d.number, d.oldest)).collect();
-    assert_eq!(sent, [(1, 1), (2, 1), (3, 1)]);
+    let sent: Vec<_> = bench.take_deliveries().iter().map(|(_, d)| (d.number, d.count, d.oldest)).collect();
+    assert_eq!(sent, [(1, 3, 1)]);
 }
 
 /// After a crash the numbers would go to other messages.
@@ -446,7 +447,7 @@ impl Bench {
         let (conversation, body) = (conversation_of(&to, &from), number.to_string().into_bytes());
         let content = Content { conversation, number, kind: 1, sent: NOW, body };
         let envelope = peer.seal(&content, &self.keys());
-        Delivery { from, to, number, oldest, tag: number, envelope }
+        Delivery { from, to, number, count: 1, oldest, tag: number, envelope }
     }
 
     /// Returns the public keys of Alice's device.

@@ -37,6 +37,7 @@ fn delivery() -> Delivery {
         from: UserId::from_bytes([0xaa; 32]),
         to: UserId::from_bytes([0xbb; 32]),
         number: 300,
+        count: 2,
         oldest: 250,
         tag: 0x1122_3344_5566_7788,
         envelope: Envelope { kind: EnvelopeKind::Later, bytes: vec![0xcc; 20] },

@@ -216,6 +216,7 @@ fn everything() -> Vec<Write> {
         Write::Envelope(SavedEnvelope {
             position: 1,
             device,
+            count: 1,
             envelope: Envelope { kind: EnvelopeKind::First, bytes: vec![7; 30] },
         }),
         Write::Device(SavedDevice { state: Secret::copy_of(&[1; 40]), prekeys, seals }),

@@ -49,7 +49,7 @@ pub(crate) fn requests() -> Vec<Request> {
     let (id, tag) = (EnvelopeId::from_bytes([5; 32]), EnvelopeTag::of(&EnvelopeId::from_bytes([5; 32])));
     let envelope = Envelope { kind: EnvelopeKind::First, bytes: vec![7; 20] };
     let (from, to) = (UserId::from_bytes([1; 32]), UserId::from_bytes([2; 32]));
-    let delivery = Delivery { from, to, number: 3, oldest: 2, tag: 9, envelope };
+    let delivery = Delivery { from, to, number: 3, count: 1, oldest: 2, tag: 9, envelope };
     let signature = secret(1).sign(&Release::signed_bytes(&key, &[id])).to_vec();
     let device = NodeKey::from(secret(1).public());
     let mut requests = vec![

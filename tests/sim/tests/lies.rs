@@ -251,7 +251,7 @@ fn a_sender_that_names_somebody_else_or_invents_an_envelope_is_refused() {
     let before = town.net.texts(town.bob);
     for (number, oldest) in [(1, 1), (2, 2), (2, 3), (u64::MAX, 1), (0, 0)] {
         let envelope = Envelope { kind: EnvelopeKind::Later, bytes: vec![7; 300] };
-        let delivery = Delivery { from: alice, to: bob, number, oldest, tag: number, envelope };
+        let delivery = Delivery { from: alice, to: bob, number, count: 1, oldest, tag: number, envelope };
         let request = Request::Chat(ChatRequest::Deliver(delivery));
         let answer = town.net.ask(mallory, town.bob, request);
         let refused = ChatResponse::NotDelivered(DeliverRefusal::UnknownSender);

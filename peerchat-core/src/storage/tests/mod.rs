@@ -129,7 +129,7 @@ fn session(number: u8) -> SavedSession {
 
 fn envelope(position: u64, kind: EnvelopeKind) -> SavedEnvelope {
     let envelope = Envelope { kind, bytes: vec![7; 3] };
-    SavedEnvelope { position, device: NodeId::from_bytes([4; 32]), envelope }
+    SavedEnvelope { position, device: NodeId::from_bytes([4; 32]), count: 3, envelope }
 }
 
 fn mail_place() -> MailPlace {

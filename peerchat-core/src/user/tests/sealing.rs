@@ -4,19 +4,20 @@ use rand::seq::SliceRandom;
 
 use super::*;
 use crate::crypto::{EnvelopeKind, PREKEY_LIFETIME};
+use crate::user::batch::Batch;
 use crate::user::directory::devices;
-use crate::user::{KEPT_TAGS, REPAIR_INTERVAL};
+use crate::user::{KEPT_ENVELOPES, REPAIR_INTERVAL};
 
 fn bob() -> Recipient {
     Recipient::parse("bob").unwrap()
 }
 
-/// Lets Alice owe Bob messages, and returns what she sends.
+/// Lets Alice owe Bob messages, one after another, and returns what she sends.
 fn owe(bench: &mut Bench, texts: &[&str]) -> Vec<(CallTag, Delivery)> {
     for text in texts {
         bench.user.send(&bob(), text, None, bench.now).unwrap();
+        bench.drain();
     }
-    bench.drain();
     bench.take_deliveries()
 }
 
@@ -83,12 +84,12 @@ fn what_does_not_open_is_sealed_anew_once_in_an_hour() {
     let [search] = bench.take_searches()[..] else { panic!("the prekey may be what does not fit") };
     bench.answer_search(search, vec![peer.record.clone()]);
     let again = bench.take_deliveries();
-    assert_eq!(again.iter().map(|(_, delivery)| delivery.number).collect::<Vec<_>>(), [1, 2]);
-    assert!(
-        again.iter().zip(&sent).all(|(new, old)| new.1.envelope != old.1.envelope && new.1.tag == old.1.tag)
-    );
+    let [(_, new)] = &again[..] else { panic!("what is owed shares an envelope") };
+    assert_eq!((new.number, new.count, new.tag), (1, 2, sent[0].1.tag));
     let keys = bench.keys();
-    assert_eq!(text(&peer.accept(&keys, &again[0].1.envelope)), "one");
+    let Batch { entries } = codec::decode(&peer.accept(&keys, &new.envelope).body).unwrap();
+    assert_eq!(entries.iter().map(|entry| entry.tag).collect::<Vec<_>>(), [sent[0].1.tag, sent[1].1.tag]);
+    assert_eq!(entries.iter().map(|entry| &entry.body[..]).collect::<Vec<_>>(), [&b"one"[..], b"two"]);
 
     bench.respond(again[0].0, unopened);
     assert!(bench.take_deliveries().is_empty() && bench.take_searches().is_empty(), "it waits");
@@ -151,7 +152,7 @@ fn a_message_of_an_unknown_kind_is_kept_and_acknowledged_and_nobody_is_told() {
     let conversation = conversation_of(&me, &peer.id());
     let content = Content { conversation, number: 1, kind: 777, sent: NOW, body: vec![0xff, 0] };
     let envelope = peer.seal(&content, &bench.keys());
-    let delivery = Delivery { from: peer.id(), to: me, number: 1, oldest: 1, tag: 1, envelope };
+    let delivery = Delivery { from: peer.id(), to: me, number: 1, count: 1, oldest: 1, tag: 1, envelope };
     assert_eq!(bench.hand_over(&peer, delivery), ChatResponse::Delivered { next: 2 });
     let kept: Vec<_> =
         bench.messages().iter().map(|message| (message.number, message.kind, message.body.clone())).collect();
@@ -168,7 +169,7 @@ fn the_conversation_inside_must_be_that_of_the_two() {
     let conversation = conversation_of(&me, &Peer::new(3, "carol").id());
     let content = Content { conversation, number: 1, kind: 1, sent: NOW, body: b"1".to_vec() };
     let envelope = peer.seal(&content, &bench.keys());
-    let delivery = Delivery { from: peer.id(), to: me, number: 1, oldest: 1, tag: 1, envelope };
+    let delivery = Delivery { from: peer.id(), to: me, number: 1, count: 1, oldest: 1, tag: 1, envelope };
     let refused = bench.hand_over(&peer, delivery);
     assert_eq!(refused, ChatResponse::NotDelivered(DeliverRefusal::BadIntroduction));
     assert!(bench.messages().is_empty());
@@ -184,7 +185,7 @@ fn a_session_is_only_for_the_device_that_the_user_record_lists() {
     let conversation = conversation_of(&me, &peer.id());
     let content = Content { conversation, number: 1, kind: 1, sent: NOW, body: b"it is me".to_vec() };
     let envelope = stranger.seal(&content, &bench.keys());
-    let forged = Delivery { from: peer.id(), to: me, number: 1, oldest: 1, tag: 1, envelope };
+    let forged = Delivery { from: peer.id(), to: me, number: 1, count: 1, oldest: 1, tag: 1, envelope };
     let refused = bench.hand_over(&peer, forged);
     assert_eq!(refused, ChatResponse::NotDelivered(DeliverRefusal::UnknownSender));
 }
@@ -213,12 +214,12 @@ fn an_old_copy_of_a_profile_gets_numbers_that_were_not_used() {
     bench.respond(sent[0].0, ChatResponse::OutOfStep { next: 8 });
     assert_eq!(bench.user.outbox_count(), 3, "nothing counts as delivered that was not answered");
     let again = bench.take_deliveries();
-    let numbers: Vec<_> = again.iter().map(|(_, delivery)| (delivery.number, delivery.oldest)).collect();
-    assert_eq!(numbers, [(8, 8), (9, 8), (10, 8)]);
-    assert!(
-        again.iter().zip(&sent).all(|(new, old)| new.1.tag == old.1.tag),
-        "so that a repetition is noticed"
-    );
+    let [(_, new)] = &again[..] else { panic!("what is owed shares an envelope") };
+    assert_eq!((new.number, new.count, new.oldest), (8, 3, 8));
+    let keys = bench.keys();
+    let Batch { entries } = codec::decode(&peer.accept(&keys, &new.envelope).body).unwrap();
+    let tags = sent.iter().map(|(_, old)| old.tag);
+    assert!(entries.iter().map(|entry| entry.tag).eq(tags), "so that a repetition is noticed");
     bench.respond(again[0].0, ChatResponse::OutOfStep { next: u64::MAX });
     assert!(bench.take_deliveries().is_empty(), "not twice in an hour, whatever is said");
 }
@@ -293,7 +294,7 @@ fn ten_thousand_messages_shuffled_doubled_and_in_pieces_open_once_and_in_order()
                 match bench.hand_over(&peer, (*delivery).clone()) {
                     ChatResponse::Delivered { next: waited_for } => next = waited_for,
                     // So old a repetition is not opened either.
-                    ChatResponse::OutOfStep { next } if delivery.number + (KEPT_TAGS as u64) < next => {}
+                    ChatResponse::OutOfStep { next } if delivery.number + (KEPT_ENVELOPES as u64) < next => {}
                     other => panic!("{other:?} to {}", delivery.number),
                 }
             }
@@ -327,7 +328,7 @@ fn a_device_without_a_key_must_introduce_itself_first() {
 }
 
 /// Makes what a profile holds of what was written to it.
-fn restore(saved: &mut Saved, written: Vec<Write>) {
+pub(super) fn restore(saved: &mut Saved, written: Vec<Write>) {
     for write in written {
         match write {
             Write::Conversation(conversation) => saved.conversations = vec![conversation],

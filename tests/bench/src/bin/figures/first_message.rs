@@ -1,6 +1,5 @@
 //! From two people who have just started to the first message, and the messages after it.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,9 +7,9 @@ use std::time::{Duration, Instant};
 use peerchat_bench::Failure;
 use peerchat_bench::network::{Network, Settings, address_of};
 use peerchat_bench::quantile::quantile;
-use peerchat_core::{Client, Config, Error, Event, MessageState};
-use tokio::task::JoinSet;
+use peerchat_core::{Client, Event, MessageState};
 
+use super::people::{open, send_many, text, wait};
 use super::report::{Cell, Figure, Table};
 
 /// Nodes of the network that the two join.
@@ -27,12 +26,6 @@ const BURST: usize = 10_000;
 
 /// How many of a burst's messages wait for their disk at a time.
 const IN_FLIGHT: usize = 256;
-
-/// How long anything may take before the measurement is given up.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The length of every message in bytes.
-const TEXT_LEN: usize = 100;
 
 const COLUMNS: &[&str] = &[
     "who",
@@ -163,7 +156,7 @@ fn one_by_one(people: &People) -> Result<Vec<Duration>, Failure> {
 fn burst(people: &People) -> Result<f64, Failure> {
     let start = Instant::now();
     let (sent, received) = thread::scope(|scope| {
-        let sending = scope.spawn(|| send_burst(people));
+        let sending = scope.spawn(|| send_many(&people.alice, &people.bob_name, BURST, IN_FLIGHT));
         let receiving = scope.spawn(|| {
             let is_message = |event: &Event| matches!(event, Event::Message(_));
             (0..BURST).try_for_each(|_| wait(&people.bob, is_message)).map(|()| start.elapsed())
@@ -177,55 +170,4 @@ fn burst(people: &People) -> Result<f64, Failure> {
     sent.map_err(|_| "the sending thread panicked")??;
     let took = received.map_err(|_| "the receiving thread panicked")??;
     Ok(BURST as f64 / took.as_secs_f64())
-}
-
-fn send_burst(people: &People) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    let results = runtime.block_on(async {
-        let mut senders = JoinSet::new();
-        for _ in 0..IN_FLIGHT {
-            senders.spawn(send_some(people.alice.clone(), people.bob_name.clone(), BURST / IN_FLIGHT));
-        }
-        // What the division left over.
-        senders.spawn(send_some(people.alice.clone(), people.bob_name.clone(), BURST % IN_FLIGHT));
-        senders.join_all().await
-    });
-    Ok(results.into_iter().collect::<Result<(), Error>>()?)
-}
-
-async fn send_some(from: Client, to: String, count: usize) -> Result<(), Error> {
-    for _ in 0..count {
-        from.send(&to, &text()).await?;
-    }
-    Ok(())
-}
-
-fn open(name: &str, directory: Option<&Path>) -> Result<Client, Failure> {
-    let builder = match directory {
-        Some(directory) => Config::builder(directory),
-        None => Config::in_memory(),
-    };
-    let config = builder.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).user(name)?.build()?;
-    Ok(Client::open(config)?)
-}
-
-/// Takes events until one is as wanted.
-fn wait(client: &Client, is_wanted: impl Fn(&Event) -> bool) -> Result<(), Failure> {
-    let deadline = Instant::now() + TIMEOUT;
-    loop {
-        match client.poll(deadline.saturating_duration_since(Instant::now()))? {
-            Some(event) if is_wanted(&event) => return Ok(()),
-            Some(Event::MessageState {
-                state: MessageState::Failed | MessageState::Expired, detail, ..
-            }) => {
-                return Err(detail.into());
-            }
-            Some(_) => {}
-            None => return Err(format!("nothing happened within {TIMEOUT:?}").into()),
-        }
-    }
-}
-
-fn text() -> String {
-    "x".repeat(TEXT_LEN)
 }

@@ -15,8 +15,11 @@ mod fresh;
 mod idle;
 mod lookups;
 mod passphrase;
+mod people;
 mod report;
 mod strangers;
+mod stream;
+mod waiting;
 
 use report::Figure;
 
@@ -24,13 +27,15 @@ use report::Figure;
 type Measure = fn(&[String]) -> Result<Figure, Failure>;
 
 /// Every figure, in the order in which they are measured.
-const FIGURES: [(&str, Measure); 7] = [
+const FIGURES: [(&str, Measure); 9] = [
     ("cold-call", cold_call::measure),
     ("lookups", lookups::measure),
     ("first-message", first_message::measure),
     ("strangers", strangers::measure),
     ("fresh", fresh::measure),
     ("passphrase", passphrase::measure),
+    ("stream", stream::measure),
+    ("waiting", waiting::measure),
     ("idle", idle::measure),
 ];
 

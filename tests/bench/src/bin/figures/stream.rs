@@ -1,0 +1,115 @@
+//! How many messages a second one person can send another, as long as they like.
+
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
+use peerchat_bench::Failure;
+use peerchat_bench::network::address_of;
+use peerchat_bench::process::cpu_time;
+use peerchat_core::{Client, Event, MessageState};
+
+use super::people::{open, send_many, text, wait};
+use super::report::{Cell, Figure, Table};
+
+/// Messages of one run, with profiles in memory and on disk.
+const COUNTS: [usize; 2] = [200_000, 100_000];
+
+/// How many calls that send wait for the sender's profile at a time.
+const IN_FLIGHT: usize = 4096;
+
+const COLUMNS: &[&str] = &[
+    "who",
+    "profiles",
+    "messages",
+    "seconds",
+    "messages/s",
+    "until all are told delivered s",
+    "CPU us/message",
+];
+
+pub(super) fn measure(_words: &[String]) -> Result<Figure, Failure> {
+    let mut table = Table::new(COLUMNS);
+    table.push(row("memory", None, COUNTS[0])?);
+    let directory = tempfile::tempdir()?;
+    table.push(row("on disk", Some(directory.path()), COUNTS[1])?);
+    push_peers(&mut table);
+    Ok(Figure { conditions: conditions(), table })
+}
+
+fn conditions() -> Vec<String> {
+    [
+        "Alice and Bob in one process, loopback, nobody else; they know each other. Alice sends texts of 100 bytes with up to \
+         4,096 calls waiting for her profile. Seconds: from the first call until Bob's application has taken the last one; \
+         then until Alice's application was told that it is delivered. CPU is the whole process's, both ends and both \
+         applications.",
+        "Every message is saved by the sender before it is sent and by the recipient before it is acknowledged; on disk that \
+         is a transaction with a sync, in the system's temporary directory. The rows of others were measured on another \
+         such machine; none of them saves a message before acknowledging it.",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
+fn push_peers(table: &mut Table) {
+    for (name, rate) in [
+        ("c-toxcore, 1 ms loop", "36100"),
+        ("c-toxcore, its own interval", "28200"),
+        ("libp2p request-response", "27800"),
+        ("the original", "397-729"),
+    ] {
+        let cells =
+            [name.into(), "none".into(), Cell::Empty, Cell::Empty, rate.into(), Cell::Empty, Cell::Empty];
+        table.push(cells.to_vec());
+    }
+}
+
+fn row(profiles: &str, directory: Option<&Path>, count: usize) -> Result<Vec<Cell>, Failure> {
+    let (alice, bob) = meet(directory)?;
+    let (start, cpu) = (Instant::now(), cpu_time());
+    let (sent, received) = thread::scope(|scope| {
+        let sending = scope.spawn(|| send_many(&alice, "bob", count, IN_FLIGHT));
+        let receiving = scope.spawn(|| {
+            let is_message = |event: &Event| matches!(event, Event::Message(_));
+            (0..count).try_for_each(|_| wait(&bob, is_message)).map(|()| start.elapsed())
+        });
+        // As an application would: it is told what becomes of each message.
+        let is_delivered =
+            |event: &Event| matches!(event, Event::MessageState { state: MessageState::Delivered, .. });
+        let told = (0..count).try_for_each(|_| wait(&alice, is_delivered));
+        (sending.join().map(|sent| sent.and(told)), receiving.join())
+    });
+    sent.map_err(|_| "the sending thread panicked")??;
+    let took = received.map_err(|_| "the receiving thread panicked")??;
+    let (all, cpu) = (start.elapsed(), cpu_time().saturating_sub(cpu));
+    let rate = count as f64 / took.as_secs_f64();
+    eprintln!("  {profiles}: {rate:.0} messages/s");
+    alice.shutdown();
+    bob.shutdown();
+    Ok(vec![
+        "peerchat".into(),
+        profiles.into(),
+        Cell::count(count),
+        Cell::Number(took.as_secs_f64(), 2),
+        Cell::Number(rate, 0),
+        Cell::Number(all.as_secs_f64(), 2),
+        Cell::Number(cpu.as_secs_f64() * 1e6 / count as f64, 1),
+    ])
+}
+
+/// Opens two people who have written to each other.
+fn meet(directory: Option<&Path>) -> Result<(Client, Client), Failure> {
+    let (alice, bob) = (open("alice", directory)?, open("bob", directory)?);
+    alice.bootstrap(&address_of(&bob))?;
+    for client in [&alice, &bob] {
+        wait(client, |event| matches!(event, Event::Registered { .. }))?;
+    }
+    for (from, to, name) in [(&alice, &bob, "bob"), (&bob, &alice, "alice")] {
+        from.send_blocking(name, &text())?;
+        wait(to, |event| matches!(event, Event::Message(_)))?;
+        let is_delivered =
+            |event: &Event| matches!(event, Event::MessageState { state: MessageState::Delivered, .. });
+        wait(from, is_delivered)?;
+    }
+    Ok((alice, bob))
+}
