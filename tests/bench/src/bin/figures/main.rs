@@ -11,9 +11,11 @@ use peerchat_bench::Failure;
 
 mod cold_call;
 mod first_message;
+mod floods;
 mod idle;
 mod lookups;
 mod report;
+mod work;
 
 use report::Figure;
 
@@ -21,10 +23,12 @@ use report::Figure;
 type Measure = fn(&[String]) -> Result<Figure, Failure>;
 
 /// Every figure, in the order in which they are measured.
-const FIGURES: [(&str, Measure); 4] = [
+const FIGURES: [(&str, Measure); 6] = [
     ("cold-call", cold_call::measure),
     ("lookups", lookups::measure),
     ("first-message", first_message::measure),
+    ("work", work::measure),
+    ("floods", floods::measure),
     ("idle", idle::measure),
 ];
 
