@@ -11,6 +11,7 @@ use peerchat_bench::Failure;
 
 mod cold_call;
 mod first_message;
+mod floods;
 mod fresh;
 mod idle;
 mod lookups;
@@ -20,6 +21,7 @@ mod report;
 mod strangers;
 mod stream;
 mod waiting;
+mod work;
 
 use report::Figure;
 
@@ -27,7 +29,7 @@ use report::Figure;
 type Measure = fn(&[String]) -> Result<Figure, Failure>;
 
 /// Every figure, in the order in which they are measured.
-const FIGURES: [(&str, Measure); 9] = [
+const FIGURES: [(&str, Measure); 11] = [
     ("cold-call", cold_call::measure),
     ("lookups", lookups::measure),
     ("first-message", first_message::measure),
@@ -36,6 +38,8 @@ const FIGURES: [(&str, Measure); 9] = [
     ("passphrase", passphrase::measure),
     ("stream", stream::measure),
     ("waiting", waiting::measure),
+    ("work", work::measure),
+    ("floods", floods::measure),
     ("idle", idle::measure),
 ];
 
