@@ -4,6 +4,7 @@
 //! the network.
 #![forbid(unsafe_code)]
 
+mod archive;
 mod args;
 mod chat;
 mod contacts;
@@ -13,6 +14,7 @@ mod json;
 mod node;
 mod people;
 mod script;
+mod search;
 mod session;
 
 use std::process::ExitCode;
@@ -41,6 +43,9 @@ fn main() -> ExitCode {
         Command::Unblock(args) => contacts::relate(&args, Verb::Unblock),
         Command::Remove(args) => contacts::relate(&args, Verb::Remove),
         Command::Passphrase(args) => session::change_passphrase(&args),
+        Command::Search(args) => search::run(&args),
+        Command::Export(args) => archive::export(&args),
+        Command::Import(args) => archive::import(&args),
         Command::Listen(args) => script::listen(&args),
     };
     match outcome {

@@ -53,7 +53,7 @@ pub(crate) fn open(name: &UserName, profile: &ProfileArgs) -> Result<Client, Fau
 }
 
 /// Reads a passphrase, which is never an argument: arguments can be seen by everybody on the machine.
-fn passphrase(file: Option<&Path>) -> Result<Option<Passphrase>, Fault> {
+pub(crate) fn passphrase(file: Option<&Path>) -> Result<Option<Passphrase>, Fault> {
     let Some(path) = file else { return Ok(None) };
     let refused = |error: std::io::Error| {
         Fault::new(
