@@ -24,6 +24,9 @@ Exit codes:
 A passphrase encrypts the keys of a profile. It comes from --passphrase-file, else from PEERCHAT_PASSPHRASE, else it is asked
 for at the terminal if the profile has one. It is never an argument.";
 
+/// How many messages `search` shows unless told otherwise.
+const SEARCH_LEN: u32 = 20;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  delivered: a device of the recipient has it on disk
@@ -83,6 +86,12 @@ pub(crate) enum Command {
     Remove(PersonArgs),
     /// Set, change or remove the passphrase that encrypts a profile's keys.
     Passphrase(PassphraseArgs),
+    /// Find messages by their words.
+    Search(SearchArgs),
+    /// Write a profile into one encrypted file, to move it to another machine.
+    Export(ExportArgs),
+    /// Make a profile of such a file, and print its name.
+    Import(ImportArgs),
     /// Print everything that happens as JSON lines.
     #[command(after_help = EVENTS)]
     Listen(ListenArgs),
@@ -228,6 +237,60 @@ pub(crate) struct PersonArgs {
     pub(crate) name: UserName,
     /// Who: bob, or bob#7kq2m4xd.
     pub(crate) who: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SearchArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+    /// Your name.
+    #[arg(long)]
+    pub(crate) name: UserName,
+    /// Only what was said with this person: bob, or bob#7kq2m4xd [default: with everybody].
+    #[arg(long, value_name = "WHO")]
+    pub(crate) with: Option<String>,
+    /// Only messages before this position, which the JSON lines tell: the next page [default: from the latest].
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) before: Option<u64>,
+    /// How many messages to show at most.
+    #[arg(long, value_name = "N", default_value_t = SEARCH_LEN, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// What to find. Every word must be in the message; case and accents do not count, and `*` right after a word stands
+    /// for whatever ends it.
+    #[arg(required = true)]
+    pub(crate) words: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
+    /// Your name.
+    #[arg(long)]
+    pub(crate) name: UserName,
+    /// The first line of this file is the passphrase of the archive [default: $PEERCHAT_ARCHIVE_PASSPHRASE].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) archive_passphrase_file: Option<PathBuf>,
+    /// The file to write; one that exists is left as it is.
+    pub(crate) archive: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    /// Directory of the profiles [default: $XDG_DATA_HOME/peerchat or ~/.local/share/peerchat].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// The first line of this file is the passphrase that the profile gets [default: what PEERCHAT_PASSPHRASE says, else none].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// The first line of this file is the passphrase of the archive [default: $PEERCHAT_ARCHIVE_PASSPHRASE].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) archive_passphrase_file: Option<PathBuf>,
+    /// The file that `export` wrote.
+    pub(crate) archive: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

@@ -105,6 +105,9 @@ fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::WrongPassphrase => {
             "it comes from --passphrase-file, else from PEERCHAT_PASSPHRASE, else from the terminal"
         }
+        ErrorCode::ArchiveDamaged => "export the profile again, or use another copy of the file",
+        ErrorCode::ArchivePassphrase => "name the right one with --archive-passphrase-file",
+        ErrorCode::ProfileExists => "name another directory with --data, or move that profile away",
         ErrorCode::Storage => "check that the disk has room and the data directory can be written",
         ErrorCode::Network => "check the address and that it belongs to this machine",
         ErrorCode::Unreachable => "check the address and that a node runs there",

@@ -165,7 +165,7 @@ fn number(code: ErrorCode) -> i32 {
 }
 
 /// Names a state; `None` for one that this program does not know.
-fn state_name(state: MessageState) -> Option<&'static str> {
+pub(crate) fn state_name(state: MessageState) -> Option<&'static str> {
     Some(match state {
         MessageState::Queued => "queued",
         MessageState::Stored => "stored",

@@ -4,6 +4,7 @@
 //! the network.
 #![forbid(unsafe_code)]
 
+mod archive;
 mod args;
 mod chat;
 mod contacts;
@@ -15,6 +16,7 @@ mod node;
 mod passphrase;
 mod people;
 mod script;
+mod search;
 mod session;
 
 use std::process::ExitCode;
@@ -43,6 +45,9 @@ fn main() -> ExitCode {
         Command::Unblock(args) => contacts::relate(&args, Verb::Unblock),
         Command::Remove(args) => contacts::relate(&args, Verb::Remove),
         Command::Passphrase(args) => session::change_passphrase(&args),
+        Command::Search(args) => search::run(&args),
+        Command::Export(args) => archive::export(&args),
+        Command::Import(args) => archive::import(&args),
         Command::Listen(args) => script::listen(&args),
     };
     match outcome {

@@ -28,6 +28,7 @@ use crate::time::Timestamp;
 use crate::transport::TransportConfig;
 use crate::user::{ContentKind, Decision, FoundUser, LookupError};
 
+mod moving;
 mod people;
 mod search;
 mod sending;

@@ -55,6 +55,14 @@ pub enum ErrorCode {
     Storage = -43,
     /// The profile has another passphrase than the one it was opened with, or one and it was given none, or the reverse.
     WrongPassphrase = -44,
+    /// An exported profile is damaged.
+    ArchiveDamaged = -45,
+    /// An exported profile is encrypted with another passphrase.
+    ArchivePassphrase = -46,
+    /// An exported profile was written by a later version of peerchat.
+    ArchiveTooNew = -47,
+    /// There is a profile where one is to be imported.
+    ProfileExists = -48,
 
     /// Another program uses the UDP port.
     AddressInUse = -50,
@@ -180,6 +188,37 @@ pub enum Error {
         /// Whether it has another, or none.
         detail: String,
     },
+    /// An exported profile is damaged.
+    #[error("the archive {path} is damaged: {detail}", path = path.display())]
+    ArchiveDamaged {
+        /// The archive's file.
+        path: PathBuf,
+        /// What does not fit.
+        detail: String,
+    },
+    /// An exported profile is encrypted with another passphrase.
+    #[error("the archive {path} does not open: this is not its passphrase", path = path.display())]
+    ArchivePassphrase {
+        /// The archive's file.
+        path: PathBuf,
+    },
+    /// An exported profile is from a later version.
+    #[error("the archive {path} has format {found}, which this version of peerchat does not know; use a newer one", path = path.display())]
+    ArchiveTooNew {
+        /// The archive's file.
+        path: PathBuf,
+        /// The format of the file, or of what is in it.
+        found: u32,
+    },
+    /// There is a profile where one is to be imported.
+    #[error("there is a profile {path} already; it was left as it is", path = path.display())]
+    ProfileExists {
+        /// The profile's file.
+        path: PathBuf,
+    },
+    /// What is asked for needs a profile on disk.
+    #[error("the profile is in memory; open one in a data directory for this")]
+    NotOnDisk,
     /// The disk refused.
     #[error("storage failed: {detail}")]
     Storage {
@@ -244,6 +283,11 @@ impl Error {
             Self::ProfileDamaged { .. } => ErrorCode::ProfileDamaged,
             Self::ProfileTooNew { .. } => ErrorCode::ProfileTooNew,
             Self::WrongPassphrase { .. } => ErrorCode::WrongPassphrase,
+            Self::ArchiveDamaged { .. } => ErrorCode::ArchiveDamaged,
+            Self::ArchivePassphrase { .. } => ErrorCode::ArchivePassphrase,
+            Self::ArchiveTooNew { .. } => ErrorCode::ArchiveTooNew,
+            Self::ProfileExists { .. } => ErrorCode::ProfileExists,
+            Self::NotOnDisk => ErrorCode::InvalidArgument,
             Self::Storage { .. } => ErrorCode::Storage,
             Self::AddressInUse { .. } => ErrorCode::AddressInUse,
             Self::Network { .. } => ErrorCode::Network,

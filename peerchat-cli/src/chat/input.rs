@@ -17,6 +17,8 @@ pub(crate) enum Input<'a> {
     Who,
     /// What was said, with somebody or with whomever the conversation is with.
     History(Option<&'a str>),
+    /// What was said that holds these words.
+    Search(&'a str),
     /// Who somebody is, and the number to compare with them.
     Whois(Option<&'a str>),
     /// The number was compared with somebody, or that is taken back.
@@ -58,6 +60,8 @@ impl<'a> Input<'a> {
             ("help", None) => Self::Help,
             ("who", None) => Self::Who,
             ("history", name) => Self::History(name.map(bare)),
+            ("search", Some(words)) => Self::Search(words),
+            ("search", None) => Self::Wrong("write /search and the words to look for"),
             ("whois", name) => Self::Whois(name.map(bare)),
             ("verify", name) => Self::Verify { name: name.map(bare), is_verified: true },
             ("unverify", name) => Self::Verify { name: name.map(bare), is_verified: false },
@@ -124,6 +128,8 @@ mod tests {
             "/who ",
             "/history",
             "/history @bob",
+            "/search two words",
+            "/search",
             "/bootstrap [::1]:4242",
             "/bootstrap",
             "/quit",
@@ -143,6 +149,12 @@ mod tests {
                 Some(
                     "bob",
                 ),
+            ),
+            Search(
+                "two words",
+            ),
+            Wrong(
+                "write /search and the words to look for",
             ),
             Bootstrap(
                 "[::1]:4242",

@@ -20,6 +20,7 @@ use crate::session;
 
 use greeting::Entry;
 use input::Input;
+pub(crate) use view::found;
 
 /// How long the chat goes on at most, after its input ended, for what was sent to be delivered.
 const END_OF_INPUT_GRACE: Duration = Duration::from_secs(10);
@@ -27,7 +28,7 @@ const END_OF_INPUT_GRACE: Duration = Duration::from_secs(10);
 /// The same after `/quit`, when a person waits.
 const QUIT_GRACE: Duration = Duration::from_secs(2);
 
-/// How many messages `/history` shows.
+/// How many messages `/history` and `/search` show.
 const HISTORY_LEN: usize = 20;
 
 /// Asks who the person is, lets them in, and chats until they leave.
@@ -180,6 +181,7 @@ impl Chat {
             Input::Help => print(view::HELP)?,
             Input::Who => self.show_network()?,
             Input::History(name) => self.show_history(name)?,
+            Input::Search(words) => self.show_found(words)?,
             Input::Whois(name) => self.show_identity(name)?,
             Input::Verify { name, is_verified } => self.verify(name, is_verified)?,
             Input::Accept(name) => self.accept(name)?,
@@ -286,6 +288,18 @@ impl Chat {
         let now = now();
         entries.iter().rev().try_for_each(|entry| print(&view::history_entry(entry, &self.name, now)))
     }
+
+    fn show_found(&self, words: &str) -> Result<(), Fault> {
+        let entries = match self.client.search(words, None, None, HISTORY_LEN) {
+            Ok(entries) => entries,
+            Err(error) => return report(error),
+        };
+        if entries.is_empty() {
+            return print("* no message has these words");
+        }
+        let now = now();
+        entries.iter().rev().try_for_each(|entry| print(&view::found(entry, &self.name, now)))
+    }
 }
 
 /// Tells the person what a command failed with; a client that is closed ends the chat.
@@ -303,7 +317,8 @@ fn print(line: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn now() -> Timestamp {
+/// Returns the time, to say how long ago something was.
+pub(crate) fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_ms(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }

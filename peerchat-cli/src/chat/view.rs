@@ -13,6 +13,7 @@ pub(crate) const HELP: &str = "\
 * hello            goes to whom you wrote last
 * /who             the network in numbers
 * /history [bob]   what was said
+* /search words    what was said with anybody that has these words; wor* stands for words
 * /whois [bob]     who that is, and the safety number to compare with them
 * /verify [bob]    marks them as compared; /unverify takes it back
 * /accept bob      accepts who has made a request; bob#... lets the name mean who holds it now
@@ -96,6 +97,14 @@ pub(crate) fn history_entry(entry: &HistoryEntry, own_name: &str, now: Timestamp
     };
     let age = age(now.saturating_since(entry.sent));
     format!("  ({age}{mark}) {}", said(name, &entry.text))
+}
+
+/// Renders one message that was searched for, with whom it was said.
+pub(crate) fn found(entry: &HistoryEntry, own_name: &str, now: Timestamp) -> String {
+    let with = if entry.is_own { format!(" to {}", entry.peer) } else { String::new() };
+    let age = age(now.saturating_since(entry.sent));
+    let name = if entry.is_own { own_name } else { &entry.peer };
+    format!("  ({age}{with}) {}", said(name, &entry.text))
 }
 
 /// Says how long ago something was, roughly.
@@ -231,7 +240,9 @@ mod tests {
         };
         let now = Timestamp::from_unix_ms(7_200_000);
         assert_eq!(history_entry(&entry, "alice", now), "  (2 h ago, not delivered yet) alice: hello");
+        assert_eq!(found(&entry, "alice", now), "  (2 h ago to bob) alice: hello");
         let received = HistoryEntry { is_own: false, state: None, ..entry };
+        assert_eq!(found(&received, "alice", now), "  (2 h ago) bob: hello");
         assert_eq!(
             history_entry(&received, "alice", Timestamp::from_unix_ms(90_000)),
             "  (1 min ago) bob: hello"

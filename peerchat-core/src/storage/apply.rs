@@ -14,6 +14,22 @@ use crate::save::{
     SavedSession, SavedStream, SavedToken, Write,
 };
 
+/// The columns that hold secrets, and what the vault calls those.
+const SECRETS: [(&str, &str, &str); 6] = [
+    ("keys", "node", NODE_KEY),
+    ("keys", "user", USER_KEY),
+    ("device", "state", DEVICE),
+    ("sessions", "state", SESSION),
+    ("seals", "secret", SEAL_KEY),
+    ("tokens", "held", WRITE_TOKEN),
+];
+
+/// Returns what the vault calls the secrets in a column, if it holds any.
+pub(super) fn secret_of(table: &str, column: &str) -> Option<&'static str> {
+    let found = SECRETS.iter().find(|(of, named, _)| (*of, *named) == (table, column));
+    found.map(|(.., what)| *what)
+}
+
 /// Writes the keys of a new profile.
 pub(super) fn insert_keys(
     db: &Connection,
@@ -32,15 +48,7 @@ pub(super) fn insert_keys(
 
 /// Seals every secret anew that `old` opens, within the open transaction.
 pub(super) fn seal_anew(db: &Connection, old: &Vault, new: &Vault) -> Result<(), Failure> {
-    let columns = [
-        ("keys", "node", NODE_KEY),
-        ("keys", "user", USER_KEY),
-        ("device", "state", DEVICE),
-        ("sessions", "state", SESSION),
-        ("seals", "secret", SEAL_KEY),
-        ("tokens", "held", WRITE_TOKEN),
-    ];
-    for (table, column, what) in columns {
+    for (table, column, what) in SECRETS {
         let sql = format!("SELECT rowid, {column} FROM {table} WHERE {column} IS NOT NULL");
         let mut rows = db.prepare(&sql)?;
         let rows = rows.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))?;

@@ -5,11 +5,13 @@
 //! would survive a power cut. `docs/storage.md` describes the file.
 
 mod apply;
+mod archive;
 mod failure;
 mod files;
 mod index;
 mod lock;
 mod memory;
+mod moving;
 mod rows;
 mod schema;
 mod sqlite;
@@ -99,6 +101,22 @@ pub fn change_passphrase(
     new: Option<&Passphrase>,
 ) -> Result<(), Error> {
     sqlite::change_passphrase(data_dir, user, old, new)
+}
+
+/// Makes a profile of what [`Store::export`] wrote with `passphrase`, which gets the passphrase `new` or none; returns whose it
+/// is. Reads the archive twice, and writes nothing before all of it has proven to be whole.
+///
+/// # Errors
+///
+/// The archive is damaged, of a later version or encrypted with another passphrase; the profile exists; the disk refuses. No
+/// profile was made then.
+pub fn import(
+    archive: &Path,
+    passphrase: &Passphrase,
+    data_dir: &Path,
+    new: Option<&Passphrase>,
+) -> Result<UserName, Error> {
+    moving::import(archive, passphrase, data_dir, new)
 }
 
 /// Tells whether `data_dir` holds a profile of this user.
@@ -258,6 +276,19 @@ impl Store {
         match &self.0 {
             Kind::Memory(memory) => memory.mail(position),
             Kind::Sqlite(profile) => profile.read(|db| rows::mail(db, position)),
+        }
+    }
+
+    /// Writes what moves to another machine of the profile, as it is now, into a new file that `passphrase` encrypts.
+    ///
+    /// # Errors
+    ///
+    /// There is such a file, the profile is in memory or damaged, the store is closed, or the disk refuses. Then there is no
+    /// new file.
+    pub fn export(&self, to: &Path, passphrase: &Passphrase) -> Result<(), Error> {
+        match &self.0 {
+            Kind::Memory(memory) => memory.conversations().and(Err(Error::NotOnDisk)),
+            Kind::Sqlite(profile) => profile.export(to, passphrase),
         }
     }
 

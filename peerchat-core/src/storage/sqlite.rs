@@ -16,7 +16,7 @@ use super::lock::ProfileLock;
 use super::schema::{self, STEPS, Step};
 use super::vault::Vault;
 use super::writer::{Done, Job, Writer};
-use super::{apply, files, index, rows};
+use super::{apply, files, index, moving, rows};
 use crate::config::Passphrase;
 use crate::error::Error;
 use crate::identity::UserName;
@@ -79,7 +79,7 @@ pub(super) fn open(
 }
 
 /// Tells whether there is no profile yet.
-fn is_missing(path: &Path) -> Result<bool, Failure> {
+pub(super) fn is_missing(path: &Path) -> Result<bool, Failure> {
     if path.try_exists().map_err(|error| Failure::of_file("look for the profile", &error))? {
         return Ok(false);
     }
@@ -92,32 +92,61 @@ fn is_missing(path: &Path) -> Result<bool, Failure> {
     Ok(true)
 }
 
-/// Makes the file under another name and renames it, so that there is no half-made profile.
 fn create(
     path: &Path,
     user: Option<&UserName>,
     passphrase: Option<&Passphrase>,
     keys: &ProfileKeys,
 ) -> Result<(), Failure> {
-    let refused = |error: io::Error| Failure::of_file("make the profile", &error);
+    make(path, |connection| {
+        schema::create(connection, STEPS)?;
+        let vault = Vault::replace(connection, passphrase)?;
+        apply::insert_keys(connection, user, keys, &vault)
+    })
+}
+
+/// Makes a file under another name, has it filled and renames it, so that there is no half-made profile. If that fails,
+/// nothing is left behind.
+pub(super) fn make<E: From<Failure>>(
+    path: &Path,
+    fill: impl FnOnce(&mut Connection) -> Result<(), E>,
+) -> Result<(), E> {
     let unfinished = files::beside(path, ".new");
     // What a crash left of an earlier attempt must not be taken for a part of this one.
-    for log in ["-wal", "-shm", "-journal"] {
-        let _ = fs::remove_file(files::beside(&unfinished, log));
+    remove_logs(&unfinished);
+    let renamed = make_unfinished(&unfinished, fill).and_then(|()| {
+        fs::rename(&unfinished, path).map_err(|error| Failure::of_file("make the profile", &error).into())
+    });
+    if renamed.is_err() {
+        let _ = fs::remove_file(&unfinished);
+        remove_logs(&unfinished);
     }
-    let file = files::private().create(true).truncate(true).open(&unfinished).map_err(refused)?;
-    let mut connection = connect(&unfinished, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    // The sync below is the only one that counts.
-    connection.pragma_update(None, "synchronous", "off")?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    schema::create(&mut connection)?;
-    let vault = Vault::replace(&connection, passphrase)?;
-    apply::insert_keys(&connection, user, keys, &vault)?;
-    connection.close().map_err(|(_, error)| error)?;
-    file.sync_all().map_err(refused)?;
-    fs::rename(&unfinished, path).map_err(refused)?;
     files::sync_directory_of(path);
-    Ok(())
+    renamed
+}
+
+fn make_unfinished<E: From<Failure>>(
+    path: &Path,
+    fill: impl FnOnce(&mut Connection) -> Result<(), E>,
+) -> Result<(), E> {
+    let refused = |error: io::Error| Failure::of_file("make the profile", &error);
+    let file = files::private().create(true).truncate(true).open(path).map_err(refused)?;
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let prepare = |connection: &Connection| {
+        // The sync below is the only one that counts.
+        connection.pragma_update(None, "synchronous", "off")?;
+        connection.pragma_update(None, "journal_mode", "wal")
+    };
+    prepare(&connection).map_err(Failure::from)?;
+    fill(&mut connection)?;
+    connection.close().map_err(|(_, error)| Failure::from(error))?;
+    Ok(file.sync_all().map_err(refused)?)
+}
+
+fn remove_logs(path: &Path) {
+    for log in ["-wal", "-shm", "-journal"] {
+        let _ = fs::remove_file(files::beside(path, log));
+    }
 }
 
 /// A profile that was read.
@@ -227,6 +256,19 @@ impl Profile {
         let (done, outcome) = sync_channel(1);
         self.writer.send(Job::Index { profile: Arc::clone(self), done });
         outcome.recv().map_err(|_| Error::Closed)?
+    }
+
+    /// See [`super::Store::export`]. Reads over a connection of its own, which sees one moment throughout.
+    pub(super) fn export(&self, to: &Path, passphrase: &Passphrase) -> Result<(), Error> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        let mut connection =
+            connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|failure| self.error(failure))?;
+        moving::export(&mut connection, &self.vault, to, passphrase).map_err(|failure| match failure {
+            Failure::Storage(_) => failure.into_error(to),
+            other => self.error(other),
+        })
     }
 
     /// See [`super::Store::close`].

@@ -28,8 +28,12 @@ const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 const MAX_PASSES: u32 = 64;
 
 const KEY_LEN: usize = 32;
-const SALT_LEN: usize = 16;
+pub(super) const SALT_LEN: usize = 16;
 const NONCE_LEN: usize = 24;
+const TAG_LEN: usize = 16;
+
+/// How long a sealed data key is.
+pub(super) const WRAPPED_LEN: usize = NONCE_LEN + KEY_LEN + TAG_LEN;
 
 /// What the data key itself is sealed as.
 const DATA_KEY: &str = "data key";
@@ -47,11 +51,11 @@ impl fmt::Debug for Vault {
 }
 
 /// What a passphrase is tried with.
-struct Lock {
-    salt: Vec<u8>,
-    memory_kib: u32,
-    passes: u32,
-    wrapped: Vec<u8>,
+pub(super) struct Lock {
+    pub(super) salt: Vec<u8>,
+    pub(super) memory_kib: u32,
+    pub(super) passes: u32,
+    pub(super) wrapped: Vec<u8>,
 }
 
 impl Vault {
@@ -75,15 +79,15 @@ impl Vault {
     pub(super) fn replace(db: &Connection, passphrase: Option<&Passphrase>) -> Result<Self, Failure> {
         db.execute("DELETE FROM vault", [])?;
         let Some(passphrase) = passphrase else { return Ok(Self { key: None }) };
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        fill_random(key.as_mut_slice())?;
-        let mut salt = [0; SALT_LEN];
-        fill_random(&mut salt)?;
-        let wrapping = Self { key: Some(stretch(passphrase, &salt, MEMORY_KIB, PASSES)?) };
-        let wrapped = wrapping.seal(DATA_KEY, key.as_slice())?;
+        let (lock, vault) = Lock::make(passphrase)?;
         let sql = "INSERT INTO vault (id, salt, memory_kib, passes, wrapped) VALUES (1, ?, ?, ?, ?)";
-        db.execute(sql, params![salt, MEMORY_KIB, PASSES, wrapped.as_slice()])?;
-        Ok(Self { key: Some(key) })
+        db.execute(sql, params![lock.salt, lock.memory_kib, lock.passes, lock.wrapped])?;
+        Ok(vault)
+    }
+
+    /// Returns the cipher of the data key, if there is one.
+    pub(super) fn cipher(&self) -> Option<XChaCha20Poly1305> {
+        self.key.as_deref().map(cipher)
     }
 
     /// Returns what is written to the disk of a secret; `what` says which it is.
@@ -109,7 +113,19 @@ impl Vault {
 }
 
 impl Lock {
-    fn open(&self, passphrase: &Passphrase) -> Result<Vault, Failure> {
+    /// Draws a data key that this passphrase opens.
+    pub(super) fn make(passphrase: &Passphrase) -> Result<(Self, Vault), Failure> {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        fill_random(key.as_mut_slice())?;
+        let mut salt = vec![0; SALT_LEN];
+        fill_random(&mut salt)?;
+        let wrapping = Vault { key: Some(stretch(passphrase, &salt, MEMORY_KIB, PASSES)?) };
+        let wrapped = wrapping.seal(DATA_KEY, key.as_slice())?.to_vec();
+        Ok((Self { salt, memory_kib: MEMORY_KIB, passes: PASSES, wrapped }, Vault { key: Some(key) }))
+    }
+
+    /// Opens the data key. Refuses what would cost more than there may be.
+    pub(super) fn open(&self, passphrase: &Passphrase) -> Result<Vault, Failure> {
         if self.memory_kib > MAX_MEMORY_KIB || self.passes > MAX_PASSES {
             return Err(Failure::Damaged("its passphrase would take too much to try".to_owned()));
         }

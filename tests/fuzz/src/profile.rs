@@ -189,16 +189,15 @@ fn everything() -> Vec<Write> {
     let contact = |number| Contact::new(NodeKey::from(secret(number).public()), address(number));
     let place = MailPlace { mailbox: RecordKey::from_bytes([2; 32]), device };
     let id = EnvelopeId::from_bytes([6; 32]);
-    let envelope =
-        KeptEnvelope {
-            position: 1,
-            place,
-            id,
-            expires: START,
-            len: 585,
-            depositor: Depositor::LOCAL,
-            token: peerchat_core::mail::TokenTag::NONE,
-        };
+    let envelope = KeptEnvelope {
+        position: 1,
+        place,
+        id,
+        expires: START,
+        len: 585,
+        depositor: Depositor::LOCAL,
+        token: peerchat_core::mail::TokenTag::NONE,
+    };
     let released = ReleasedEnvelope { place, tag: EnvelopeTag::of(&id), expires: START };
     let mut seals = SealKeys::default();
     seals.rotate(&[9; 32], START);

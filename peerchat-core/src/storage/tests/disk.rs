@@ -36,7 +36,7 @@ fn damage(dir: &tempfile::TempDir) -> String {
     detail
 }
 
-fn a_bit_of_everything() -> Vec<Write> {
+pub(super) fn a_bit_of_everything() -> Vec<Write> {
     let mut writes = two_conversations();
     writes.extend([
         Write::Conversation(SavedConversation { user: None, ..conversation(BOB, "bob") }),

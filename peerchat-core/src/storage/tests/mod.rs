@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk;
+mod moving;
 mod passphrase;
 mod search;
 
