@@ -33,7 +33,7 @@ sim: ## Run the simulator's experiments, or one: make sim EXPERIMENT=growth|chur
 	$(CARGO) run --release -p peerchat-sim --bin sim -- $(EXPERIMENT)
 
 # The figures take an hour and a quarter, because a node's hour at rest is one of them; SECONDS=600 shortens that.
-bench: ## Measure hot paths and figures; or FIGURE=cold-call|lookups|first-message|idle
+bench: ## Measure hot paths and figures; or FIGURE=cold-call|lookups|first-message|stream|waiting|idle
 ifndef FIGURE
 	$(CARGO) bench -p peerchat-bench --bench machines
 endif
