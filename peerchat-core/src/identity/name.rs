@@ -68,6 +68,11 @@ impl UserName {
             return Err(NameError::TooLong);
         }
         let name = UsernameCaseMapped::enforce(name).map_err(|_| NameError::Forbidden)?.into_owned();
+        // Two characters that names may have can combine to one that they may not: what is left must be a name itself, or
+        // nobody would take it for one (RFC 8264, section 7).
+        if !UsernameCaseMapped::enforce(&name).is_ok_and(|again| again == name) {
+            return Err(NameError::Forbidden);
+        }
         if name.len() > MAX_NAME_LEN || name.chars().count() > MAX_NAME_CHARS {
             return Err(NameError::TooLong);
         }
@@ -209,6 +214,14 @@ mod tests {
             assert_eq!(UserName::parse(name), Err(NameError::Forbidden), "{name:?}");
         }
         assert_eq!(UserName::parse(""), Err(NameError::Empty));
+    }
+
+    #[test]
+    fn characters_that_combine_to_one_that_no_name_has_are_refused() {
+        for name in [">\u{338}", ">\u{30b}\u{30b}\u{338}+", "=\u{338}", "<\u{338}a"] {
+            assert_eq!(UserName::parse(name), Err(NameError::Forbidden), "{name:?}");
+        }
+        assert!(UserName::parse("a\u{338}").is_ok(), "nothing combines here");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! elsewhere, a million messages pass through restarts. Real sockets on loopback, real disks, real time.
 //!
 //! Every run is judged by a [`ledger::Ledger`]: what was acknowledged must be there in the end, and nothing is shown
-//! twice. `make soak` runs the long forms, the tests of this crate short ones.
+//! twice. `make soak` runs the long forms, the tests of this crate short ones. [`model`] is another thing: random stories
+//! in the simulator, on virtual time.
 
 pub mod child;
 pub mod crowd;
@@ -10,6 +11,7 @@ pub mod kills;
 pub mod ledger;
 pub mod life;
 pub mod million;
+pub mod model;
 pub mod outcome;
 
 /// Whatever went wrong, for a person to read.

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use peerchat_soak::outcome::{Outcome, table};
-use peerchat_soak::{Failure, Progress, child, kills, life, million};
+use peerchat_soak::{Failure, Progress, child, kills, life, million, model};
 
 /// Every run, with how much of it there is unless told otherwise.
-const RUNS: [(&str, usize); 3] = [("kills", 300), ("life", 50), ("million", 1_000_000)];
+const RUNS: [(&str, usize); 4] = [("kills", 300), ("life", 50), ("model", 300), ("million", 1_000_000)];
 
 /// How many people live in `life`.
 const PEOPLE: usize = 30;
@@ -58,6 +58,7 @@ fn run(name: &str, amount: usize, seed: u64, progress: Progress<'_>) -> Result<O
     match name {
         "kills" => kills::run(&std::env::current_exe()?, amount, seed, progress),
         "life" => life::run(PEOPLE, amount, seed, progress),
+        "model" => model::run(amount, seed, progress),
         _ => million::run(amount as u64, seed, progress),
     }
 }
