@@ -83,10 +83,12 @@ impl User {
         devices.into_iter().for_each(|device| self.owe_token_soon((id, device), now));
     }
 
-    /// Owes receipts to those who are to get a token.
+    /// Owes receipts to those who are to get a token. A receipt is finished as soon as somebody keeps it; behind a message
+    /// that is still owed it would be the last that the recipient names, and nobody would know it after a restart. So
+    /// whoever is owed one gets their token after they were heard again.
     pub(super) fn owe_tokens(&mut self, now: Now) {
         for peer in std::mem::take(&mut self.post.tokens.due) {
-            if !self.is_token_due(peer.0, now) {
+            if self.senders.contains_key(&peer.0) || !self.is_token_due(peer.0, now) {
                 continue;
             }
             if let Some(stream) = self.people.known_stream(peer.0, peer.1) {
