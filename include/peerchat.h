@@ -234,6 +234,22 @@ enum peerchat_status_t
    */
   PEERCHAT_ERR_WRONG_PASSPHRASE = -44,
   /**
+   * An exported profile is damaged.
+   */
+  PEERCHAT_ERR_ARCHIVE_DAMAGED = -45,
+  /**
+   * An exported profile is encrypted with another passphrase.
+   */
+  PEERCHAT_ERR_ARCHIVE_PASSPHRASE = -46,
+  /**
+   * An exported profile was written by a later version of peerchat.
+   */
+  PEERCHAT_ERR_ARCHIVE_TOO_NEW = -47,
+  /**
+   * There is a profile where one is to be imported. It was left as it is.
+   */
+  PEERCHAT_ERR_PROFILE_EXISTS = -48,
+  /**
    * Another program uses the UDP port.
    */
   PEERCHAT_ERR_ADDRESS_IN_USE = -50,
@@ -1245,6 +1261,47 @@ peerchat_status_t peerchat_change_passphrase(const char *data_dir,
                                              const char *user,
                                              const char *old_passphrase,
                                              const char *new_passphrase);
+
+/**
+ * Writes the profile as it is now into a new file that a passphrase encrypts: keys, contacts, blocks and requests, the whole
+ * history with its states, and what is still owed. Sessions and what the node keeps for others are left out.
+ *
+ * The profile that peerchat_import makes of it continues as this very device, so there must never be two of them: destroy
+ * this client right after the export and do not open its profile again. What it sends or receives in between is not in the
+ * file.
+ *
+ * Waits for the disk, and takes about a quarter of a second and 64 MiB for the passphrase. Thread-safe.
+ * @param client      The client, with a user and a profile on disk.
+ * @param path        The file to make, UTF-8. One that exists is not written over.
+ * @param passphrase  What encrypts it, UTF-8, 1 to 1024 bytes. It is not the profile's, and cannot be recovered.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ARGUMENT (also for a
+ *         profile in memory), PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE,
+ *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL. There is no new file unless it is PEERCHAT_OK.
+ */
+peerchat_status_t peerchat_export(const peerchat_t *client,
+                                  const char *path,
+                                  const char *passphrase);
+
+/**
+ * Makes a profile of a file that peerchat_export wrote. A profile that exists is never touched, and nothing is written
+ * before the file has proven to be whole.
+ *
+ * Waits for the disk, and takes about a quarter of a second and 64 MiB for each passphrase. Thread-safe.
+ * @param archive         The file, UTF-8.
+ * @param passphrase      The one that encrypts it, UTF-8.
+ * @param data_dir        Where the profile is to be, UTF-8; made if it is missing.
+ * @param new_passphrase  The one that the profile gets, UTF-8, 1 to 1024 bytes; NULL for none.
+ * @param out_user        Receives the user's name, a string which the caller frees with peerchat_string_free.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ARGUMENT,
+ *         PEERCHAT_ERR_ARCHIVE_DAMAGED, PEERCHAT_ERR_ARCHIVE_PASSPHRASE, PEERCHAT_ERR_ARCHIVE_TOO_NEW,
+ *         PEERCHAT_ERR_PROFILE_EXISTS, PEERCHAT_ERR_PROFILE_IN_USE, PEERCHAT_ERR_PROFILE_DAMAGED (its log is there and the
+ *         profile is not), PEERCHAT_ERR_STORAGE or PEERCHAT_ERR_INTERNAL. No profile was made unless it is PEERCHAT_OK.
+ */
+peerchat_status_t peerchat_import(const char *archive,
+                                  const char *passphrase,
+                                  const char *data_dir,
+                                  const char *new_passphrase,
+                                  char **out_user);
 
 /**
  * Saves a text message for sending and returns without waiting for the network.

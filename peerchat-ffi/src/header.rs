@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use crate::capi::VERSION;
 
 /// What cbindgen reads, in the order of the header. Read as a whole crate, it would export stray constants.
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     "version",
     "status",
     "string",
     "options",
     "client",
+    "moving",
     "message",
     "history",
     "people",

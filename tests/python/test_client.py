@@ -160,6 +160,33 @@ class Async(unittest.IsolatedAsyncioTestCase):
             with open_client("alice", data_dir=data_dir) as client:
                 self.assertEqual(client.user_id, user_id)
 
+    async def test_a_profile_moves_in_one_file(self):
+        with tempfile.TemporaryDirectory() as place:
+            old, new, archive = (os.path.join(place, name) for name in ("old", "new", "archive"))
+            with open_client("alice", data_dir=old) as client:
+                user_id, message_id = client.user_id, client.send_blocking("bob", "hello")
+                client.export(archive, "open sesame")
+                with self.assertRaises(errors.StorageError):
+                    client.export(archive, "open sesame")
+            with self.assertRaises(errors.ArchivePassphraseError):
+                peerchat.import_profile(archive, "sesame", new)
+            with self.assertRaises(errors.ProfileExistsError):
+                peerchat.import_profile(archive, "open sesame", old)
+            with open(archive, "rb") as file:
+                whole = file.read()
+            with open(archive, "wb") as file:
+                file.write(whole[:-1])
+            with self.assertRaises(errors.ArchiveDamagedError):
+                peerchat.import_profile(archive, "open sesame", new)
+            self.assertFalse(peerchat.profile_exists(new, "alice"))
+            with open(archive, "wb") as file:
+                file.write(whole)
+            self.assertEqual(peerchat.import_profile(archive, "open sesame", new, "another"), "alice")
+            with open_client("alice", data_dir=new, passphrase="another") as client:
+                self.assertEqual(client.user_id, user_id)
+                self.assertEqual(client.message_state(message_id), peerchat.State.QUEUED)
+                self.assertEqual([entry.text for entry in client.history("bob")], ["hello"])
+
     async def test_the_iterator_ends_when_the_client_is_closed(self):
         async with open_client("alice") as client:
             taker = asyncio.create_task(self.drain(client))

@@ -527,6 +527,8 @@ def _uniffi_check_contract_api_version(lib):
 def _uniffi_check_api_checksums(lib):
     if lib.uniffi_peerchat_checksum_func_change_passphrase() != 49102:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_func_import_profile() != 55627:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_func_profile_exists() != 29815:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_func_version() != 32275:
@@ -546,6 +548,8 @@ def _uniffi_check_api_checksums(lib):
     if lib.uniffi_peerchat_checksum_method_client_close() != 18160:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_contacts() != 1205:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_export() != 19875:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_history() != 31165:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -633,6 +637,9 @@ _UniffiLib.ffi_peerchat_uniffi_contract_version.restype = ctypes.c_uint32
 _UniffiLib.uniffi_peerchat_checksum_func_change_passphrase.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_func_change_passphrase.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_func_import_profile.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_func_import_profile.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_func_profile_exists.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_func_profile_exists.restype = ctypes.c_uint16
@@ -663,6 +670,9 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_close.restype = ctypes.c_uint1
 _UniffiLib.uniffi_peerchat_checksum_method_client_contacts.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_contacts.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_export.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_export.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_history.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_history.restype = ctypes.c_uint16
@@ -752,6 +762,14 @@ _UniffiLib.uniffi_peerchat_fn_func_change_passphrase.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_func_change_passphrase.restype = None
+_UniffiLib.uniffi_peerchat_fn_func_import_profile.argtypes = (
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_func_import_profile.restype = _UniffiRustBuffer
 _UniffiLib.uniffi_peerchat_fn_func_profile_exists.argtypes = (
     _UniffiRustBuffer,
     _UniffiRustBuffer,
@@ -809,6 +827,13 @@ _UniffiLib.uniffi_peerchat_fn_method_client_contacts.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_contacts.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_export.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    _UniffiRustBuffer,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_export.restype = None
 _UniffiLib.uniffi_peerchat_fn_method_client_history.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -2385,6 +2410,26 @@ class ErrorCode(enum.Enum):
     The profile has another passphrase, or has one and none was given, or the reverse.
 """
     
+    ARCHIVE_DAMAGED = -45
+    """
+    An exported profile is damaged.
+"""
+    
+    ARCHIVE_PASSPHRASE = -46
+    """
+    An exported profile is encrypted with another passphrase.
+"""
+    
+    ARCHIVE_TOO_NEW = -47
+    """
+    An exported profile was written by a later version of peerchat.
+"""
+    
+    PROFILE_EXISTS = -48
+    """
+    There is a profile where one is to be imported.
+"""
+    
     ADDRESS_IN_USE = -50
     """
     Another program uses the UDP port.
@@ -2479,22 +2524,30 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
         if variant == 21:
             return ErrorCode.WRONG_PASSPHRASE
         if variant == 22:
-            return ErrorCode.ADDRESS_IN_USE
+            return ErrorCode.ARCHIVE_DAMAGED
         if variant == 23:
-            return ErrorCode.NETWORK
+            return ErrorCode.ARCHIVE_PASSPHRASE
         if variant == 24:
-            return ErrorCode.UNREACHABLE
+            return ErrorCode.ARCHIVE_TOO_NEW
         if variant == 25:
-            return ErrorCode.WRONG_KEY
+            return ErrorCode.PROFILE_EXISTS
         if variant == 26:
-            return ErrorCode.UNKNOWN_RECIPIENT
+            return ErrorCode.ADDRESS_IN_USE
         if variant == 27:
-            return ErrorCode.NAME_TAKEN
+            return ErrorCode.NETWORK
         if variant == 28:
-            return ErrorCode.NAME_CONTESTED
+            return ErrorCode.UNREACHABLE
         if variant == 29:
-            return ErrorCode.EXPIRED
+            return ErrorCode.WRONG_KEY
         if variant == 30:
+            return ErrorCode.UNKNOWN_RECIPIENT
+        if variant == 31:
+            return ErrorCode.NAME_TAKEN
+        if variant == 32:
+            return ErrorCode.NAME_CONTESTED
+        if variant == 33:
+            return ErrorCode.EXPIRED
+        if variant == 34:
             return ErrorCode.INTERNAL
         raise InternalError("Raw enum value doesn't match any cases")
 
@@ -2541,6 +2594,14 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
         if value == ErrorCode.STORAGE:
             return
         if value == ErrorCode.WRONG_PASSPHRASE:
+            return
+        if value == ErrorCode.ARCHIVE_DAMAGED:
+            return
+        if value == ErrorCode.ARCHIVE_PASSPHRASE:
+            return
+        if value == ErrorCode.ARCHIVE_TOO_NEW:
+            return
+        if value == ErrorCode.PROFILE_EXISTS:
             return
         if value == ErrorCode.ADDRESS_IN_USE:
             return
@@ -2606,24 +2667,32 @@ class _UniffiFfiConverterTypeErrorCode(_UniffiConverterRustBuffer):
             buf.write_i32(20)
         if value == ErrorCode.WRONG_PASSPHRASE:
             buf.write_i32(21)
-        if value == ErrorCode.ADDRESS_IN_USE:
+        if value == ErrorCode.ARCHIVE_DAMAGED:
             buf.write_i32(22)
-        if value == ErrorCode.NETWORK:
+        if value == ErrorCode.ARCHIVE_PASSPHRASE:
             buf.write_i32(23)
-        if value == ErrorCode.UNREACHABLE:
+        if value == ErrorCode.ARCHIVE_TOO_NEW:
             buf.write_i32(24)
-        if value == ErrorCode.WRONG_KEY:
+        if value == ErrorCode.PROFILE_EXISTS:
             buf.write_i32(25)
-        if value == ErrorCode.UNKNOWN_RECIPIENT:
+        if value == ErrorCode.ADDRESS_IN_USE:
             buf.write_i32(26)
-        if value == ErrorCode.NAME_TAKEN:
+        if value == ErrorCode.NETWORK:
             buf.write_i32(27)
-        if value == ErrorCode.NAME_CONTESTED:
+        if value == ErrorCode.UNREACHABLE:
             buf.write_i32(28)
-        if value == ErrorCode.EXPIRED:
+        if value == ErrorCode.WRONG_KEY:
             buf.write_i32(29)
-        if value == ErrorCode.INTERNAL:
+        if value == ErrorCode.UNKNOWN_RECIPIENT:
             buf.write_i32(30)
+        if value == ErrorCode.NAME_TAKEN:
+            buf.write_i32(31)
+        if value == ErrorCode.NAME_CONTESTED:
+            buf.write_i32(32)
+        if value == ErrorCode.EXPIRED:
+            buf.write_i32(33)
+        if value == ErrorCode.INTERNAL:
+            buf.write_i32(34)
 
 
 
@@ -3941,6 +4010,78 @@ class PeerchatError:  # type: ignore
         def __repr__(self):
             return "PeerchatError.WrongPassphrase({})".format(str(self))
     _UniffiTempPeerchatError.WrongPassphrase = WrongPassphrase # type: ignore
+    class ArchiveDamaged(_UniffiTempPeerchatError):
+        """
+        An exported profile is damaged.
+"""
+        
+        def __init__(self, code, detail, fingerprints):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
+            ]))
+            self.code = code
+            self.detail = detail
+            self.fingerprints = fingerprints
+
+        def __repr__(self):
+            return "PeerchatError.ArchiveDamaged({})".format(str(self))
+    _UniffiTempPeerchatError.ArchiveDamaged = ArchiveDamaged # type: ignore
+    class ArchivePassphrase(_UniffiTempPeerchatError):
+        """
+        An exported profile is encrypted with another passphrase.
+"""
+        
+        def __init__(self, code, detail, fingerprints):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
+            ]))
+            self.code = code
+            self.detail = detail
+            self.fingerprints = fingerprints
+
+        def __repr__(self):
+            return "PeerchatError.ArchivePassphrase({})".format(str(self))
+    _UniffiTempPeerchatError.ArchivePassphrase = ArchivePassphrase # type: ignore
+    class ArchiveTooNew(_UniffiTempPeerchatError):
+        """
+        An exported profile was written by a later version of peerchat.
+"""
+        
+        def __init__(self, code, detail, fingerprints):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
+            ]))
+            self.code = code
+            self.detail = detail
+            self.fingerprints = fingerprints
+
+        def __repr__(self):
+            return "PeerchatError.ArchiveTooNew({})".format(str(self))
+    _UniffiTempPeerchatError.ArchiveTooNew = ArchiveTooNew # type: ignore
+    class ProfileExists(_UniffiTempPeerchatError):
+        """
+        There is a profile where one is to be imported.
+"""
+        
+        def __init__(self, code, detail, fingerprints):
+            super().__init__(", ".join([
+                "code={!r}".format(code),
+                "detail={!r}".format(detail),
+                "fingerprints={!r}".format(fingerprints),
+            ]))
+            self.code = code
+            self.detail = detail
+            self.fingerprints = fingerprints
+
+        def __repr__(self):
+            return "PeerchatError.ProfileExists({})".format(str(self))
+    _UniffiTempPeerchatError.ProfileExists = ProfileExists # type: ignore
     class AddressInUse(_UniffiTempPeerchatError):
         """
         Another program uses the UDP port.
@@ -4239,54 +4380,78 @@ class _UniffiFfiConverterTypePeerchatError(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 22:
-            return PeerchatError.AddressInUse(
+            return PeerchatError.ArchiveDamaged(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 23:
-            return PeerchatError.Network(
+            return PeerchatError.ArchivePassphrase(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 24:
-            return PeerchatError.Unreachable(
+            return PeerchatError.ArchiveTooNew(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 25:
-            return PeerchatError.WrongKey(
+            return PeerchatError.ProfileExists(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 26:
-            return PeerchatError.UnknownRecipient(
+            return PeerchatError.AddressInUse(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 27:
-            return PeerchatError.NameTaken(
+            return PeerchatError.Network(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 28:
-            return PeerchatError.NameContested(
+            return PeerchatError.Unreachable(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 29:
-            return PeerchatError.Expired(
+            return PeerchatError.WrongKey(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 30:
+            return PeerchatError.UnknownRecipient(
+                _UniffiFfiConverterTypeErrorCode.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 31:
+            return PeerchatError.NameTaken(
+                _UniffiFfiConverterTypeErrorCode.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 32:
+            return PeerchatError.NameContested(
+                _UniffiFfiConverterTypeErrorCode.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 33:
+            return PeerchatError.Expired(
+                _UniffiFfiConverterTypeErrorCode.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterSequenceString.read(buf),
+            )
+        if variant == 34:
             return PeerchatError.Internal(
                 _UniffiFfiConverterTypeErrorCode.read(buf),
                 _UniffiFfiConverterString.read(buf),
@@ -4397,6 +4562,26 @@ class _UniffiFfiConverterTypePeerchatError(_UniffiConverterRustBuffer):
             _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
             return
         if isinstance(value, PeerchatError.WrongPassphrase):
+            _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
+            return
+        if isinstance(value, PeerchatError.ArchiveDamaged):
+            _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
+            return
+        if isinstance(value, PeerchatError.ArchivePassphrase):
+            _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
+            return
+        if isinstance(value, PeerchatError.ArchiveTooNew):
+            _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
+            _UniffiFfiConverterString.check_lower(value.detail)
+            _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
+            return
+        if isinstance(value, PeerchatError.ProfileExists):
             _UniffiFfiConverterTypeErrorCode.check_lower(value.code)
             _UniffiFfiConverterString.check_lower(value.detail)
             _UniffiFfiConverterSequenceString.check_lower(value.fingerprints)
@@ -4554,48 +4739,68 @@ class _UniffiFfiConverterTypePeerchatError(_UniffiConverterRustBuffer):
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.AddressInUse):
+        if isinstance(value, PeerchatError.ArchiveDamaged):
             buf.write_i32(22)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Network):
+        if isinstance(value, PeerchatError.ArchivePassphrase):
             buf.write_i32(23)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Unreachable):
+        if isinstance(value, PeerchatError.ArchiveTooNew):
             buf.write_i32(24)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.WrongKey):
+        if isinstance(value, PeerchatError.ProfileExists):
             buf.write_i32(25)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.UnknownRecipient):
+        if isinstance(value, PeerchatError.AddressInUse):
             buf.write_i32(26)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.NameTaken):
+        if isinstance(value, PeerchatError.Network):
             buf.write_i32(27)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.NameContested):
+        if isinstance(value, PeerchatError.Unreachable):
             buf.write_i32(28)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Expired):
+        if isinstance(value, PeerchatError.WrongKey):
             buf.write_i32(29)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
-        if isinstance(value, PeerchatError.Internal):
+        if isinstance(value, PeerchatError.UnknownRecipient):
             buf.write_i32(30)
+            _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.NameTaken):
+            buf.write_i32(31)
+            _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.NameContested):
+            buf.write_i32(32)
+            _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.Expired):
+            buf.write_i32(33)
+            _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
+            _UniffiFfiConverterString.write(value.detail, buf)
+            _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
+        if isinstance(value, PeerchatError.Internal):
+            buf.write_i32(34)
             _UniffiFfiConverterTypeErrorCode.write(value.code, buf)
             _UniffiFfiConverterString.write(value.detail, buf)
             _UniffiFfiConverterSequenceString.write(value.fingerprints, buf)
@@ -4755,6 +4960,18 @@ class ClientProtocol(typing.Protocol):
         # Errors
 
         The disk refused, there is no user, or the client is closed.
+"""
+        raise NotImplementedError
+    def export(self, path: str,passphrase: str) -> None:
+        """
+        Writes the profile as it is now into a new file that a passphrase encrypts, on a thread that may block. The profile
+        that `import_profile` makes of it continues as this very device: close this client right after, and do not open its
+        profile again.
+
+        # Errors
+
+        There is a file of this name, the profile is in memory or damaged, the disk refused, there is no user, or the client is
+        closed. Then there is no new file.
 """
         raise NotImplementedError
     def history(self, peer: str,before: typing.Optional[int],limit: int) -> typing.List[HistoryEntry]:
@@ -5202,6 +5419,34 @@ class Client(ClientProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_peerchat_fn_method_client_contacts,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def export(self, path: str,passphrase: str) -> None:
+        """
+        Writes the profile as it is now into a new file that a passphrase encrypts, on a thread that may block. The profile
+        that `import_profile` makes of it continues as this very device: close this client right after, and do not open its
+        profile again.
+
+        # Errors
+
+        There is a file of this name, the profile is in memory or damaged, the disk refused, there is no user, or the client is
+        closed. Then there is no new file.
+"""
+        
+        _UniffiFfiConverterString.check_lower(path)
+
+        _UniffiFfiConverterString.check_lower(passphrase)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(path),
+            _UniffiFfiConverterString.lower(passphrase),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_export,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)
@@ -5865,6 +6110,38 @@ def change_passphrase(data_dir: str,user: typing.Optional[str],old: typing.Optio
         *_uniffi_lowered_args,
     )
     return _uniffi_lift_return(_uniffi_ffi_result)
+def import_profile(archive: str,passphrase: str,data_dir: str,new_passphrase: typing.Optional[str]) -> str:
+    """
+    Makes a profile in `data_dir` of a file that `export` wrote with `passphrase`, and returns the user's name. The new profile
+    gets `new_passphrase`, or none.
+
+    # Errors
+
+    The file is damaged, of a later version, or encrypted with another passphrase; the profile exists; the disk refused. No
+    profile was made then.
+"""
+    
+    _UniffiFfiConverterString.check_lower(archive)
+
+    _UniffiFfiConverterString.check_lower(passphrase)
+
+    _UniffiFfiConverterString.check_lower(data_dir)
+
+    _UniffiFfiConverterOptionalString.check_lower(new_passphrase)
+    _uniffi_lowered_args = (
+        _UniffiFfiConverterString.lower(archive),
+        _UniffiFfiConverterString.lower(passphrase),
+        _UniffiFfiConverterString.lower(data_dir),
+        _UniffiFfiConverterOptionalString.lower(new_passphrase),
+    )
+    _uniffi_lift_return = _UniffiFfiConverterString.lift
+    _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+    _uniffi_ffi_result = _uniffi_rust_call_with_error(
+        _uniffi_error_converter,
+        _UniffiLib.uniffi_peerchat_fn_func_import_profile,
+        *_uniffi_lowered_args,
+    )
+    return _uniffi_lift_return(_uniffi_ffi_result)
 def profile_exists(data_dir: str,user: str) -> bool:
     """
     Tells whether a data directory holds a profile of this user, without opening it.
@@ -5918,6 +6195,7 @@ __all__ = [
     "Person",
     "Statistics",
     "change_passphrase",
+    "import_profile",
     "profile_exists",
     "version",
     "Client",

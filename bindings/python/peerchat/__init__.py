@@ -22,6 +22,7 @@ from .client import (
     Relation,
     Statistics,
     change_passphrase,
+    import_profile,
     profile_exists,
     version,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "change_passphrase",
     "errors",
     "events",
+    "import_profile",
     "profile_exists",
     "version",
 ]

@@ -439,6 +439,15 @@ class Client:
             entries = self._native.search(words, peer, before, limit)
         return [_history_entry(entry) for entry in entries]
 
+    def export(self, path: str | os.PathLike[str], passphrase: str) -> None:
+        """Writes the profile as it is now into a new file that `passphrase` encrypts.
+
+        The profile that `import_profile` makes of it continues as this very device: close this client right after, and do
+        not open its profile again. Reads and writes the disk on the calling thread.
+        """
+        with translated():
+            self._native.export(os.fspath(path), passphrase)
+
     async def lookup(self, name: str) -> FoundUser:
         """Looks a name up in the directory."""
         with translated():
@@ -542,6 +551,22 @@ def change_passphrase(
     """
     with translated():
         native.change_passphrase(os.fspath(data_dir), user, old, new)
+
+
+def import_profile(
+    archive: str | os.PathLike[str],
+    passphrase: str,
+    data_dir: str | os.PathLike[str],
+    new_passphrase: str | None = None,
+) -> str:
+    """Makes a profile in `data_dir` of a file that `Client.export` wrote, and returns the user's name.
+
+    `new_passphrase` is the one that the profile gets. All of it happens or nothing, and a profile that exists is never
+    touched.
+    """
+    with translated():
+        user: str = native.import_profile(os.fspath(archive), passphrase, os.fspath(data_dir), new_passphrase)
+    return user
 
 
 def version() -> str:

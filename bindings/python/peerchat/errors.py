@@ -33,6 +33,10 @@ class ErrorCode(IntEnum):
     PROFILE_TOO_NEW = -42
     STORAGE = -43
     WRONG_PASSPHRASE = -44
+    ARCHIVE_DAMAGED = -45
+    ARCHIVE_PASSPHRASE = -46
+    ARCHIVE_TOO_NEW = -47
+    PROFILE_EXISTS = -48
     ADDRESS_IN_USE = -50
     NETWORK = -51
     UNREACHABLE = -52
@@ -182,6 +186,30 @@ class WrongPassphraseError(PeerchatError):
     """The profile has another passphrase, or has one and none was given, or the reverse."""
 
     code = ErrorCode.WRONG_PASSPHRASE
+
+
+class ArchiveDamagedError(PeerchatError):
+    """An exported profile is damaged."""
+
+    code = ErrorCode.ARCHIVE_DAMAGED
+
+
+class ArchivePassphraseError(PeerchatError):
+    """An exported profile is encrypted with another passphrase."""
+
+    code = ErrorCode.ARCHIVE_PASSPHRASE
+
+
+class ArchiveTooNewError(PeerchatError):
+    """An exported profile was written by a later version of peerchat."""
+
+    code = ErrorCode.ARCHIVE_TOO_NEW
+
+
+class ProfileExistsError(PeerchatError):
+    """There is a profile where one is to be imported. It was left as it is."""
+
+    code = ErrorCode.PROFILE_EXISTS
 
 
 class AddressInUseError(PeerchatError, OSError):

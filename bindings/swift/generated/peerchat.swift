@@ -888,6 +888,18 @@ public protocol NativeClientProtocol: AnyObject, Sendable {
      */
     func unblock(name: String) throws 
     
+    /**
+     * Writes the profile as it is now into a new file that a passphrase encrypts, on a thread that may block. The profile
+     * that `import_profile` makes of it continues as this very device: close this client right after, and do not open its
+     * profile again.
+     *
+     * # Errors
+     *
+     * There is a file of this name, the profile is in memory or damaged, the disk refused, there is no user, or the client is
+     * closed. Then there is no new file.
+     */
+    func export(path: String, passphrase: String) throws 
+    
 }
 /**
  * A running node, with a user on top of it unless it was opened without one.
@@ -1544,6 +1556,26 @@ open func unblock(name: String)throws   {try rustCallWithError(FfiConverterTypeP
     uniffi_peerchat_fn_method_client_unblock(
             self.uniffiCloneHandle(),
         FfiConverterString.lower(name),uniffiCallStatus
+    )
+}
+}
+    
+    /**
+     * Writes the profile as it is now into a new file that a passphrase encrypts, on a thread that may block. The profile
+     * that `import_profile` makes of it continues as this very device: close this client right after, and do not open its
+     * profile again.
+     *
+     * # Errors
+     *
+     * There is a file of this name, the profile is in memory or damaged, the disk refused, there is no user, or the client is
+     * closed. Then there is no new file.
+     */
+open func export(path: String, passphrase: String)throws   {try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_export(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(path),
+        FfiConverterString.lower(passphrase),uniffiCallStatus
     )
 }
 }
@@ -2535,6 +2567,22 @@ public enum ErrorCode: Int32, Equatable, Hashable {
      */
     case wrongPassphrase = -44
     /**
+     * An exported profile is damaged.
+     */
+    case archiveDamaged = -45
+    /**
+     * An exported profile is encrypted with another passphrase.
+     */
+    case archivePassphrase = -46
+    /**
+     * An exported profile was written by a later version of peerchat.
+     */
+    case archiveTooNew = -47
+    /**
+     * There is a profile where one is to be imported.
+     */
+    case profileExists = -48
+    /**
      * Another program uses the UDP port.
      */
     case addressInUse = -50
@@ -2633,23 +2681,31 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
         
         case 21: return .wrongPassphrase
         
-        case 22: return .addressInUse
+        case 22: return .archiveDamaged
         
-        case 23: return .network
+        case 23: return .archivePassphrase
         
-        case 24: return .unreachable
+        case 24: return .archiveTooNew
         
-        case 25: return .wrongKey
+        case 25: return .profileExists
         
-        case 26: return .unknownRecipient
+        case 26: return .addressInUse
         
-        case 27: return .nameTaken
+        case 27: return .network
         
-        case 28: return .nameContested
+        case 28: return .unreachable
         
-        case 29: return .expired
+        case 29: return .wrongKey
         
-        case 30: return .`internal`
+        case 30: return .unknownRecipient
+        
+        case 31: return .nameTaken
+        
+        case 32: return .nameContested
+        
+        case 33: return .expired
+        
+        case 34: return .`internal`
         
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -2743,40 +2799,56 @@ public struct FfiConverterTypeErrorCode: FfiConverterRustBuffer {
             writeInt(&buf, Int32(21))
         
         
-        case .addressInUse:
+        case .archiveDamaged:
             writeInt(&buf, Int32(22))
         
         
-        case .network:
+        case .archivePassphrase:
             writeInt(&buf, Int32(23))
         
         
-        case .unreachable:
+        case .archiveTooNew:
             writeInt(&buf, Int32(24))
         
         
-        case .wrongKey:
+        case .profileExists:
             writeInt(&buf, Int32(25))
         
         
-        case .unknownRecipient:
+        case .addressInUse:
             writeInt(&buf, Int32(26))
         
         
-        case .nameTaken:
+        case .network:
             writeInt(&buf, Int32(27))
         
         
-        case .nameContested:
+        case .unreachable:
             writeInt(&buf, Int32(28))
         
         
-        case .expired:
+        case .wrongKey:
             writeInt(&buf, Int32(29))
         
         
-        case .`internal`:
+        case .unknownRecipient:
             writeInt(&buf, Int32(30))
+        
+        
+        case .nameTaken:
+            writeInt(&buf, Int32(31))
+        
+        
+        case .nameContested:
+            writeInt(&buf, Int32(32))
+        
+        
+        case .expired:
+            writeInt(&buf, Int32(33))
+        
+        
+        case .`internal`:
+            writeInt(&buf, Int32(34))
         
         }
     }
@@ -3596,6 +3668,62 @@ enum PeerchatError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError 
          */fingerprints: [String]
     )
     /**
+     * An exported profile is damaged.
+     */
+    case ArchiveDamaged(
+        /**
+         * The stable number of the kind.
+         */code: ErrorCode, 
+        /**
+         * The reason in words, with what to do about it.
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
+    )
+    /**
+     * An exported profile is encrypted with another passphrase.
+     */
+    case ArchivePassphrase(
+        /**
+         * The stable number of the kind.
+         */code: ErrorCode, 
+        /**
+         * The reason in words, with what to do about it.
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
+    )
+    /**
+     * An exported profile was written by a later version of peerchat.
+     */
+    case ArchiveTooNew(
+        /**
+         * The stable number of the kind.
+         */code: ErrorCode, 
+        /**
+         * The reason in words, with what to do about it.
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
+    )
+    /**
+     * There is a profile where one is to be imported.
+     */
+    case ProfileExists(
+        /**
+         * The stable number of the kind.
+         */code: ErrorCode, 
+        /**
+         * The reason in words, with what to do about it.
+         */detail: String, 
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */fingerprints: [String]
+    )
+    /**
      * Another program uses the UDP port.
      */
     case AddressInUse(
@@ -3878,47 +4006,67 @@ public struct FfiConverterTypePeerchatError: FfiConverterRustBuffer {
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 22: return .AddressInUse(
+        case 22: return .ArchiveDamaged(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 23: return .Network(
+        case 23: return .ArchivePassphrase(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 24: return .Unreachable(
+        case 24: return .ArchiveTooNew(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 25: return .WrongKey(
+        case 25: return .ProfileExists(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 26: return .UnknownRecipient(
+        case 26: return .AddressInUse(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 27: return .NameTaken(
+        case 27: return .Network(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 28: return .NameContested(
+        case 28: return .Unreachable(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 29: return .Expired(
+        case 29: return .WrongKey(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
             )
-        case 30: return .Internal(
+        case 30: return .UnknownRecipient(
+            code: try FfiConverterTypeErrorCode.read(from: &buf), 
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
+            )
+        case 31: return .NameTaken(
+            code: try FfiConverterTypeErrorCode.read(from: &buf), 
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
+            )
+        case 32: return .NameContested(
+            code: try FfiConverterTypeErrorCode.read(from: &buf), 
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
+            )
+        case 33: return .Expired(
+            code: try FfiConverterTypeErrorCode.read(from: &buf), 
+            detail: try FfiConverterString.read(from: &buf), 
+            fingerprints: try FfiConverterSequenceString.read(from: &buf)
+            )
+        case 34: return .Internal(
             code: try FfiConverterTypeErrorCode.read(from: &buf), 
             detail: try FfiConverterString.read(from: &buf), 
             fingerprints: try FfiConverterSequenceString.read(from: &buf)
@@ -4082,64 +4230,92 @@ public struct FfiConverterTypePeerchatError: FfiConverterRustBuffer {
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .AddressInUse(code,detail,fingerprints):
+        case let .ArchiveDamaged(code,detail,fingerprints):
             writeInt(&buf, Int32(22))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Network(code,detail,fingerprints):
+        case let .ArchivePassphrase(code,detail,fingerprints):
             writeInt(&buf, Int32(23))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Unreachable(code,detail,fingerprints):
+        case let .ArchiveTooNew(code,detail,fingerprints):
             writeInt(&buf, Int32(24))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .WrongKey(code,detail,fingerprints):
+        case let .ProfileExists(code,detail,fingerprints):
             writeInt(&buf, Int32(25))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .UnknownRecipient(code,detail,fingerprints):
+        case let .AddressInUse(code,detail,fingerprints):
             writeInt(&buf, Int32(26))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .NameTaken(code,detail,fingerprints):
+        case let .Network(code,detail,fingerprints):
             writeInt(&buf, Int32(27))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .NameContested(code,detail,fingerprints):
+        case let .Unreachable(code,detail,fingerprints):
             writeInt(&buf, Int32(28))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Expired(code,detail,fingerprints):
+        case let .WrongKey(code,detail,fingerprints):
             writeInt(&buf, Int32(29))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
             
         
-        case let .Internal(code,detail,fingerprints):
+        case let .UnknownRecipient(code,detail,fingerprints):
             writeInt(&buf, Int32(30))
+            FfiConverterTypeErrorCode.write(code, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
+            
+        
+        case let .NameTaken(code,detail,fingerprints):
+            writeInt(&buf, Int32(31))
+            FfiConverterTypeErrorCode.write(code, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
+            
+        
+        case let .NameContested(code,detail,fingerprints):
+            writeInt(&buf, Int32(32))
+            FfiConverterTypeErrorCode.write(code, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
+            
+        
+        case let .Expired(code,detail,fingerprints):
+            writeInt(&buf, Int32(33))
+            FfiConverterTypeErrorCode.write(code, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
+            FfiConverterSequenceString.write(fingerprints, into: &buf)
+            
+        
+        case let .Internal(code,detail,fingerprints):
+            writeInt(&buf, Int32(34))
             FfiConverterTypeErrorCode.write(code, into: &buf)
             FfiConverterString.write(detail, into: &buf)
             FfiConverterSequenceString.write(fingerprints, into: &buf)
@@ -4616,6 +4792,26 @@ public func version() -> String  {
     )
 })
 }
+/**
+ * Makes a profile in `data_dir` of a file that `export` wrote with `passphrase`, and returns the user's name. The new profile
+ * gets `new_passphrase`, or none.
+ *
+ * # Errors
+ *
+ * The file is damaged, of a later version, or encrypted with another passphrase; the profile exists; the disk refused. No
+ * profile was made then.
+ */
+public func importProfile(archive: String, passphrase: String, dataDir: String, newPassphrase: String?)throws  -> String  {
+    return try  FfiConverterString.lift(try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_func_import_profile(
+        FfiConverterString.lower(archive),
+        FfiConverterString.lower(passphrase),
+        FfiConverterString.lower(dataDir),
+        FfiConverterOptionString.lower(newPassphrase),uniffiCallStatus
+    )
+})
+}
 
 private enum InitializationResult {
     case ok
@@ -4639,6 +4835,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_func_version() != 32275) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_func_import_profile() != 55627) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_accept_identity() != 16072) {
@@ -4741,6 +4940,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_unblock() != 55690) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_export() != 19875) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_constructor_client_new() != 64746) {

@@ -428,6 +428,11 @@ RustBuffer uniffi_peerchat_fn_method_client_send_for_blocking(uint64_t ptr, Rust
 void uniffi_peerchat_fn_method_client_unblock(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_EXPORT
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_EXPORT
+void uniffi_peerchat_fn_method_client_export(uint64_t ptr, RustBuffer path, RustBuffer passphrase, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_PEERCHATERROR_ERROR_CODE
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_PEERCHATERROR_ERROR_CODE
 RustBuffer uniffi_peerchat_fn_method_peerchaterror_error_code(RustBuffer ptr, RustCallStatus *_Nonnull out_status
@@ -452,6 +457,11 @@ int8_t uniffi_peerchat_fn_func_profile_exists(RustBuffer data_dir, RustBuffer us
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_FUNC_VERSION
 RustBuffer uniffi_peerchat_fn_func_version(RustCallStatus *_Nonnull out_status
     
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_FUNC_IMPORT_PROFILE
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_FUNC_IMPORT_PROFILE
+RustBuffer uniffi_peerchat_fn_func_import_profile(RustBuffer archive, RustBuffer passphrase, RustBuffer data_dir, RustBuffer new_passphrase, RustCallStatus *_Nonnull out_status
 );
 #endif
 #ifndef UNIFFI_FFIDEF_FFI_PEERCHAT_RUSTBUFFER_ALLOC
@@ -732,6 +742,12 @@ uint16_t uniffi_peerchat_checksum_func_version(void
     
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_FUNC_IMPORT_PROFILE
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_FUNC_IMPORT_PROFILE
+uint16_t uniffi_peerchat_checksum_func_import_profile(void
+    
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_ACCEPT_IDENTITY
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_ACCEPT_IDENTITY
 uint16_t uniffi_peerchat_checksum_method_client_accept_identity(void
@@ -933,6 +949,12 @@ uint16_t uniffi_peerchat_checksum_method_client_send_for_blocking(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_UNBLOCK
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_UNBLOCK
 uint16_t uniffi_peerchat_checksum_method_client_unblock(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_EXPORT
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_EXPORT
+uint16_t uniffi_peerchat_checksum_method_client_export(void
     
 );
 #endif

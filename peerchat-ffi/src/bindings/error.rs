@@ -102,6 +102,14 @@ kinds! {
     Storage = -43,
     /// The profile has another passphrase, or has one and none was given, or the reverse.
     WrongPassphrase = -44,
+    /// An exported profile is damaged.
+    ArchiveDamaged = -45,
+    /// An exported profile is encrypted with another passphrase.
+    ArchivePassphrase = -46,
+    /// An exported profile was written by a later version of peerchat.
+    ArchiveTooNew = -47,
+    /// There is a profile where one is to be imported.
+    ProfileExists = -48,
     /// Another program uses the UDP port.
     AddressInUse = -50,
     /// The UDP socket could not be opened.

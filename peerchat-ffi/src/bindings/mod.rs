@@ -7,6 +7,7 @@ mod client;
 mod contacts;
 mod error;
 mod event;
+mod moving;
 
 pub use client::{
     Client, ClientOptions, FoundUser, HistoryEntry, Identity, Statistics, change_passphrase, profile_exists,
@@ -15,3 +16,4 @@ pub use client::{
 pub use contacts::{Person, Relation};
 pub use error::{ErrorCode, PeerchatError};
 pub use event::{Event, MessageState};
+pub use moving::import_profile;

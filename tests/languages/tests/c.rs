@@ -192,6 +192,11 @@ fn history_statistics_and_log() {
     check("history", false);
 }
 
+#[test]
+fn export_and_import() {
+    check("moving", true);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn one_loop_serves_fifty_clients() {
@@ -273,6 +278,11 @@ fn callbacks_with_sanitizer() {
 #[test]
 fn history_statistics_and_log_with_sanitizer() {
     check_with_sanitizer("history", false);
+}
+
+#[test]
+fn export_and_import_with_sanitizer() {
+    check_with_sanitizer("moving", true);
 }
 
 /// `make demo` has the conversation; here the example builds against both libraries, and ends with its input.

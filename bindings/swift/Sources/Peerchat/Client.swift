@@ -170,6 +170,15 @@ public final class Client: Sendable {
         try translated { try native.search(words: words, peer: peer, before: before, limit: limit) }
     }
 
+    /// Writes the profile as it is now into a new file that `passphrase` encrypts, on the calling thread.
+    ///
+    /// The profile that `importProfile` makes of it continues as this very device: close this client right after, and do
+    /// not open its profile again. Throws if there is a file of this name, the profile is in memory or damaged, the disk
+    /// refused, there is no user, or the client is closed. Then there is no new file.
+    public func export(to path: String, passphrase: String) throws(PeerchatError) {
+        try translated { try native.export(path: path, passphrase: passphrase) }
+    }
+
     /// Looks a name up in the directory. Waits for the network, some seconds at most, and so does a task that is
     /// cancelled meanwhile.
     ///

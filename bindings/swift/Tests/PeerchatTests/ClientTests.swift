@@ -44,6 +44,32 @@ final class ClientTests: XCTestCase {
         }
     }
 
+    func testAProfileMovesInOneFile() async throws {
+        try await waiting {
+            let place = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
+            defer { try? FileManager.default.removeItem(at: place) }
+            let (old, new) = (place.appendingPathComponent("old").path, place.appendingPathComponent("new").path)
+            let archive = place.appendingPathComponent("archive").path
+            let client = try Client(ClientOptions(dataDir: old, user: "alice", bind: "127.0.0.1:0"))
+            _ = try await client.send(to: "bob", "hello")
+            try client.export(to: archive, passphrase: "open sesame")
+            await client.shutdown()
+            await assertFails(.archivePassphrase) {
+                try importProfile(archive: archive, passphrase: "sesame", dataDir: new, newPassphrase: nil)
+            }
+            await assertFails(.profileExists) {
+                try importProfile(archive: archive, passphrase: "open sesame", dataDir: old, newPassphrase: nil)
+            }
+            let user = try importProfile(
+                archive: archive, passphrase: "open sesame", dataDir: new, newPassphrase: nil)
+            XCTAssertEqual(user, "alice")
+            let moved = try Client(ClientOptions(dataDir: new, user: "alice", bind: "127.0.0.1:0"))
+            XCTAssertEqual(moved.userId, client.userId)
+            XCTAssertEqual(try moved.history(with: "bob").map(\.text), ["hello"])
+            await moved.shutdown()
+        }
+    }
+
     func testClosingEndsTheEventsAndFailsWhatWaits() async throws {
         try await waiting {
             let client = try open("alice")

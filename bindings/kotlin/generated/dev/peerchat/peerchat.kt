@@ -688,6 +688,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_peerchat_checksum_func_version(
     ): Int
+    external fun uniffi_peerchat_checksum_func_import_profile(
+    ): Int
     external fun uniffi_peerchat_checksum_method_client_accept_identity(
     ): Int
     external fun uniffi_peerchat_checksum_method_client_bootstrap(
@@ -753,6 +755,8 @@ internal object IntegrityCheckingUniffiLib {
     external fun uniffi_peerchat_checksum_method_client_send_for_blocking(
     ): Int
     external fun uniffi_peerchat_checksum_method_client_unblock(
+    ): Int
+    external fun uniffi_peerchat_checksum_method_client_export(
     ): Int
     external fun uniffi_peerchat_checksum_constructor_client_new(
     ): Int
@@ -848,6 +852,8 @@ internal object UniffiLib {
     ): RustBuffer.ByValue
     external fun uniffi_peerchat_fn_method_client_unblock(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
+    external fun uniffi_peerchat_fn_method_client_export(`ptr`: Long,`path`: RustBuffer.ByValue,`passphrase`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_peerchat_fn_method_peerchaterror_error_code(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun uniffi_peerchat_fn_method_peerchaterror_uniffi_trait_display(`ptr`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -857,6 +863,8 @@ internal object UniffiLib {
     external fun uniffi_peerchat_fn_func_profile_exists(`dataDir`: RustBuffer.ByValue,`user`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Byte
     external fun uniffi_peerchat_fn_func_version(uniffi_out_err: UniffiRustCallStatus, 
+    ): RustBuffer.ByValue
+    external fun uniffi_peerchat_fn_func_import_profile(`archive`: RustBuffer.ByValue,`passphrase`: RustBuffer.ByValue,`dataDir`: RustBuffer.ByValue,`newPassphrase`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
     external fun ffi_peerchat_rustbuffer_alloc(`size`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
@@ -986,6 +994,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_peerchat_checksum_func_version() and 0xFFFF) != 32275) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if ((lib.uniffi_peerchat_checksum_func_import_profile() and 0xFFFF) != 55627) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if ((lib.uniffi_peerchat_checksum_method_client_accept_identity() and 0xFFFF) != 16072) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1083,6 +1094,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_unblock() and 0xFFFF) != 55690) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_export() and 0xFFFF) != 19875) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_constructor_client_new() and 0xFFFF) != 64746) {
@@ -1833,6 +1847,18 @@ public interface NativeClientInterface {
      * Those of `block`.
      */
     fun `unblock`(`name`: kotlin.String)
+    
+    /**
+     * Writes the profile as it is now into a new file that a passphrase encrypts, on a thread that may block. The profile
+     * that `import_profile` makes of it continues as this very device: close this client right after, and do not open its
+     * profile again.
+     *
+     * # Errors
+     *
+     * There is a file of this name, the profile is in memory or damaged, the disk refused, there is no user, or the client is
+     * closed. Then there is no new file.
+     */
+    fun `export`(`path`: kotlin.String, `passphrase`: kotlin.String)
     
     companion object
 }
@@ -2698,6 +2724,31 @@ open class NativeClient: Disposable, AutoCloseable, NativeClientInterface
     
 
     
+    /**
+     * Writes the profile as it is now into a new file that a passphrase encrypts, on a thread that may block. The profile
+     * that `import_profile` makes of it continues as this very device: close this client right after, and do not open its
+     * profile again.
+     *
+     * # Errors
+     *
+     * There is a file of this name, the profile is in memory or damaged, the disk refused, there is no user, or the client is
+     * closed. Then there is no new file.
+     */
+    @Throws(PeerchatException::class)override fun `export`(`path`: kotlin.String, `passphrase`: kotlin.String)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_export(
+        it,
+        
+        FfiConverterString.lower(`path`),
+        FfiConverterString.lower(`passphrase`),_status)
+}
+    }
+    
+    
+
+    
 
     
 
@@ -3455,6 +3506,22 @@ enum class ErrorCode(val value: kotlin.Int) {
      * The profile has another passphrase, or has one and none was given, or the reverse.
      */
     WRONG_PASSPHRASE(-44),
+    /**
+     * An exported profile is damaged.
+     */
+    ARCHIVE_DAMAGED(-45),
+    /**
+     * An exported profile is encrypted with another passphrase.
+     */
+    ARCHIVE_PASSPHRASE(-46),
+    /**
+     * An exported profile was written by a later version of peerchat.
+     */
+    ARCHIVE_TOO_NEW(-47),
+    /**
+     * There is a profile where one is to be imported.
+     */
+    PROFILE_EXISTS(-48),
     /**
      * Another program uses the UDP port.
      */
@@ -4685,6 +4752,102 @@ sealed class PeerchatException: kotlin.Exception() {
     }
     
     /**
+     * An exported profile is damaged.
+     */
+    class ArchiveDamaged(
+        
+        /**
+         * The stable number of the kind.
+         */
+        val `code`: ErrorCode, 
+        
+        /**
+         * The reason in words, with what to do about it.
+         */
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
+        ) : PeerchatException() {
+        override val message
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
+    }
+    
+    /**
+     * An exported profile is encrypted with another passphrase.
+     */
+    class ArchivePassphrase(
+        
+        /**
+         * The stable number of the kind.
+         */
+        val `code`: ErrorCode, 
+        
+        /**
+         * The reason in words, with what to do about it.
+         */
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
+        ) : PeerchatException() {
+        override val message
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
+    }
+    
+    /**
+     * An exported profile was written by a later version of peerchat.
+     */
+    class ArchiveTooNew(
+        
+        /**
+         * The stable number of the kind.
+         */
+        val `code`: ErrorCode, 
+        
+        /**
+         * The reason in words, with what to do about it.
+         */
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
+        ) : PeerchatException() {
+        override val message
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
+    }
+    
+    /**
+     * There is a profile where one is to be imported.
+     */
+    class ProfileExists(
+        
+        /**
+         * The stable number of the kind.
+         */
+        val `code`: ErrorCode, 
+        
+        /**
+         * The reason in words, with what to do about it.
+         */
+        val `detail`: kotlin.String, 
+        
+        /**
+         * Of everyone whom the network names, if it does not agree on who holds a name; else empty.
+         */
+        val `fingerprints`: List<kotlin.String>
+        ) : PeerchatException() {
+        override val message
+            get() = "code=${ `code` }, detail=${ `detail` }, fingerprints=${ `fingerprints` }"
+    }
+    
+    /**
      * Another program uses the UDP port.
      */
     class AddressInUse(
@@ -5046,47 +5209,67 @@ public object FfiConverterTypePeerchatError : FfiConverterRustBuffer<PeerchatExc
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            22 -> PeerchatException.AddressInUse(
+            22 -> PeerchatException.ArchiveDamaged(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            23 -> PeerchatException.Network(
+            23 -> PeerchatException.ArchivePassphrase(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            24 -> PeerchatException.Unreachable(
+            24 -> PeerchatException.ArchiveTooNew(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            25 -> PeerchatException.WrongKey(
+            25 -> PeerchatException.ProfileExists(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            26 -> PeerchatException.UnknownRecipient(
+            26 -> PeerchatException.AddressInUse(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            27 -> PeerchatException.NameTaken(
+            27 -> PeerchatException.Network(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            28 -> PeerchatException.NameContested(
+            28 -> PeerchatException.Unreachable(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            29 -> PeerchatException.Expired(
+            29 -> PeerchatException.WrongKey(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            30 -> PeerchatException.Internal(
+            30 -> PeerchatException.UnknownRecipient(
+                FfiConverterTypeErrorCode.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            31 -> PeerchatException.NameTaken(
+                FfiConverterTypeErrorCode.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            32 -> PeerchatException.NameContested(
+                FfiConverterTypeErrorCode.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            33 -> PeerchatException.Expired(
+                FfiConverterTypeErrorCode.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterSequenceString.read(buf),
+                )
+            34 -> PeerchatException.Internal(
                 FfiConverterTypeErrorCode.read(buf),
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
@@ -5238,6 +5421,34 @@ public object FfiConverterTypePeerchatError : FfiConverterRustBuffer<PeerchatExc
                 + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
             )
             is PeerchatException.WrongPassphrase -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
+            )
+            is PeerchatException.ArchiveDamaged -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
+            )
+            is PeerchatException.ArchivePassphrase -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
+            )
+            is PeerchatException.ArchiveTooNew -> (
+                // Add the size for the Int that specifies the variant plus the size needed for all fields
+                4UL
+                + FfiConverterTypeErrorCode.allocationSize(value.`code`)
+                + FfiConverterString.allocationSize(value.`detail`)
+                + FfiConverterSequenceString.allocationSize(value.`fingerprints`)
+            )
+            is PeerchatException.ProfileExists -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterTypeErrorCode.allocationSize(value.`code`)
@@ -5459,64 +5670,92 @@ public object FfiConverterTypePeerchatError : FfiConverterRustBuffer<PeerchatExc
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.AddressInUse -> {
+            is PeerchatException.ArchiveDamaged -> {
                 buf.putInt(22)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Network -> {
+            is PeerchatException.ArchivePassphrase -> {
                 buf.putInt(23)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Unreachable -> {
+            is PeerchatException.ArchiveTooNew -> {
                 buf.putInt(24)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.WrongKey -> {
+            is PeerchatException.ProfileExists -> {
                 buf.putInt(25)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.UnknownRecipient -> {
+            is PeerchatException.AddressInUse -> {
                 buf.putInt(26)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.NameTaken -> {
+            is PeerchatException.Network -> {
                 buf.putInt(27)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.NameContested -> {
+            is PeerchatException.Unreachable -> {
                 buf.putInt(28)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Expired -> {
+            is PeerchatException.WrongKey -> {
                 buf.putInt(29)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
                 Unit
             }
-            is PeerchatException.Internal -> {
+            is PeerchatException.UnknownRecipient -> {
                 buf.putInt(30)
+                FfiConverterTypeErrorCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
+                Unit
+            }
+            is PeerchatException.NameTaken -> {
+                buf.putInt(31)
+                FfiConverterTypeErrorCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
+                Unit
+            }
+            is PeerchatException.NameContested -> {
+                buf.putInt(32)
+                FfiConverterTypeErrorCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
+                Unit
+            }
+            is PeerchatException.Expired -> {
+                buf.putInt(33)
+                FfiConverterTypeErrorCode.write(value.`code`, buf)
+                FfiConverterString.write(value.`detail`, buf)
+                FfiConverterSequenceString.write(value.`fingerprints`, buf)
+                Unit
+            }
+            is PeerchatException.Internal -> {
+                buf.putInt(34)
                 FfiConverterTypeErrorCode.write(value.`code`, buf)
                 FfiConverterString.write(value.`detail`, buf)
                 FfiConverterSequenceString.write(value.`fingerprints`, buf)
@@ -5975,6 +6214,30 @@ public object FfiConverterSequenceTypePerson: FfiConverterRustBuffer<List<Person
     UniffiLib.uniffi_peerchat_fn_func_version(
     
         _status)
+}
+    )
+    }
+    
+
+        /**
+         * Makes a profile in `data_dir` of a file that `export` wrote with `passphrase`, and returns the user's name. The new profile
+         * gets `new_passphrase`, or none.
+         *
+         * # Errors
+         *
+         * The file is damaged, of a later version, or encrypted with another passphrase; the profile exists; the disk refused. No
+         * profile was made then.
+         */
+    @Throws(PeerchatException::class) fun `importProfile`(`archive`: kotlin.String, `passphrase`: kotlin.String, `dataDir`: kotlin.String, `newPassphrase`: kotlin.String?): kotlin.String {
+            return FfiConverterString.lift(
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_func_import_profile(
+    
+        
+        FfiConverterString.lower(`archive`),
+        FfiConverterString.lower(`passphrase`),
+        FfiConverterString.lower(`dataDir`),
+        FfiConverterOptionalString.lower(`newPassphrase`),_status)
 }
     )
     }

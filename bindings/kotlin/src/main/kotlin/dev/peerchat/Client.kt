@@ -207,6 +207,17 @@ public class Client(options: ClientOptions) : AutoCloseable {
     ): List<HistoryEntry> = onDisk { native.search(words, peer, before, limit) }
 
     /**
+     * Writes the profile as it is now into a new file that [passphrase] encrypts.
+     *
+     * The profile that `importProfile` makes of it continues as this very device: close this client right after, and do
+     * not open its profile again.
+     *
+     * @throws PeerchatException there is a file of this name, the profile is in memory or damaged, the disk refused, there
+     *   is no user, or the client is closed. Then there is no new file.
+     */
+    public suspend fun export(path: String, passphrase: String): Unit = onDisk { native.export(path, passphrase) }
+
+    /**
      * Looks a name up in the directory. Waits for the network, some seconds at most.
      *
      * @throws PeerchatException nobody goes by the name, the network does not agree on who does, no other node answers,

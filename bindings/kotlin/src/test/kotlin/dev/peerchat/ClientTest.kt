@@ -2,6 +2,7 @@ package dev.peerchat
 
 import dev.peerchat.example.Chat
 import java.io.StringReader
+import java.nio.file.Files
 import java.util.concurrent.ConcurrentLinkedQueue
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.seconds
@@ -132,6 +133,29 @@ class ClientTest {
                 assertEquals("two", alice.await<Event.Message>().text)
                 assertTrue(shown.isEmpty())
             }
+        }
+    }
+
+    @Test
+    fun `a profile moves in one file`() = waiting {
+        val place = Files.createTempDirectory("peerchat").toFile()
+        try {
+            val (old, new, archive) = listOf("old", "new", "archive").map { place.resolve(it).path }
+            val userId = Client(ClientOptions(dataDir = old, user = "alice", bind = "127.0.0.1:0")).use { client ->
+                client.send("bob", "hello")
+                client.export(archive, "open sesame")
+                assertFails<PeerchatException.Storage> { client.export(archive, "open sesame") }
+                client.userId
+            }
+            assertFails<PeerchatException.ArchivePassphrase> { importProfile(archive, "sesame", new, null) }
+            assertFails<PeerchatException.ProfileExists> { importProfile(archive, "open sesame", old, null) }
+            assertEquals("alice", importProfile(archive, "open sesame", new, null))
+            Client(ClientOptions(dataDir = new, user = "alice", bind = "127.0.0.1:0")).use { client ->
+                assertEquals(userId, client.userId)
+                assertEquals(listOf("hello"), client.history("bob").map { it.text })
+            }
+        } finally {
+            place.deleteRecursively()
         }
     }
 
