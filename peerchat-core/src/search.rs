@@ -83,6 +83,7 @@ impl Query {
     }
 
     /// Returns each word, and whether it stands for every word that begins so.
+    #[cfg(feature = "storage")]
     pub(crate) fn words(&self) -> impl Iterator<Item = (&str, bool)> {
         self.wanted.iter().map(|wanted| (wanted.word.as_str(), wanted.is_prefix))
     }
@@ -102,6 +103,7 @@ impl Wanted {
 }
 
 /// Returns the words of a text with a space after each. They hold letters and digits only.
+#[cfg(any(feature = "storage", test))]
 pub(crate) fn words_of(text: &str) -> String {
     let mut words = String::with_capacity(text.len() + 1);
     each_word(text, |word, _| {

@@ -144,7 +144,7 @@ fn export_table<W: Write>(
 ) -> Result<(), Failure> {
     let Moved { table, condition } = moved;
     let mut statement = db.prepare(&format!("SELECT * FROM {table} WHERE {condition}"))?;
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     archive.write(&[TABLE])?;
     write_name(archive, table)?;
     archive.write(&[u8::try_from(columns.len()).map_err(|_| too_long())?])?;
