@@ -238,7 +238,7 @@ impl Story {
         let (from, to) = self.pair();
         let host = self.people[to];
         let is_of_them = |message: &&SavedMessage| is_received_from(message, from, to);
-        let last = self.net.disk(host).messages().iter().filter(is_of_them).next_back();
+        let last = self.net.disk(host).messages().iter().rfind(is_of_them);
         let Some((conversation, stream, number)) =
             last.and_then(|last| Some((last.conversation, last.stream, last.number?)))
         else {
