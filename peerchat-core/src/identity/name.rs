@@ -68,18 +68,21 @@ impl UserName {
             return Err(NameError::TooLong);
         }
         let name = UsernameCaseMapped::enforce(name).map_err(|_| NameError::Forbidden)?.into_owned();
-        // Two characters that names may have can combine to one that they may not: what is left must be a name itself, or
-        // nobody would take it for one (RFC 8264, section 7).
-        if !UsernameCaseMapped::enforce(&name).is_ok_and(|again| again == name) {
-            return Err(NameError::Forbidden);
-        }
         if name.len() > MAX_NAME_LEN || name.chars().count() > MAX_NAME_CHARS {
             return Err(NameError::TooLong);
         }
         if name.contains(RESERVED) {
             return Err(NameError::Forbidden);
         }
-        if !is_of_one_script(&name) { Err(NameError::MixedScripts) } else { Ok(Self(name)) }
+        if !is_of_one_script(&name) {
+            return Err(NameError::MixedScripts);
+        }
+        // Two characters that names may have can combine to one that they may not: what is left must be a name itself, or
+        // nobody would take it for one (RFC 8264, section 7).
+        if !UsernameCaseMapped::enforce(&name).is_ok_and(|again| again == name) {
+            return Err(NameError::Forbidden);
+        }
+        Ok(Self(name))
     }
 
     /// Returns the normalized name.
