@@ -68,7 +68,7 @@ pub(super) const LEFT_OUT: [&str; 17] = [
 ];
 
 /// The first version of the schema that was ever exported.
-const FIRST_VERSION: u32 = 8;
+const FIRST_VERSION: u32 = 10;
 
 /// The longest value of a row in bytes; nothing in the tables that move comes near it.
 const MAX_VALUE_LEN: usize = 1 << 20;
