@@ -306,6 +306,13 @@ impl User {
             if let Err(answer) = opened {
                 refusal = (due == number).then_some(answer);
                 self.forget_held(peer, due);
+                if matches!(answer, ChatResponse::OutOfStep { .. })
+                    && let Some(stream) = self.people.known_stream(peer.0, peer.1)
+                {
+                    // Or the very messages have come by mail, so long ago that their tags are forgotten.
+                    stream.owe_receipt(ReceiptVerdict::Delivered);
+                    self.owe_receipts_soon(now);
+                }
                 break;
             }
             let Some(stream) = self.people.known_stream(peer.0, peer.1) else { break };

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use peerchat_core::kademlia::RecordKey;
 use peerchat_core::mail::{
-    EnvelopeHeader, EnvelopeId, MailRefusal, MailRequest, MailResponse, Release, SealedEnvelope,
+    Admission, EnvelopeHeader, EnvelopeId, MailRefusal, MailRequest, MailResponse, Release, STRANGERS_KEPT,
+    SealedEnvelope, Work,
 };
 use peerchat_core::wire::{Request, Response};
 use peerchat_sim::{Behaviour, Host, Network, model};
@@ -260,7 +261,7 @@ fn nobody_keeps_their_own_mail() {
     assert_eq!(post.deposit(sender, bob, &envelope), MailResponse::Refused(MailRefusal::NotHolder));
 }
 
-/// A flood from one network reaches the limits of a node and of a mailbox, and everybody else's mail stays.
+/// A flood from one network fills what strangers have without work; everybody else's mail stays, and who works gets in.
 #[test]
 fn a_flood_from_one_address_stays_within_its_share_and_leaves_room() {
     let mut post = Post::without_engine(7, 8);
@@ -271,12 +272,17 @@ fn a_flood_from_one_address_stays_within_its_share_and_leaves_room() {
     while post.deposit(flooder, holder, &post.envelope(taken)) == MailResponse::Deposited {
         taken += 1;
     }
-    assert!((10_000..11_000).contains(&taken), "{taken}");
+    // Five eighths of the strangers' room.
+    assert_eq!(taken + 1, STRANGERS_KEPT * 5 / 8);
     let another = post.envelope(u64::MAX - 1);
-    assert_eq!(post.deposit(sender, holder, &another), MailResponse::Deposited);
+    let refused = post.deposit(sender, holder, &another);
+    let MailResponse::Refused(MailRefusal::WorkNeeded { bits }) = refused else { panic!("{refused:?}") };
+    let nonce = Work { envelope: another.id(), bits }.search(|| true).unwrap();
+    let envelope = Admission::Work(nonce).deposit(another.as_bytes());
+    assert_eq!(post.ask(sender, holder, MailRequest::Deposit { envelope }), MailResponse::Deposited);
     for envelope in [&real, &another] {
         assert_eq!(post.fetch(holder, envelope.id()), MailResponse::Fetched(envelope.as_bytes().to_vec()));
     }
     let mailbox = post.net.engine(holder).unwrap().mailbox();
-    assert_eq!((mailbox.kept_count() as u64, mailbox.stats().refused_full), (taken + 2, 1));
+    assert_eq!((mailbox.kept_count() as u64, mailbox.stats().refused_work), (taken + 2, 2));
 }

@@ -64,7 +64,7 @@ fn what_holders_keep_says_nothing_of_who_wrote_what() {
             assert!(body.windows(32).any(|found| found == reader.as_bytes()), "for whom it is, it says");
         }
     }
-    assert_eq!(count, 8, "the three wait together and share an envelope");
+    assert_eq!(count, 3 * 8);
 }
 
 /// The scenario of the original that everything else here is a harder form of.

@@ -1,6 +1,7 @@
 //! From two people who have just started to the first message, and the messages after it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use peerchat_bench::Failure;
 use peerchat_bench::network::{Network, Settings, address_of};
 use peerchat_bench::quantile::quantile;
 use peerchat_core::{Client, Event, MessageState};
+use tokio::sync::Semaphore;
 
 use super::people::{open, send_many, text, wait};
 use super::report::{Cell, Figure, Table};
@@ -154,9 +156,10 @@ fn one_by_one(people: &People) -> Result<Vec<Duration>, Failure> {
 
 /// Sends a burst, and returns how many messages a second arrived.
 fn burst(people: &People) -> Result<f64, Failure> {
+    let room = Arc::new(Semaphore::new(BURST));
     let start = Instant::now();
     let (sent, received) = thread::scope(|scope| {
-        let sending = scope.spawn(|| send_many(&people.alice, &people.bob_name, BURST, IN_FLIGHT));
+        let sending = scope.spawn(|| send_many(&people.alice, &people.bob_name, BURST, IN_FLIGHT, &room));
         let receiving = scope.spawn(|| {
             let is_message = |event: &Event| matches!(event, Event::Message(_));
             (0..BURST).try_for_each(|_| wait(&people.bob, is_message)).map(|()| start.elapsed())

@@ -2,10 +2,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peerchat_bench::Failure;
 use peerchat_core::{Client, Config, Error, Event, MessageState};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// How long anything may take before the measurement is given up.
@@ -41,23 +43,31 @@ pub(super) fn wait(client: &Client, is_wanted: impl Fn(&Event) -> bool) -> Resul
     }
 }
 
-/// Sends messages as fast as they are taken, with so many calls waiting at a time, and returns once all are saved.
-pub(super) fn send_many(from: &Client, to: &str, count: usize, in_flight: usize) -> Result<(), Failure> {
+/// Sends messages as fast as they are taken, with so many calls waiting at a time, and returns once all are saved. Each takes a
+/// permit of `room`, which whoever hears of its delivery gives back: an outbox has an end.
+pub(super) fn send_many(
+    from: &Client,
+    to: &str,
+    count: usize,
+    in_flight: usize,
+    room: &Arc<Semaphore>,
+) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let results = runtime.block_on(async {
         let mut senders = JoinSet::new();
         for _ in 0..in_flight {
-            senders.spawn(send_some(from.clone(), to.to_owned(), count / in_flight));
+            senders.spawn(send_some(from.clone(), to.to_owned(), count / in_flight, room.clone()));
         }
         // What the division left over.
-        senders.spawn(send_some(from.clone(), to.to_owned(), count % in_flight));
+        senders.spawn(send_some(from.clone(), to.to_owned(), count % in_flight, room.clone()));
         senders.join_all().await
     });
     Ok(results.into_iter().collect::<Result<(), Error>>()?)
 }
 
-async fn send_some(from: Client, to: String, count: usize) -> Result<(), Error> {
+async fn send_some(from: Client, to: String, count: usize, room: Arc<Semaphore>) -> Result<(), Error> {
     for _ in 0..count {
+        room.acquire().await.map_err(|_| Error::Closed)?.forget();
         from.send(&to, &text()).await?;
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! How many messages a second one person can send another, as long as they like.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
@@ -8,12 +9,16 @@ use peerchat_bench::Failure;
 use peerchat_bench::network::address_of;
 use peerchat_bench::process::cpu_time;
 use peerchat_core::{Client, Event, MessageState};
+use tokio::sync::Semaphore;
 
 use super::people::{open, send_many, text, wait};
 use super::report::{Cell, Figure, Table};
 
 /// Messages of one run, with profiles in memory and on disk.
 const COUNTS: [usize; 2] = [200_000, 100_000];
+
+/// Most messages that are sent and not known to be delivered: fewer than an outbox takes.
+const OUTSTANDING: usize = 32_768;
 
 /// How many calls that send wait for the sender's profile at a time.
 const IN_FLIGHT: usize = 4096;
@@ -40,7 +45,7 @@ pub(super) fn measure(_words: &[String]) -> Result<Figure, Failure> {
 fn conditions() -> Vec<String> {
     [
         "Alice and Bob in one process, loopback, nobody else; they know each other. Alice sends texts of 100 bytes with up to \
-         4,096 calls waiting for her profile. Seconds: from the first call until Bob's application has taken the last one; \
+         4,096 calls waiting for her profile and 32,768 messages not yet delivered. Seconds: from the first call until Bob's application has taken the last one; \
          then until Alice's application was told that it is delivered. CPU is the whole process's, both ends and both \
          applications.",
         "Every message is saved by the sender before it is sent and by the recipient before it is acknowledged; on disk that \
@@ -66,9 +71,10 @@ fn push_peers(table: &mut Table) {
 
 fn row(profiles: &str, directory: Option<&Path>, count: usize) -> Result<Vec<Cell>, Failure> {
     let (alice, bob) = meet(directory)?;
+    let room = Arc::new(Semaphore::new(OUTSTANDING));
     let (start, cpu) = (Instant::now(), cpu_time());
     let (sent, received) = thread::scope(|scope| {
-        let sending = scope.spawn(|| send_many(&alice, "bob", count, IN_FLIGHT));
+        let sending = scope.spawn(|| send_many(&alice, "bob", count, IN_FLIGHT, &room));
         let receiving = scope.spawn(|| {
             let is_message = |event: &Event| matches!(event, Event::Message(_));
             (0..count).try_for_each(|_| wait(&bob, is_message)).map(|()| start.elapsed())
@@ -76,7 +82,9 @@ fn row(profiles: &str, directory: Option<&Path>, count: usize) -> Result<Vec<Cel
         // As an application would: it is told what becomes of each message.
         let is_delivered =
             |event: &Event| matches!(event, Event::MessageState { state: MessageState::Delivered, .. });
-        let told = (0..count).try_for_each(|_| wait(&alice, is_delivered));
+        let told = (0..count).try_for_each(|_| wait(&alice, is_delivered).map(|()| room.add_permits(1)));
+        // Whoever still waits for room would wait for ever.
+        room.close();
         (sending.join().map(|sent| sent.and(told)), receiving.join())
     });
     sent.map_err(|_| "the sending thread panicked")??;

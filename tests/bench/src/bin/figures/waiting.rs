@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peerchat_bench::Failure;
 use peerchat_bench::network::{Network, Settings, address_of};
 use peerchat_core::{Client, Event, MessageState};
+use tokio::sync::Semaphore;
 
 use super::people::{open, send_many, text, wait};
 use super::report::{Cell, Figure, Table};
@@ -87,7 +89,7 @@ fn row(nodes: &[Client], directory: &Path) -> Result<Vec<Cell>, Failure> {
     }
     bob.shutdown();
     let start = Instant::now();
-    send_many(&alice, "bob", COUNT, IN_FLIGHT)?;
+    send_many(&alice, "bob", COUNT, IN_FLIGHT, &Arc::new(Semaphore::new(COUNT)))?;
     wait_until_stored(&alice)?;
     let stored_after = start.elapsed();
     alice.shutdown();
