@@ -168,6 +168,9 @@ int main(void)
     peerchat_history_t *page;
     peerchat_statistics_t statistics;
     join(bob, alice);
+    /* Or one may meet the other before the network knows them, and show them with their fingerprint. */
+    peerchat_event_free(wait_for(alice, PEERCHAT_EVENT_REGISTERED));
+    peerchat_event_free(wait_for(bob, PEERCHAT_EVENT_REGISTERED));
     check_history(alice, bob);
     check_search(alice);
     check_statistics(alice);

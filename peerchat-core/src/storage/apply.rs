@@ -334,7 +334,10 @@ fn set_number(
     number: u64,
 ) -> Result<(), Failure> {
     let sql = "UPDATE messages SET conversation = ?, number = ? WHERE position = ? AND stream = 0";
-    one(execute(db, sql, params![conversation.0, number.cast_signed(), in_history(position)?])?)
+    one(execute(db, sql, params![conversation.0, number.cast_signed(), in_history(position)?])?)?;
+    // It was sealed under the number of before.
+    execute(db, "DELETE FROM envelopes WHERE position = ?", [in_history(position)?])?;
+    Ok(())
 }
 
 /// Checks that a change found its message.

@@ -35,7 +35,7 @@ pub(super) struct Collector {
     /// Those who are asked in this round.
     holders: Vec<Keeper>,
     listed: BTreeMap<EnvelopeId, Listed>,
-    /// What is listed and was not fetched, as it was listed.
+    /// Those of them that were not fetched, as they were listed.
     waiting: VecDeque<EnvelopeId>,
     /// What was saved, and is to be released.
     saved: Vec<EnvelopeId>,
@@ -146,6 +146,7 @@ impl Collector {
         if self.released.len() >= MAX_LISTED_IN_ALL {
             self.released.pop_first();
         }
+        self.listed.remove(&id);
         self.released.insert(id);
     }
 }
@@ -266,14 +267,17 @@ impl User {
             self.post.collector.try_elsewhere(holder, id);
             return;
         };
-        self.post.collector.listed.remove(&id);
         match self.take_envelope(&envelope, false, now) {
+            // It stays listed until it is released: another holder may list it while it is being saved.
             Taken::Kept => {
                 self.post.collector.has_taken = true;
                 self.post.collector.saving_count += 1;
                 self.save(Vec::new(), vec![Effect::Collected { ids: vec![id] }]);
             }
-            Taken::Left => self.post.collector.has_left = true,
+            Taken::Left => {
+                self.post.collector.listed.remove(&id);
+                self.post.collector.has_left = true;
+            }
         }
     }
 

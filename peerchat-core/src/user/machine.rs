@@ -402,6 +402,7 @@ impl User {
                 Timer::Retry(conversation) => self.handle_retry(conversation, now),
                 Timer::Expiry(conversation) => self.handle_expiry(conversation, now),
                 Timer::Publish => self.publish(now),
+                Timer::Vouch(stranger) => self.vouch_again(stranger),
                 Timer::Receipts => self.owe_receipts_soon(now),
                 Timer::Tokens => self.owe_tokens(now),
                 Timer::Collect => self.collect(now),

@@ -1,11 +1,14 @@
 //! How [`User`] takes what others send: introductions and messages.
 
+use std::time::Duration;
+
 use super::batch::{Opened, is_possible};
 use super::chat::{ChatRequest, ChatResponse, ContentKind, DeliverRefusal, Delivery, ReceiptVerdict};
 use super::directory::{Verdict, claimed_name, devices, judge};
 use super::machine::{Effect, MAX_INTRODUCTIONS, RequestTag, SearchOutcome, User};
 use super::sessions::Peer;
 use super::streams::{Arrival, Held};
+use super::timers::Timer;
 use crate::crypto::{DeviceKeys, IdentityKey, MAX_ENVELOPE_LEN};
 use crate::event::{Event, ReceivedMessage};
 use crate::identity::{Recipient, UserId, UserName};
@@ -28,12 +31,21 @@ const MAX_HELD_IN_ALL: usize = 16_384;
 /// Most bytes in them.
 const MAX_HELD_LEN_IN_ALL: usize = 16 * 1024 * 1024;
 
+/// How many times the name that a stranger gives must be found to be nobody's before they are shown with their fingerprint: they
+/// may just be registering it.
+const UNKNOWN_LIMIT: u32 = 4;
+
+/// The pause after the first time; each further one is twice as long.
+const FIRST_UNKNOWN_PAUSE: Duration = Duration::from_millis(100);
+
 /// A stranger whose name is being looked up.
 #[derive(Debug)]
 pub(super) struct Introduction {
     name: UserName,
     device: Introduced,
     waiting: Vec<RequestTag>,
+    /// How often nobody was found to hold the name.
+    unknown_count: u32,
 }
 
 /// A device that has introduced itself.
@@ -102,9 +114,16 @@ impl User {
             self.refused_request_count += 1;
         } else {
             self.vouch(stranger, &name);
-            self.introductions.insert(stranger, Introduction { name, device, waiting });
+            self.introductions.insert(stranger, Introduction { name, device, waiting, unknown_count: 0 });
         }
         has_room
+    }
+
+    /// Looks the name of a stranger up again that was nobody's a moment ago.
+    pub(super) fn vouch_again(&mut self, stranger: UserId) {
+        if let Some(name) = self.introductions.get(&stranger).map(|introduction| introduction.name.clone()) {
+            self.vouch(stranger, &name);
+        }
     }
 
     /// Checks that both records are of one owner who lists the node `from` as a device, and returns it.
@@ -124,7 +143,9 @@ impl User {
 
     /// Takes who holds the name that a stranger gave. If it is not them, they are shown with their fingerprint.
     pub(super) fn handle_vouched(&mut self, stranger: UserId, outcome: &SearchOutcome, now: Now) {
-        let Some(Introduction { name, device, waiting }) = self.introductions.remove(&stranger) else {
+        let Some(Introduction { name, device, waiting, unknown_count }) =
+            self.introductions.remove(&stranger)
+        else {
             return;
         };
         if let Some(known) = self.people.with_user(&stranger) {
@@ -133,6 +154,13 @@ impl User {
             return;
         }
         let verdict = judge(&outcome.records, |_| true);
+        if verdict == Verdict::Unknown && unknown_count + 1 < UNKNOWN_LIMIT {
+            let again = Introduction { name, device, waiting, unknown_count: unknown_count + 1 };
+            self.introductions.insert(stranger, again);
+            let pause = FIRST_UNKNOWN_PAUSE.saturating_mul(1 << unknown_count);
+            self.set_timer(now.instant + pause, Timer::Vouch(stranger));
+            return;
+        }
         let is_holder = matches!(verdict, Verdict::Held(key) if UserId::of(&key) == stranger);
         if is_holder {
             self.notice_holder(&name, stranger);

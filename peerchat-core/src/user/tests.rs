@@ -121,6 +121,33 @@ fn who_introduces_themselves_is_known_whatever_the_directory_says() {
     assert_eq!(bench.user.outbox_count(), 1);
 }
 
+/// Whoever writes the moment they have joined may be faster than their claim.
+#[test]
+fn a_stranger_whose_name_is_being_registered_is_waited_for_and_one_whose_is_not_only_for_a_while() {
+    let mut bench = Bench::new();
+    let bob = Peer::new(2, "bob");
+    assert_eq!(bench.introduce(&bob, bob.contact), None);
+    let look = |bench: &mut Bench, found: Vec<Record>| {
+        let [vouch] = bench.take_searches()[..] else { panic!("one search") };
+        bench.answer_search(vouch, found);
+        bench.now = bench.now.after(Duration::from_secs(1));
+        bench.user.handle_timeout(bench.now);
+        bench.drain();
+    };
+    look(&mut bench, vec![]);
+    look(&mut bench, vec![bob.claim.clone()]);
+    assert!(bench.take_searches().is_empty());
+    assert!(bench.user.people.named("bob").is_some());
+
+    let carol = Peer::new(3, "carol");
+    assert_eq!(bench.introduce(&carol, carol.contact), None);
+    (0..4).for_each(|_| look(&mut bench, vec![]));
+    assert!(bench.take_searches().is_empty());
+    assert!(bench.user.people.named("carol").is_none());
+    let exact = Recipient::exactly("carol".parse().unwrap(), &UserId::of(&carol.key.public())).to_string();
+    assert!(bench.user.people.named(&exact).is_some());
+}
+
 #[test]
 fn a_recipient_who_never_knows_the_sender_is_not_asked_again_and_again() {
     let mut bench = Bench::new();

@@ -1,5 +1,6 @@
 //! [`Timer`]: what a deadline of a user is for.
 
+use crate::identity::UserId;
 use crate::save::ConversationId;
 
 /// What [`super::User::handle_timeout`] has to look at.
@@ -9,6 +10,8 @@ pub(super) enum Timer {
     Retry(ConversationId),
     /// A message expires.
     Expiry(ConversationId),
+    /// The name of a stranger is looked up again.
+    Vouch(UserId),
     /// Receipts for what was read are sent.
     Receipts,
     /// Contacts that were heard get a token.
@@ -25,6 +28,7 @@ impl Timer {
         match self {
             Self::Retry(_) => "retry of a delivery",
             Self::Expiry(_) => "expiry of a message",
+            Self::Vouch(_) => "name of a stranger",
             Self::Receipts => "receipts for what was read",
             Self::Tokens => "tokens for contacts",
             Self::Collect => "collecting of mail",

@@ -204,6 +204,7 @@ impl Disk {
             Write::MessageNumber { position, conversation, number } => {
                 let message = self.message(position);
                 (message.conversation, message.number) = (conversation, Some(number));
+                self.saved.envelopes.retain(|other| other.position != position);
             }
             Write::Confirmed { position } => self.saved.confirmed_position = position,
             Write::MailKept { envelope, bytes } => {
