@@ -1,4 +1,4 @@
-//! Random stories against the model of what everybody must see; `make soak RUN=model` tells thousands.
+//! Random stories against the model of what everybody must see; `make soak RUN=model` tells hundreds.
 
 use peerchat_sim::story::{Story, Tale};
 
