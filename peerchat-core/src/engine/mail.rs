@@ -192,9 +192,8 @@ impl Engine {
             // It keeps a later record of the same user.
             Response::Dht(RpcReply::Refused { reason: StoreRefusal::Older, .. }) => MailAnswer::Done,
             Response::Mail(MailResponse::Deposited | MailResponse::Noted) => MailAnswer::Done,
-            Response::Mail(MailResponse::Refused(MailRefusal::Gone | MailRefusal::BadToken)) => {
-                MailAnswer::Done
-            }
+            Response::Mail(MailResponse::Refused(MailRefusal::Gone)) => MailAnswer::Done,
+            Response::Mail(MailResponse::Refused(MailRefusal::BadToken)) => MailAnswer::NotTaken,
             Response::Mail(MailResponse::Refused(MailRefusal::Full | MailRefusal::WorkNeeded { .. })) => {
                 MailAnswer::NoRoom
             }

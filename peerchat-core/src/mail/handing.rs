@@ -56,6 +56,8 @@ struct Job {
     in_flight: usize,
     /// How many were refused for want of room. Once one was, only contacts' mail is given: it has room of its own.
     refused: usize,
+    /// Whether something was not taken for another reason: the node has not got all that there is.
+    is_lacking: bool,
     step: Step,
 }
 
@@ -168,7 +170,17 @@ impl Mailbox {
         }
         let (offered_to, in_flight, refused, step) = (0, 0, 0, Step::Comparing);
         let is_introduced = false;
-        let job = Job { to, place, is_routine, is_introduced, offered_to, in_flight, refused, step };
+        let job = Job {
+            to,
+            place,
+            is_routine,
+            is_introduced,
+            offered_to,
+            in_flight,
+            refused,
+            is_lacking: false,
+            step,
+        };
         handing.waiting.push_back(job);
         self.start_jobs();
     }
@@ -260,6 +272,11 @@ impl Mailbox {
                 job.in_flight = job.in_flight.saturating_sub(1);
                 self.give_next(id, time);
             }
+            (Step::Giving(_), MailAnswer::NotTaken) => {
+                job.is_lacking = true;
+                job.in_flight = job.in_flight.saturating_sub(1);
+                self.give_next(id, time);
+            }
             (Step::Giving(_), MailAnswer::NoRoom) if job.refused < MAX_REFUSED => {
                 job.refused += 1;
                 job.in_flight = job.in_flight.saturating_sub(1);
@@ -290,7 +307,7 @@ impl Mailbox {
         let next =
             mail.map(|mail| mail.to_offer(job.offered_to..written_to, MAX_OFFERED, job.refused > 0, time));
         let next = next.unwrap_or_default();
-        let is_complete = job.refused == 0;
+        let is_complete = job.refused == 0 && !job.is_lacking;
         let Some((last, _)) = next.last() else { return self.end_job(id, is_complete) };
         job.offered_to = *last;
         let (to, place) = (job.to, job.place);

@@ -38,6 +38,8 @@ pub enum MailAnswer {
     },
     /// There is no room for it.
     NoRoom,
+    /// It was not taken, and another may be.
+    NotTaken,
     /// Nothing was done.
     Failed,
 }

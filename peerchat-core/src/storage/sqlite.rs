@@ -242,8 +242,14 @@ impl Profile {
             self.searcher.lock().run(&self.path, what).map_err(|failure| self.error(failure))
         };
         let last = ask(index::last_position)?;
-        while ask(index::indexed_position)? < last {
+        let mut indexed = ask(index::indexed_position)?;
+        while indexed < last {
             self.index_some()?;
+            let before = std::mem::replace(&mut indexed, ask(index::indexed_position)?);
+            if indexed == before {
+                // What was last is gone, as a receipt goes that was sent.
+                break;
+            }
         }
         self.searcher.lock().run(&self.path, query).map_err(|failure| self.error(failure))
     }

@@ -150,7 +150,10 @@ impl User {
     /// told them yet.
     fn is_stranger_to(&self, id: ConversationId) -> bool {
         let knows_us = self.people.get(id).is_some_and(|found| found.knows_us);
-        let is_first = |sender: &Sender| !sender.has_introduced && sender.oldest() == 1;
+        // What may have arrived by mail is no first message: whoever has blocked us meanwhile still says that they have it.
+        let is_first = |sender: &Sender| {
+            !sender.has_introduced && sender.oldest() == 1 && !sender.may_have_come_by_mail()
+        };
         !knows_us && self.senders.get(&id).is_some_and(is_first) && self.registration.records().is_some()
     }
 

@@ -76,6 +76,8 @@ struct OpenDeposit {
     count: u64,
     /// What shows that the recipient has given us a token.
     proof: Option<Box<TokenProof>>,
+    /// Those who were shown it and have not refused it.
+    token_shown: u64,
     /// A nonce, and how many bits it makes zero.
     work: Option<(u64, u8)>,
     /// How much work those of `asking` have asked for.
@@ -112,10 +114,11 @@ impl Depositor {
         });
     }
 
-    /// Notes that a holder takes no token of ours; `false` if that is known.
-    fn set_wary(&mut self, holder: usize) -> bool {
-        let holder = self.holders.get_mut(holder);
-        holder.is_some_and(|holder| !std::mem::replace(&mut holder.is_wary, true))
+    /// Notes that a holder takes no token of ours.
+    fn set_wary(&mut self, holder: usize) {
+        if let Some(holder) = self.holders.get_mut(holder) {
+            holder.is_wary = true;
+        }
     }
 
     fn is_lost(&self) -> bool {
@@ -151,7 +154,10 @@ impl OpenDeposit {
     /// Returns what a holder is shown with the envelope.
     fn admission(&mut self, holder: usize, is_wary: bool) -> Admission {
         match (&self.proof, self.work) {
-            (Some(proof), _) if !is_wary => Admission::Token(proof.clone()),
+            (Some(proof), _) if !is_wary => {
+                self.token_shown |= bit(holder);
+                Admission::Token(proof.clone())
+            }
             (_, Some((nonce, _))) => {
                 self.shown |= bit(holder);
                 Admission::Work(nonce)
@@ -163,7 +169,7 @@ impl OpenDeposit {
     /// Takes that a holder asks for work. Returns `false` if it gets none: it is too much, or was done already.
     fn handle_asked(&mut self, holder: usize, bits: u8) -> bool {
         let done = self.work.map_or(0, |(_, bits)| bits);
-        if bits <= done && self.shown & bit(holder) == 0 {
+        if self.work.is_some() && bits <= done && self.shown & bit(holder) == 0 {
             self.waiting |= bit(holder);
             return true;
         }
@@ -322,6 +328,7 @@ impl User {
                     envelope,
                     count,
                     proof,
+                    token_shown: 0,
                     work: None,
                     wanted: 0,
                     asking: 0,
@@ -423,10 +430,9 @@ impl User {
             let held_by = closed.held.count_ones();
             if is_notice {
                 // Whoever gets the message again that a receipt is about sends another one.
-                let notice: Vec<Owed> = sender.remove(first).into_iter().collect();
-                // A receipt for what was written before may name this as the last that has arrived.
-                sender.note_acknowledged(&notice, &self.tag_key);
-                self.finish(id, notice, MessageState::Delivered, None);
+                let notices = sender.take_left();
+                sender.note_acknowledged(&notices, &self.tag_key);
+                self.finish(id, notices, MessageState::Delivered, None);
             } else if held_by > 0 {
                 self.tell_stored(id, &numbers, held_by);
             }
@@ -500,8 +506,11 @@ impl User {
                     self.note_given_up();
                 }
             }
-            MailResponse::Refused(MailRefusal::BadToken) if depositor.set_wary(holder) => {
-                depositor.open.get_mut(&number).into_iter().for_each(|open| open.waiting |= bit(holder));
+            // Several envelopes may have been on their way with it.
+            MailResponse::Refused(MailRefusal::BadToken) if open.token_shown & bit(holder) != 0 => {
+                open.token_shown &= !bit(holder);
+                open.waiting |= bit(holder);
+                depositor.set_wary(holder);
             }
             MailResponse::Refused(MailRefusal::Invalid) => {}
             _ => depositor.leave_out(holder),

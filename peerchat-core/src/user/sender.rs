@@ -499,16 +499,6 @@ impl Sender {
         self.queue.get_mut(index).filter(|owed| owed.number == Some(number))
     }
 
-    /// Takes the message with this number off the queue.
-    pub(crate) fn remove(&mut self, number: u64) -> Option<Owed> {
-        let index = self.index_of(number);
-        self.queue.get(index).filter(|owed| owed.number == Some(number))?;
-        if index < self.sent_count {
-            self.sent_count -= 1;
-        }
-        self.queue.remove(index)
-    }
-
     /// Forgets that anything was deposited.
     pub(crate) fn forget_deposits(&mut self) {
         let deposits = self.queue.iter_mut().map(|owed| &mut owed.deposit);
@@ -566,9 +556,19 @@ impl Sender {
             self.has_introduced = false;
             self.failed_attempts = 0;
         }
-        let done = self.queue.drain(..done_count).collect();
+        let mut done: Vec<Owed> = self.queue.drain(..done_count).collect();
+        done.extend(self.take_left());
         self.forget_broken_front();
         done
+    }
+
+    /// Takes the notices off the front of the queue that others keep: they are finished, and a notice behind something that is
+    /// still owed is not, for a receipt for what is owed may name the notice as the last that has arrived.
+    pub(crate) fn take_left(&mut self) -> Vec<Owed> {
+        let is_left = |owed: &&Owed| owed.is_notice() && owed.deposit.done.is_some();
+        let count = self.queue.iter().take_while(is_left).count();
+        self.sent_count = self.sent_count.saturating_sub(count);
+        self.queue.drain(..count).collect()
     }
 
     /// Takes off the queue what a receipt of a device says has arrived: what was sealed for it and has a number below
@@ -584,11 +584,17 @@ impl Sender {
             return Vec::new();
         }
         let end = self.index_of(receipt.next);
-        let is_sealed = |owed: &&Owed| owed.is_sealed_for(device);
-        let count = self.queue.iter().take(end).take_while(is_sealed).count();
+        // What was left with others may have lost its sealed form since, as when its batch was broken.
+        let may_have_come = |owed: &&Owed| {
+            owed.is_sealed_for(device)
+                || owed.deposit.restored_at.is_some()
+                || owed.deposit.done.is_some_and(|(to, ..)| to == device)
+        };
+        let count = self.queue.iter().take(end).take_while(may_have_come).count();
         self.sent_count = self.sent_count.saturating_sub(count);
         self.has_progressed |= count > 0;
-        let arrived = self.queue.drain(..count).collect();
+        let mut arrived: Vec<Owed> = self.queue.drain(..count).collect();
+        arrived.extend(self.take_left());
         self.forget_broken_front();
         arrived
     }

@@ -243,6 +243,7 @@ fn standing(input: &mut Input<'_>) -> Standing {
 fn answer(input: &mut Input<'_>) -> MailAnswer {
     match input.below(4) {
         0 => MailAnswer::Failed,
+        2 if input.flag() => MailAnswer::NotTaken,
         2 => MailAnswer::NoRecord,
         1 => MailAnswer::Wanted { missing: input.number(), released: input.number() },
         _ => MailAnswer::Done,

@@ -125,11 +125,21 @@ fn holders_that_refuse_every_envelope_for_a_false_reason_leave_it_to_the_others(
         (6, MailRefusal::Gone),
         (7, MailRefusal::NotListed),
         (8, MailRefusal::UnknownMailbox),
+        (17, MailRefusal::WorkNeeded { bits: 0 }),
+        (18, MailRefusal::WorkNeeded { bits: u8::MAX }),
+        (19, MailRefusal::BadToken),
     ] {
         let mut town = Town::new(seed);
         town.liars(match refusal {
             MailRefusal::Full => |request, response| refuse(request, response, MailRefusal::Full),
             MailRefusal::Gone => |request, response| refuse(request, response, MailRefusal::Gone),
+            MailRefusal::WorkNeeded { bits: 0 } => {
+                |request, response| refuse(request, response, MailRefusal::WorkNeeded { bits: 0 })
+            }
+            MailRefusal::WorkNeeded { .. } => {
+                |request, response| refuse(request, response, MailRefusal::WorkNeeded { bits: u8::MAX })
+            }
+            MailRefusal::BadToken => |request, response| refuse(request, response, MailRefusal::BadToken),
             MailRefusal::NotListed => |request, response| refuse(request, response, MailRefusal::NotListed),
             _ => |request, response| refuse(request, response, MailRefusal::UnknownMailbox),
         });
