@@ -426,7 +426,8 @@ impl Town {
             return;
         }
         let request_tag = RequestTag(tag.0);
-        other.bench.answers.clear();
+        // Of an earlier run; what others wait for meanwhile stays.
+        other.bench.answers.retain(|(to, _)| *to != request_tag);
         other.bench.user.handle_request(request_tag, from, request, now);
         // Until it is answered, the disk included.
         for _ in 0..1000 {
