@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::chat::{Content, ContentKind};
-use super::sender::Owed;
+use super::owed::Owed;
 use crate::codec;
 use crate::time::Timestamp;
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::directory::{Device, devices};
 use super::machine::{Effect, SearchId, User, UserAction};
+use super::owed::{Owed, Sealed};
 use super::post::MailCall;
 use super::searching::Purpose;
-use super::sender::{Owed, Sealed, Sender, Step};
+use super::sender::{Sender, Step};
 use super::working::Task;
 use crate::crypto::Envelope;
 use crate::event::{Event, MessageState};

@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::machine::{Effect, User};
-use super::sender::{Deposit, Owed, Sender, in_time};
+use super::owed::{Deposit, Owed, in_time};
+use super::sender::Sender;
 use crate::error::ErrorCode;
 use crate::event::{Event, MessageState};
 use crate::save::{ConversationId, Write};

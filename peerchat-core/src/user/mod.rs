@@ -14,6 +14,7 @@ mod giving_up;
 mod letters;
 mod machine;
 mod naming;
+mod owed;
 mod people;
 mod post;
 mod reading;
@@ -46,13 +47,12 @@ pub use machine::{
     RequestTag, SealId, SearchId, SearchOutcome, User, UserAction, UserConfig,
 };
 pub use naming::{Decision, DecisionError, NAME_CHECK_EVERY};
+pub use owed::{REDEPOSIT_INTERVAL, RESTORED_INTERVAL};
 pub use reading::READ_RECEIPT_DELAY;
 #[cfg(feature = "runtime")]
 pub(crate) use receiving::received_event;
 pub use sealing::REPAIR_INTERVAL;
-pub use sender::{
-    MAX_IN_FLIGHT, MAX_IN_FLIGHT_LEN, MAX_MESSAGES_IN_FLIGHT, REDEPOSIT_INTERVAL, RESTORED_INTERVAL,
-};
+pub use sender::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_LEN, MAX_MESSAGES_IN_FLIGHT};
 pub use sessions::{MAX_NEW_SESSIONS, MAX_SESSIONS, MAX_SESSIONS_IN_ALL};
 pub use streams::{KEPT_ENVELOPES, KEPT_TAGS, MAX_HELD, MAX_HELD_LEN};
 pub use tokens::{TOKEN_DELAY, TOKEN_LIFETIME, TOKEN_RENEWAL};
