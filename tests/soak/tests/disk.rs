@@ -1,8 +1,10 @@
 //! What goes wrong with a disk, as a client and its peers see it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -146,4 +148,57 @@ fn a_profile_of_a_newer_version_is_left_to_that_version() {
     // The user version is at offset 60 of an SQLite file.
     let refusal = opened_with(|bytes| bytes[60..64].copy_from_slice(&1000_u32.to_be_bytes()));
     assert!(matches!(refusal, Error::ProfileTooNew { found: 1000, .. }), "{refusal}");
+}
+
+/// A program that starts the child where a directory cannot be written: in a mount namespace of its own. `None` if the system
+/// gives it none.
+fn without_writing(scratch: &Path, directory: &Path) -> Option<PathBuf> {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    let unshare = if is_root { "unshare --mount" } else { "unshare --mount --map-root-user" };
+    let path = scratch.join("without-writing");
+    let script = format!(
+        "#!/bin/sh\nexec {unshare} sh -c 'mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && exec \"$@\"' {} {} \"$@\"\n",
+        directory.display(),
+        env!("CARGO_BIN_EXE_soak"),
+    );
+    fs::write(&path, script).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    // Without arguments for the child it runs nothing if the mounts fail, and the whole program with a word that it refuses.
+    let probe = Command::new(&path).arg("nothing").stderr(Stdio::piped()).output().unwrap();
+    String::from_utf8_lossy(&probe.stderr).contains("there is no run 'nothing'").then_some(path)
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_an_error_and_the_profile_stays_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let profile = directory.path().join("alice");
+    let config = || {
+        let config = Config::builder(&profile).bind(([127, 0, 0, 1], 0).into());
+        config.user("alice").unwrap().build().unwrap()
+    };
+    let client = Client::open(config()).unwrap();
+    client.send_blocking("bob", "still here").unwrap();
+    assert!(client.shutdown());
+    drop(client);
+    let Some(program) = without_writing(directory.path(), &profile) else {
+        let skipped = "soak::a_directory_that_cannot_be_written: the system gives tests no mount namespace\n";
+        if let Some(path) = std::env::var_os("PEERCHAT_SKIPPED_FILE") {
+            let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+            file.write_all(skipped.as_bytes()).unwrap();
+        }
+        return;
+    };
+    let before = fs::read(profile.join("user-alice.db")).unwrap();
+    for user in ["alice", "somebody-new"] {
+        let mut child = Command::new(&program);
+        child.arg("child").arg(&profile).args([user, "0"]).stdin(Stdio::null());
+        let ended = child.output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success() && said.contains("storage failed"), "{user}: {said}");
+        assert!(said.contains("Read-only file system"), "{user}: {said}");
+    }
+    assert!(fs::read(profile.join("user-alice.db")).unwrap() == before, "it was not touched");
+    let client = Client::open(config()).unwrap();
+    assert_eq!(client.history("bob", None, 10).unwrap()[0].text, "still here");
+    assert!(client.shutdown());
 }
