@@ -216,6 +216,24 @@ impl Crowd {
         self.members[writer].states.get(&message).copied()
     }
 
+    /// Returns how many nodes keep a message of somebody who is there; 0 if nobody does, or they cannot say.
+    #[must_use]
+    pub fn held_by(&self, writer: usize, message: MessageId) -> u32 {
+        let client = self.members[writer].online.as_ref().map(|(client, _)| client);
+        client.and_then(|client| client.message_holders(message).ok()).unwrap_or(0)
+    }
+
+    /// Returns how many nodes without a user there are, through which people join.
+    #[must_use]
+    pub fn anchor_count(&self) -> usize {
+        self.anchors.len()
+    }
+
+    /// Lets all nodes without a user but one vanish for good.
+    pub fn leave_one_anchor(&mut self) {
+        self.anchors.truncate(1);
+    }
+
     /// Waits until everything has been shown that one who is there wrote to another who is there; returns how long
     /// that took.
     ///

@@ -67,3 +67,31 @@ fn who_logs_off_is_seen_to_be_away_and_found_again_at_the_same_address_or_anothe
     crowd.wait_until_shown().unwrap();
     crowd.check().unwrap();
 }
+
+#[test]
+fn a_message_waits_through_a_restart_of_all_its_holders_and_the_loss_of_all_but_one() {
+    const COUNT: usize = 12;
+    let mut crowd = Crowd::gather(COUNT).unwrap();
+    let (alice, bob) = (0, 1);
+    crowd.log_off(bob).unwrap();
+    let message = crowd.send(alice, bob).unwrap();
+    let holder_count = u32::try_from(COUNT - 2 + crowd.anchor_count()).unwrap();
+    crowd
+        .wait_until("every other node keeps it", |crowd| crowd.held_by(alice, message) == holder_count)
+        .unwrap();
+    crowd.log_off(alice).unwrap();
+    for other in 2..COUNT {
+        crowd.log_off(other).unwrap();
+        crowd.log_on(other, Place::Same).unwrap();
+    }
+    (2..COUNT).for_each(|other| crowd.log_off(other).unwrap());
+    crowd.leave_one_anchor();
+    crowd.log_on(bob, Place::New).unwrap();
+    crowd.wait_until("it is shown", |crowd| crowd.ledger().waiting_count(|_, _| true) == 0).unwrap();
+    crowd.log_on(alice, Place::New).unwrap();
+    crowd
+        .wait_until("it is known to be delivered", |crowd| {
+            crowd.state(alice, message) == Some(MessageState::Delivered)
+        })
+        .unwrap();
+}
