@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use peerchat_bench::Failure;
 use peerchat_bench::network::address_of;
@@ -33,7 +33,14 @@ const COLUMNS: &[&str] = &[
     "CPU us/message",
 ];
 
-pub(super) fn measure(_words: &[String]) -> Result<Figure, Failure> {
+/// How many messages at the beginning and at the end are compared.
+const PART: usize = 100_000;
+
+/// With a number, so many messages on disk, of which the first and the last are compared: what a long history changes.
+pub(super) fn measure(words: &[String]) -> Result<Figure, Failure> {
+    if let Some(count) = words.first() {
+        return long_history(count.parse()?);
+    }
     let mut table = Table::new(COLUMNS);
     table.push(row("memory", None, COUNTS[0])?);
     let directory = tempfile::tempdir()?;
@@ -69,27 +76,52 @@ fn push_peers(table: &mut Table) {
     }
 }
 
-fn row(profiles: &str, directory: Option<&Path>, count: usize) -> Result<Vec<Cell>, Failure> {
-    let (alice, bob) = meet(directory)?;
+fn long_history(count: usize) -> Result<Figure, Failure> {
+    let mut table = Table::new(&["messages before", "messages/s of the next 100,000"]);
+    let directory = tempfile::tempdir()?;
+    let (alice, bob) = meet(Some(directory.path()))?;
+    let mut before = 0;
+    while before + PART <= count {
+        let rate = PART as f64 / part(&alice, &bob, PART)?.0.as_secs_f64();
+        eprintln!("  {before} messages before: {rate:.0} messages/s");
+        if before == 0 || before + 2 * PART > count || before.is_multiple_of(10 * PART) {
+            table.push(vec![Cell::count(before), Cell::Number(rate, 0)]);
+        }
+        before += PART;
+    }
+    alice.shutdown();
+    bob.shutdown();
+    Ok(Figure { conditions: conditions(), table })
+}
+
+/// Sends so many messages, and returns how long it took until all had arrived, and were known to be delivered.
+fn part(alice: &Client, bob: &Client, count: usize) -> Result<(Duration, Duration), Failure> {
     let room = Arc::new(Semaphore::new(OUTSTANDING));
-    let (start, cpu) = (Instant::now(), cpu_time());
+    let start = Instant::now();
     let (sent, received) = thread::scope(|scope| {
-        let sending = scope.spawn(|| send_many(&alice, "bob", count, IN_FLIGHT, &room));
+        let sending = scope.spawn(|| send_many(alice, "bob", count, IN_FLIGHT, &room));
         let receiving = scope.spawn(|| {
             let is_message = |event: &Event| matches!(event, Event::Message(_));
-            (0..count).try_for_each(|_| wait(&bob, is_message)).map(|()| start.elapsed())
+            (0..count).try_for_each(|_| wait(bob, is_message)).map(|()| start.elapsed())
         });
         // As an application would: it is told what becomes of each message.
         let is_delivered =
             |event: &Event| matches!(event, Event::MessageState { state: MessageState::Delivered, .. });
-        let told = (0..count).try_for_each(|_| wait(&alice, is_delivered).map(|()| room.add_permits(1)));
+        let told = (0..count).try_for_each(|_| wait(alice, is_delivered).map(|()| room.add_permits(1)));
         // Whoever still waits for room would wait for ever.
         room.close();
         (sending.join().map(|sent| sent.and(told)), receiving.join())
     });
     sent.map_err(|_| "the sending thread panicked")??;
     let took = received.map_err(|_| "the receiving thread panicked")??;
-    let (all, cpu) = (start.elapsed(), cpu_time().saturating_sub(cpu));
+    Ok((took, start.elapsed()))
+}
+
+fn row(profiles: &str, directory: Option<&Path>, count: usize) -> Result<Vec<Cell>, Failure> {
+    let (alice, bob) = meet(directory)?;
+    let cpu = cpu_time();
+    let (took, all) = part(&alice, &bob, count)?;
+    let cpu = cpu_time().saturating_sub(cpu);
     let rate = count as f64 / took.as_secs_f64();
     eprintln!("  {profiles}: {rate:.0} messages/s");
     alice.shutdown();
