@@ -1405,7 +1405,7 @@ peerchat_status_t peerchat_history(const peerchat_t *client,
  * Japanese every character counts as a word.
  *
  * Pages follow one another as those of peerchat_history do. Waits for the disk at most; the first search of a profile,
- * and the first after many messages, indexes what is new, which takes some seconds for each million. Thread-safe.
+ * and the first after many messages, indexes what is new, which takes about half a minute for each million. Thread-safe.
  * @param client       The client, with a user.
  * @param words        What to search for: 1 to 32 words in 1,024 bytes. UTF-8.
  * @param peer         Only what was said with this person: "alice", or "alice#7kq2m4xd"; NULL for everybody. UTF-8.

@@ -266,8 +266,11 @@ pub(crate) struct SearchArgs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
+    /// Directory of the profiles [default: $XDG_DATA_HOME/peerchat or ~/.local/share/peerchat].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) profile: ProfileArgs,
+    pub(crate) passphrase: PassphraseSource,
     /// Your name.
     #[arg(long)]
     pub(crate) name: UserName,

@@ -46,6 +46,16 @@ impl Fault {
         }
     }
 
+    /// Makes a fault that ends the command with [`EXIT_WRONG_PASSPHRASE`].
+    pub(crate) fn no_passphrase(what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { exit_code: EXIT_WRONG_PASSPHRASE, ..Self::new(what, advice) }
+    }
+
+    /// Makes the fault of a command that a signal ended while a passphrase was asked for.
+    pub(crate) fn interrupted() -> Self {
+        Self { exit_code: EXIT_INTERRUPTED, ..Self::new("interrupted; nothing was changed", "") }
+    }
+
     /// Makes a fault of an event's error code and words, which say what to do themselves.
     pub(crate) fn told(what: &str, detail: &str) -> Self {
         Self::new(format!("{what}: {detail}"), "")
@@ -67,7 +77,8 @@ impl fmt::Display for Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         let code = error.code();
-        let exit_code = if code == ErrorCode::WrongPassphrase { EXIT_WRONG_PASSPHRASE } else { EXIT_FAILED };
+        let is_passphrase = matches!(code, ErrorCode::WrongPassphrase | ErrorCode::ArchivePassphrase);
+        let exit_code = if is_passphrase { EXIT_WRONG_PASSPHRASE } else { EXIT_FAILED };
         Self { exit_code, ..Self::new(error.to_string(), advice(code)) }
     }
 }

@@ -6,10 +6,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use peerchat_core::{Client, Error, Event};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::fault::Fault;
+use crate::passphrase::ENDING_SIGNALS;
 use crate::session;
 
 /// How many happenings wait for the loop at most; after that the threads wait with theirs.
@@ -61,7 +61,7 @@ impl Feed {
     /// Starts with the standard input and the signals; events come in once there is a client.
     pub(crate) fn start() -> Result<Self, Fault> {
         let (sender, happenings) = sync_channel(QUEUE_LIMIT);
-        let signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(session::no_signals)?;
+        let signals = Signals::new(ENDING_SIGNALS).map_err(session::no_signals)?;
         let (lines, stops) = (sender.clone(), sender.clone());
         thread::spawn(move || read_lines(&lines));
         thread::spawn(move || forward_signals(signals, &stops));

@@ -4,12 +4,14 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use peerchat_core::{Client, ConfigBuilder, Error, Passphrase};
 use rustix::stdio::stdin;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -99,12 +101,13 @@ pub(crate) fn ask_terminal(prompt: &str) -> Result<Zeroizing<String>, Fault> {
     if !io::stdin().is_terminal() {
         return Err(Fault::new("there is no terminal to ask for a passphrase at", ADVICE));
     }
+    // First of all, or a signal would leave the terminal silent.
+    let watcher = Watcher::start(tcgetattr(stdin()).map_err(|error| no_terminal(error.into()))?)?;
     let hidden = Hidden::start()?;
-    let watcher = Watcher::start(hidden.before.clone())?;
     write_prompt(prompt)?;
     let line = read_line();
-    watcher.stop();
     drop(hidden);
+    watcher.stop();
     line
 }
 
@@ -169,6 +172,45 @@ fn show(before: &Termios) {
     let _ = tcsetattr(stdin(), OptionalActions::Now, before);
 }
 
+/// The signals that end a program.
+pub(crate) const ENDING_SIGNALS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// Whether a signal ends the program by itself, which it does not do any more once somebody has listened for it.
+struct Endings {
+    /// SIGINT and SIGTERM, which close the client once there is one.
+    closing: Arc<AtomicBool>,
+    others: Arc<AtomicBool>,
+}
+
+/// Those of this process, once somebody was asked.
+static ENDINGS: OnceLock<Endings> = OnceLock::new();
+
+impl Endings {
+    fn of_process() -> io::Result<&'static Self> {
+        if let Some(endings) = ENDINGS.get() {
+            return Ok(endings);
+        }
+        let [closing, others] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        for signal in ENDING_SIGNALS {
+            let ends = if matches!(signal, SIGINT | SIGTERM) { &closing } else { &others };
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(ends))?;
+        }
+        Ok(ENDINGS.get_or_init(|| Self { closing, others }))
+    }
+
+    fn set(&self, ends: bool) {
+        self.closing.store(ends, Ordering::SeqCst);
+        self.others.store(ends, Ordering::SeqCst);
+    }
+}
+
+/// Leaves SIGINT and SIGTERM to somebody who closes a client.
+pub(crate) fn leave_closing_signals() {
+    if let Some(endings) = ENDINGS.get() {
+        endings.closing.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Ends the program on a signal, with the terminal as it was.
 struct Watcher {
     handle: Handle,
@@ -177,7 +219,8 @@ struct Watcher {
 
 impl Watcher {
     fn start(before: Termios) -> Result<Self, Fault> {
-        let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(session::no_signals)?;
+        Endings::of_process().map_err(session::no_signals)?.set(false);
+        let mut signals = Signals::new(ENDING_SIGNALS).map_err(session::no_signals)?;
         let handle = signals.handle();
         let thread = thread::spawn(move || {
             if signals.forever().next().is_some() {
@@ -193,6 +236,9 @@ impl Watcher {
         self.handle.close();
         // Had it panicked, no signal would have come.
         let _ = self.thread.join();
+        if let Some(endings) = ENDINGS.get() {
+            endings.set(true);
+        }
     }
 }
 

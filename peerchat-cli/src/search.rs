@@ -27,6 +27,7 @@ struct Line<'a> {
 
 /// Shows what was found, the latest first.
 pub(crate) fn run(args: &SearchArgs) -> Result<(), Fault> {
+    session::expect_profile(&session::data_dir(args.profile.data.as_deref())?, &args.name)?;
     let client = session::open(&args.name, &args.profile)?;
     let words = args.words.join(" ");
     let found = client.search(&words, args.with.as_deref(), args.before, args.limit as usize);

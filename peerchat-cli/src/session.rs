@@ -55,6 +55,17 @@ pub(crate) fn open_asking(name: &UserName, profile: &ProfileArgs, ask: Ask<'_>) 
     Ok(client)
 }
 
+/// Refuses a name that this data directory does not know, where making a profile would help nobody.
+pub(crate) fn expect_profile(data_dir: &Path, name: &UserName) -> Result<(), Fault> {
+    if Client::profile_exists(data_dir, name) {
+        return Ok(());
+    }
+    Err(Fault::new(
+        format!("there is no profile of {name} in {}", data_dir.display()),
+        "check the name, and name the directory with --data DIR",
+    ))
+}
+
 /// Sets, changes or removes the passphrase of a profile.
 pub(crate) fn change_passphrase(args: &PassphraseArgs) -> Result<(), Fault> {
     let data_dir = data_dir(args.data.as_deref())?;
@@ -78,6 +89,7 @@ pub(crate) fn change_passphrase(args: &PassphraseArgs) -> Result<(), Fault> {
 /// Closes the client on SIGINT or SIGTERM, which ends the wait of whoever polls it.
 pub(crate) fn close_on_signal(client: &Client) -> Result<(), Fault> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(no_signals)?;
+    passphrase::leave_closing_signals();
     let client = client.clone();
     std::thread::spawn(move || signals.forever().for_each(|_| client.close()));
     Ok(())

@@ -2,8 +2,9 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
@@ -228,7 +229,7 @@ fn a_signal_while_asking_leaves_the_terminal_as_it_was() {
     let data = dir.path().join("data");
     protected(&data);
     let terminal = Terminal::new();
-    for signal in ["-INT", "-TERM"] {
+    for signal in ["-INT", "-TERM", "-HUP", "-QUIT"] {
         let mut asked = terminal.start(command(&["contacts"], &data));
         asked.wait_for("Passphrase: ");
         assert!(!terminal.shows_what_is_typed());
@@ -237,6 +238,58 @@ fn a_signal_while_asking_leaves_the_terminal_as_it_was() {
         assert_eq!(asked.end(), (130, "\n".to_owned()));
         assert!(terminal.shows_what_is_typed());
     }
+}
+
+/// Whoever has listened for a signal must give it back: closing the terminal would else leave the program behind.
+#[test]
+fn a_signal_after_the_passphrase_ends_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    protected(&data);
+    let terminal = Terminal::new();
+    for (signal, ends_by, code) in [("-HUP", Some(1), None), ("-TERM", None, Some(0))] {
+        let mut listening = terminal.start(command(&["listen"], &data));
+        listening.wait_for("Passphrase: ");
+        terminal.type_line(RIGHT);
+        let mut line = String::new();
+        BufReader::new(listening.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains("listening"), "{line}");
+        let pid = listening.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let status = listening.child.wait().unwrap();
+        assert_eq!((status.signal(), status.code()), (ends_by, code), "{signal}");
+    }
+}
+
+#[test]
+fn a_profile_moves_by_scripts() {
+    let dir = tempfile::tempdir().unwrap();
+    let [here, there] = ["here", "there"].map(|name| dir.path().join(name));
+    let secret = file(&here, RIGHT);
+    let archive = dir.path().join("alice.peerchat");
+    let export =
+        |data: &Path| run(command(&["export", "--archive-passphrase-file", &secret], data).arg(&archive));
+    let (code, said) = export(&here);
+    assert!(code == 1 && said.contains("there is no profile of alice"), "{said}");
+    assert!(!here.exists(), "nothing is made of a name that is not here");
+    assert_eq!(run(&mut command(&["add", "bob"], &here)).0, 0);
+    let (code, said) = export(&here);
+    assert!(code == 0 && said.contains("do not use this profile any more"), "{said}");
+    let (code, said) = export(&here);
+    assert!(code == 1 && said.contains("there is a file of this name"), "{said}");
+
+    let import = |passphrase: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peerchat"));
+        command.args(["import", "--data", there.to_str().unwrap()]).arg(&archive);
+        run(command.env("PEERCHAT_ARCHIVE_PASSPHRASE", passphrase).env_remove("PEERCHAT_PASSPHRASE"))
+    };
+    assert_eq!(import(WRONG).0, 4);
+    assert_eq!(import(RIGHT), (0, String::new()));
+    assert_eq!(import(RIGHT).0, 1, "there is one by now");
+    let contacts = command(&["contacts"], &there).output().unwrap();
+    assert!(String::from_utf8(contacts.stdout).unwrap().contains("bob"));
+    assert_eq!(run(&mut command(&["search", "hello"], &there)), (0, String::new()));
+    assert_eq!(run(&mut command(&["search", "hello"], &dir.path().join("nowhere"))).0, 1);
 }
 
 #[test]

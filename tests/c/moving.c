@@ -58,7 +58,7 @@ static void wrong_imports(void)
     flip(200);
     CHECK_STATUS(PEERCHAT_ERR_ARCHIVE_DAMAGED, peerchat_import(archive, "open sesame", new_dir, NULL, &user));
     flip(200);
-    /* The lower byte of the version, which is 1: now it is 3. */
+    /* The upper byte of the version, which is 1: now it is far above. */
     flip(8);
     CHECK_STATUS(PEERCHAT_ERR_ARCHIVE_TOO_NEW, peerchat_import(archive, "open sesame", new_dir, NULL, &user));
     flip(8);

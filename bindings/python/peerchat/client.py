@@ -433,7 +433,7 @@ class Client:
 
         Case and accents do not count, and `*` right after a word stands for whatever ends it. With `peer`, only what was
         said with them; `before` is the `position` of an entry, to go on from there. Reads the disk on the calling
-        thread; the first search of a profile indexes it, some seconds for each million messages.
+        thread; the first search of a profile indexes it, about half a minute for each million messages.
         """
         with translated():
             entries = self._native.search(words, peer, before, limit)

@@ -84,6 +84,10 @@ pub(crate) fn ask_hidden(prompt: &str, feed: &mut Feed) -> Result<Zeroizing<Stri
     passphrase::write_prompt(prompt)?;
     match feed.next(None) {
         Some(Happening::Line(line)) => Ok(Zeroizing::new(line)),
+        Some(Happening::Stop) => {
+            passphrase::write_prompt("\n")?;
+            Err(Fault::interrupted())
+        }
         _ => Err(Fault::new("no passphrase was given", "")),
     }
 }

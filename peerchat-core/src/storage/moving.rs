@@ -106,23 +106,34 @@ pub(super) fn export(
         ));
     }
     let unfinished = files::beside(to, ".part");
-    let written = export_into(db, vault, &unfinished, passphrase)
-        .and_then(|()| fs::rename(&unfinished, to).map_err(refused));
-    if written.is_err() {
-        let _ = fs::remove_file(&unfinished);
-    }
+    let file = files::private().create_new(true).open(&unfinished).map_err(|error| {
+        Failure::of_file(
+            "make the archive beside what an earlier export may have left (its name and .part)",
+            &error,
+        )
+    })?;
+    let written =
+        export_into(db, vault, file, passphrase).and_then(|()| finish(&unfinished, to).map_err(refused));
+    let _ = fs::remove_file(&unfinished);
     files::sync_directory_of(to);
     written
+}
+
+/// Gives a finished file its name, unless somebody else's has it by now.
+fn finish(unfinished: &Path, to: &Path) -> std::io::Result<()> {
+    match fs::hard_link(unfinished, to) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => fs::rename(unfinished, to),
+        linked => linked,
+    }
 }
 
 fn export_into(
     db: &mut Connection,
     vault: &Vault,
-    to: &Path,
+    file: File,
     passphrase: &Passphrase,
 ) -> Result<(), Failure> {
     let refused = |error: std::io::Error| Failure::of_file("write the archive", &error);
-    let file = files::private().create(true).truncate(true).open(to).map_err(refused)?;
     let mut archive = ArchiveWriter::start(BufWriter::new(file), passphrase)?;
     // One transaction: every table is read as it was at the first of them.
     let snapshot = db.transaction()?;

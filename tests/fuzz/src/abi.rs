@@ -1,6 +1,6 @@
 //! The C interface, called in any order with any arguments: NULLs, strings that are no UTF-8, numbers of any size,
 //! clients that were closed. A seed is a program of calls. `peerchat_log_set` is left out, because the log is the
-//! process's. Clients are in memory or in a directory of their own, bound to loopback, and call nobody elsewhere.
+//! process's, and so are search, export and import, which the C tests call. Clients are in memory or in a directory of their own, bound to loopback, and call nobody elsewhere.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::mem::MaybeUninit;

@@ -264,7 +264,7 @@ fn message(position: u64, stream: StreamId, state: Option<MessageState>) -> Save
     }
 }
 
-/// Nothing, bytes of the header and of pages, a cut, and rows of every table.
+/// Nothing, bytes of the header and of pages, a cut, and rows of more than half of the tables.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = vec![Vec::new()];

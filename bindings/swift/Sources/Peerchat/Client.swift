@@ -162,7 +162,7 @@ public final class Client: Sendable {
     ///
     /// Case and accents do not count, and `*` right after a word stands for whatever ends it. `peer` is whom it was
     /// said with; nil: everybody. `before` is the `position` of an entry, to go on from there; nil: from the end. The
-    /// first search of a profile indexes it, some seconds for each million messages. Throws if there is no word in
+    /// first search of a profile indexes it, about half a minute for each million messages. Throws if there is no word in
     /// `words`, or too many, the name breaks the rules, the disk refused, there is no user, or the client is closed.
     public func search(
         _ words: String, with peer: String? = nil, before: UInt64? = nil, limit: UInt32 = 50

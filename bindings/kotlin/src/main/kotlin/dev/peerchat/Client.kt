@@ -192,7 +192,7 @@ public class Client(options: ClientOptions) : AutoCloseable {
      * Finds up to [limit] messages that hold every word of [words], the latest first.
      *
      * Case and accents do not count, and `*` right after a word stands for whatever ends it. The first search of a
-     * profile indexes it, some seconds for each million messages.
+     * profile indexes it, about half a minute for each million messages.
      *
      * @param peer only what was said with this person; null: with everybody.
      * @param before the `position` of an entry, to go on from there; null: from the end.
