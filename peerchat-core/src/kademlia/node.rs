@@ -484,7 +484,10 @@ impl Node {
                 return;
             }
             Insertion::Bucket(Heard::Refreshed) => {}
-            Insertion::Bucket(Heard::Added) => self.hand_over_to(contact),
+            Insertion::Bucket(Heard::Added) => {
+                self.hand_over_to(contact);
+                self.publish_to_more(now);
+            }
             Insertion::Bucket(Heard::Revived) => {
                 self.hand_over_to(contact);
                 self.upkeep.handle_revived(now.instant);

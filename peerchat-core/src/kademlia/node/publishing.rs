@@ -24,10 +24,16 @@ const REPUBLISH_JITTER: Duration = Duration::from_secs(300);
 /// How many STOREs are on their way at a time; more wait.
 pub(super) const MAX_STORES_IN_FLIGHT: usize = 64;
 
+/// How soon a record is stored again that went to fewer than k nodes, because the node did not know more of a network that
+/// was just beginning: each time it knows twice as many, and once it knows k.
+const REPUBLISH_SOON: Duration = Duration::from_millis(250);
+
 #[derive(Debug)]
 struct OwnRecord {
     record: Record,
     republish_at: Instant,
+    /// To how many nodes it went the last time, or how many were known when it was put off for too few.
+    went_to: usize,
 }
 
 #[derive(Debug)]
@@ -82,7 +88,10 @@ impl Node {
     /// have joined, and every hour until another record of the same key is published, it is withdrawn or it expires.
     pub fn publish(&mut self, record: Record, now: Now) -> PublishId {
         let republish_at = self.republish_turn(now);
-        self.publishing.own.insert(record.header().key, OwnRecord { record: record.clone(), republish_at });
+        self.publishing.own.insert(
+            record.header().key,
+            OwnRecord { record: record.clone(), republish_at, went_to: usize::MAX },
+        );
         self.begin_publication(record, true, now)
     }
 
@@ -116,6 +125,18 @@ impl Node {
         self.handle_publishing_timeout(now);
     }
 
+    /// Stores soon again what went to few nodes, now that many more are known: who joins at the same moment as many others has
+    /// found hardly any of those that should keep it.
+    pub(super) fn publish_to_more(&mut self, now: Now) {
+        let (k, count) = (self.config.k, self.contact_count());
+        for own in self.publishing.own.values_mut() {
+            if own.went_to < k && (count >= k || count >= 2 * own.went_to.max(1)) {
+                own.went_to = count;
+                own.republish_at = own.republish_at.min(now.instant + REPUBLISH_SOON);
+            }
+        }
+    }
+
     /// Stores again what is due.
     pub(super) fn handle_publishing_timeout(&mut self, now: Now) {
         let is_due = |own: &&OwnRecord| own.republish_at <= now.instant;
@@ -140,6 +161,9 @@ impl Node {
         let record = publication.record.clone();
         let place = record.header().key.place();
         let (targets, is_own) = self.with_ourselves(&place, closest);
+        if let Some(own) = self.publishing.own.get_mut(&record.header().key) {
+            own.went_to = targets.len();
+        }
         let own_put = is_own.then(|| self.keep(&record, now));
         let Some(publication) = self.publishing.running.get_mut(&id) else { return };
         match own_put {
