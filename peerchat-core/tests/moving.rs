@@ -1,34 +1,10 @@
 //! A profile moves to another machine while people talk: real sockets on loopback, real disks.
 #![cfg(feature = "runtime")]
 
-use std::path::Path;
-use std::time::Duration;
+mod support;
 
-use peerchat_core::{
-    Client, Config, Error, Event, MessageId, MessageState, Passphrase, ReceivedMessage, Relation,
-};
-
-/// How long a test waits for an event before it fails.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn open(directory: &Path, name: &str) -> Client {
-    let config = Config::builder(directory).bind("127.0.0.1:0".parse().unwrap()).user(name).unwrap();
-    Client::open(config.build().unwrap()).unwrap()
-}
-
-/// Waits for an event that `pick` picks; others are passed over.
-fn expect<T>(client: &Client, pick: impl Fn(&Event) -> Option<T>) -> T {
-    loop {
-        let event = client.poll(PATIENCE).unwrap().expect("an event in time");
-        if let Some(picked) = pick(&event) {
-            return picked;
-        }
-    }
-}
-
-fn message(client: &Client) -> ReceivedMessage {
-    expect(client, |event| if let Event::Message(message) = event { Some(message.clone()) } else { None })
-}
+use peerchat_core::{Client, Config, Error, Event, MessageId, MessageState, Passphrase, Relation};
+use support::{expect, message, open};
 
 fn wait_for(client: &Client, message: MessageId, wanted: MessageState) {
     expect(client, |event| match event {

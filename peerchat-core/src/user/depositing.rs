@@ -169,12 +169,13 @@ impl OpenDeposit {
 
     /// Takes that a holder asks for work. Returns `false` if it gets none: it is too much, or was done already.
     fn handle_asked(&mut self, holder: usize, bits: u8) -> bool {
-        let done = self.work.map_or(0, |(_, bits)| bits);
-        if self.work.is_some() && bits <= done && self.shown & bit(holder) == 0 {
-            self.waiting |= bit(holder);
-            return true;
+        if self.work.is_some_and(|(_, done)| bits <= done) {
+            let is_new = self.shown & bit(holder) == 0;
+            self.waiting |= if is_new { bit(holder) } else { 0 };
+            return is_new;
         }
-        if bits <= done || bits > MAX_WORK_BITS {
+        // Whoever asks for none would be sent the same again.
+        if bits == 0 || bits > MAX_WORK_BITS {
             return false;
         }
         self.asking |= bit(holder);

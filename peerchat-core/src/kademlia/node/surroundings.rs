@@ -14,6 +14,7 @@ use super::super::contact::{Block, Contact};
 use super::super::id::NodeId;
 use super::calls::Why;
 use super::searches::Purpose;
+use super::upkeep::PINGS_AT_ONCE;
 use super::{LookupOutcome, Node};
 use crate::time::Now;
 
@@ -42,9 +43,6 @@ const PLACE_LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Most bits that a place has in common with our id: nearer ones see the neighbours that are in question.
 const MAX_COMMON_BITS: usize = 3;
-
-/// How many remembered contacts are asked at a time.
-const PINGS_AT_ONCE: usize = 8;
 
 /// First pause before a node that is surrounded looks again; each further one is twice as long.
 const MIN_PAUSE: Duration = Duration::from_secs(60);
@@ -226,26 +224,22 @@ impl Node {
 mod tests {
     use super::*;
 
-    fn judge(surroundings: &mut Surroundings, own: f64, now: Instant) -> Density {
-        surroundings.judge(own, now)
-    }
-
     #[test]
     fn neighbours_are_compared_once_and_again_when_they_are_denser() {
         let (mut surroundings, now) = (Surroundings::default(), Instant::now());
-        assert_eq!(judge(&mut surroundings, 10.0, now), Density::Unknown(3));
+        assert_eq!(surroundings.judge(10.0, now), Density::Unknown(3));
         for density in [9.5, 40.0, 10.5] {
             surroundings.note_place(density, now);
         }
-        assert_eq!(judge(&mut surroundings, 10.0, now), Density::Usual);
+        assert_eq!(surroundings.judge(10.0, now), Density::Usual);
         let later = now + 2 * PLACE_LIFETIME;
-        assert_eq!(judge(&mut surroundings, 11.9, later), Density::Usual, "no need to look");
-        assert_eq!(judge(&mut surroundings, 12.1, later), Density::Unknown(3), "what is known is too old");
+        assert_eq!(surroundings.judge(11.9, later), Density::Usual, "no need to look");
+        assert_eq!(surroundings.judge(12.1, later), Density::Unknown(3), "what is known is too old");
         for _ in 0..3 {
             surroundings.note_place(12.0, later);
         }
-        assert_eq!(judge(&mut surroundings, 12.1, later), Density::Usual, "the whole network has grown");
-        assert_eq!(judge(&mut surroundings, 16.1, later), Density::Suspicious);
+        assert_eq!(surroundings.judge(12.1, later), Density::Usual, "the whole network has grown");
+        assert_eq!(surroundings.judge(16.1, later), Density::Suspicious);
     }
 
     #[test]

@@ -12,8 +12,9 @@ use super::searches::Purpose;
 use super::{Node, NodeEvent};
 use crate::time::Now;
 
-/// How many contacts are asked at a time when nobody is known to be alive, and when it is in doubt.
-const PINGS_AT_ONCE: usize = 8;
+/// How many contacts are asked at a time when nobody is known to be alive, when it is in doubt, and when one party may be all
+/// that is seen.
+pub(super) const PINGS_AT_ONCE: usize = 8;
 
 /// The first pause after every remembered contact was asked in vain; each further one is twice as long.
 const MIN_REJOIN_PAUSE: Duration = Duration::from_secs(1);

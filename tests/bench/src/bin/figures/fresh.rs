@@ -11,8 +11,8 @@ use peerchat_bench::network::address_of;
 use peerchat_bench::quantile::quantile;
 use peerchat_core::{Client, Config, Event, MessageState};
 
+use super::people::{open, wait};
 use super::report::{Cell, Figure, Table};
-use super::strangers::{open, wait};
 
 /// The word that makes this program one of the two.
 pub(super) const PERSON: &str = "fresh-person";

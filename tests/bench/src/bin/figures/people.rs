@@ -18,10 +18,7 @@ const TEXT_LEN: usize = 100;
 
 /// Opens somebody on a loopback port of the system's choice; `None` for a profile in memory.
 pub(super) fn open(name: &str, directory: Option<&Path>) -> Result<Client, Failure> {
-    let builder = match directory {
-        Some(directory) => Config::builder(directory),
-        None => Config::in_memory(),
-    };
+    let builder = directory.map_or_else(Config::in_memory, Config::builder);
     let config = builder.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).user(name)?.build()?;
     Ok(Client::open(config)?)
 }

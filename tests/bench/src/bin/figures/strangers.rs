@@ -1,6 +1,5 @@
 //! From a name that was never heard before to the text that its owner reads.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,8 +7,9 @@ use std::time::{Duration, Instant};
 use peerchat_bench::Failure;
 use peerchat_bench::network::{Network, Settings, address_of};
 use peerchat_bench::quantile::quantile;
-use peerchat_core::{Client, Config, Event, MessageState};
+use peerchat_core::{Client, Event, MessageState};
 
+use super::people::{open, text, wait};
 use super::report::{Cell, Figure, Table};
 
 /// Nodes of the network before anybody who is measured joins.
@@ -20,12 +20,6 @@ const PAIRS: usize = 50;
 
 /// How long both have been registered when the clock starts.
 const REST: Duration = Duration::from_millis(500);
-
-/// How long anything may take before the measurement is given up.
-const TIMEOUT: Duration = Duration::from_secs(60);
-
-const TEXT: &str =
-    "a hundred bytes of text, as in the other figures: ------------------------------------------------";
 
 const COLUMNS: &[&str] =
     &["profiles", "those before", "first p50 ms", "p90 ms", "p99 ms", "second p50 ms", "joining p50 ms"];
@@ -111,7 +105,7 @@ fn meet(number: usize, directory: Option<&Path>, seed: &str) -> Result<([Client;
     let [alice, bob] = &pair;
     let say = || -> Result<Duration, Failure> {
         let start = Instant::now();
-        alice.send_blocking(&bob_name, TEXT)?;
+        alice.send_blocking(&bob_name, &text())?;
         wait(bob, |event| matches!(event, Event::Message(_)))?;
         let took = start.elapsed();
         wait(alice, |event| matches!(event, Event::MessageState { state: MessageState::Delivered, .. }))?;
@@ -119,26 +113,4 @@ fn meet(number: usize, directory: Option<&Path>, seed: &str) -> Result<([Client;
     };
     let times = Times { joining, first: say()?, second: say()? };
     Ok((pair, times))
-}
-
-/// Opens somebody on a loopback port of the system's choice.
-pub(super) fn open(name: &str, directory: Option<&Path>) -> Result<Client, Failure> {
-    let builder = directory.map_or_else(Config::in_memory, Config::builder);
-    let config = builder.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).user(name)?.build()?;
-    Ok(Client::open(config)?)
-}
-
-/// Takes events until one is as wanted.
-pub(super) fn wait(client: &Client, is_wanted: impl Fn(&Event) -> bool) -> Result<(), Failure> {
-    let deadline = Instant::now() + TIMEOUT;
-    loop {
-        match client.poll(deadline.saturating_duration_since(Instant::now()))? {
-            Some(event) if is_wanted(&event) => return Ok(()),
-            Some(Event::MessageState {
-                state: MessageState::Failed | MessageState::Expired, detail, ..
-            }) => return Err(detail.into()),
-            Some(_) => {}
-            None => return Err(format!("nothing happened within {TIMEOUT:?}").into()),
-        }
-    }
 }
