@@ -1315,8 +1315,9 @@ peerchat_status_t peerchat_import(const char *archive,
  * @param text_len  1 to PEERCHAT_MAX_TEXT_LEN.
  * @param out_id    Receives the id.
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
- *         PEERCHAT_ERR_EMPTY_TEXT, PEERCHAT_ERR_TEXT_TOO_LONG, PEERCHAT_ERR_OUTBOX_FULL, PEERCHAT_ERR_NO_USER,
- *         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ *         PEERCHAT_ERR_EMPTY_TEXT, PEERCHAT_ERR_TEXT_TOO_LONG, PEERCHAT_ERR_BLOCKED, PEERCHAT_ERR_TOO_MANY_CONTACTS,
+ *         PEERCHAT_ERR_OUTBOX_FULL, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE,
+ *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_send(const peerchat_t *client,
                                 const char *to,
@@ -1338,8 +1339,8 @@ peerchat_status_t peerchat_send(const peerchat_t *client,
  * @param text_len  1 to PEERCHAT_MAX_TEXT_LEN.
  * @param out_id    Receives the id.
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
- *         PEERCHAT_ERR_EMPTY_TEXT, PEERCHAT_ERR_TEXT_TOO_LONG, PEERCHAT_ERR_OUTBOX_FULL, PEERCHAT_ERR_NO_USER,
- *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ *         PEERCHAT_ERR_EMPTY_TEXT, PEERCHAT_ERR_TEXT_TOO_LONG, PEERCHAT_ERR_BLOCKED, PEERCHAT_ERR_TOO_MANY_CONTACTS,
+ *         PEERCHAT_ERR_OUTBOX_FULL, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_send_async(const peerchat_t *client,
                                       const char *to,
@@ -1354,8 +1355,8 @@ peerchat_status_t peerchat_send_async(const peerchat_t *client,
  * @param client     The client.
  * @param id         The id that peerchat_send gave, in this or an earlier run of the profile; copied.
  * @param out_state  Receives the state.
- * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_STORAGE,
- *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_PROFILE_DAMAGED,
+ *         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_message_state(const peerchat_t *client,
                                          const peerchat_message_id_t *id,
@@ -1369,8 +1370,8 @@ peerchat_status_t peerchat_message_state(const peerchat_t *client,
  * @param client     The client.
  * @param id         The id that peerchat_send gave, in this or an earlier run of the profile; copied.
  * @param out_count  Receives the number of nodes.
- * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_STORAGE,
- *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_PROFILE_DAMAGED,
+ *         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_message_holders(const peerchat_t *client,
                                            const peerchat_message_id_t *id,
@@ -1389,7 +1390,8 @@ peerchat_status_t peerchat_message_holders(const peerchat_t *client,
  * @param out_history  Receives the page, which the caller frees with peerchat_history_free. It stays as it is, whatever
  *                     happens afterwards, even if the client is destroyed.
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
- *         PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ *         PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or
+ *         PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_history(const peerchat_t *client,
                                    const char *peer,
@@ -1460,8 +1462,8 @@ peerchat_status_t peerchat_lookup_wait(const peerchat_t *client,
  * @param name        "alice", or "alice#7kq2m4xd". UTF-8.
  * @param out_person  Receives the person, whom the caller frees with peerchat_person_free.
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
- *         PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or
- *         PEERCHAT_ERR_INTERNAL.
+ *         PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE,
+ *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_identity(const peerchat_t *client,
                                     const char *name,
@@ -1514,7 +1516,7 @@ peerchat_status_t peerchat_set_verified(const peerchat_t *client,
  * @param user_id  `user_id` of the event. UTF-8.
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
  *         PEERCHAT_ERR_INVALID_ARGUMENT, PEERCHAT_ERR_IDENTITY_NOT_SEEN, PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER,
- *         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ *         PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_accept_identity(const peerchat_t *client,
                                            const char *name,
@@ -1526,11 +1528,10 @@ peerchat_status_t peerchat_accept_identity(const peerchat_t *client,
  * Waits for the disk at most. Thread-safe.
  * @param client      The client, with a user.
  * @param out_people  Receives the list, which the caller frees with peerchat_people_free.
- * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or
- *         PEERCHAT_ERR_INTERNAL.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED,
+ *         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
  */
-peerchat_status_t peerchat_contacts(const peerchat_t *client,
-                                    peerchat_people_t **out_people);
+peerchat_status_t peerchat_contacts(const peerchat_t *client, peerchat_people_t **out_people);
 
 /**
  * Returns how many people a list has; 0 for NULL.
@@ -1568,8 +1569,8 @@ void peerchat_people_free(peerchat_people_t *people);
  * @param client  The client, with a user.
  * @param name    "alice", or "alice#7kq2m4xd". UTF-8.
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
- *         PEERCHAT_ERR_BLOCKED, PEERCHAT_ERR_TOO_MANY_CONTACTS, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE,
- *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ *         PEERCHAT_ERR_BLOCKED, PEERCHAT_ERR_TOO_MANY_CONTACTS, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED,
+ *         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_add_contact(const peerchat_t *client,
                                        const char *name);
@@ -1594,8 +1595,8 @@ peerchat_status_t peerchat_accept_contact(const peerchat_t *client,
  * @param client  The client, with a user.
  * @param name    "alice", or "alice#7kq2m4xd". UTF-8.
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
- *         PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or
- *         PEERCHAT_ERR_INTERNAL.
+ *         PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE,
+ *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_block(const peerchat_t *client,
                                  const char *name);
@@ -1649,7 +1650,7 @@ peerchat_status_t peerchat_send_for(const peerchat_t *client,
  * @param client  The client, with a user.
  * @param id      The id that peerchat_send gave; copied.
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_ALREADY_ENDED,
- *         PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ *         PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_cancel(const peerchat_t *client,
                                   const peerchat_message_id_t *id);
@@ -1661,8 +1662,8 @@ peerchat_status_t peerchat_cancel(const peerchat_t *client,
  * Waits for the disk. Thread-safe.
  * @param client  The client, with a user.
  * @param id      `message_id` of its event; copied.
- * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE,
- *         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_PROFILE_DAMAGED,
+ *         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_mark_read(const peerchat_t *client,
                                      const peerchat_message_id_t *id);

@@ -87,7 +87,7 @@ pub enum ErrorCode {
 }
 
 /// What a [`crate::Client`] call can fail with.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The configuration cannot be used.

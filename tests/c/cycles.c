@@ -1,4 +1,7 @@
-/* Creates, uses and destroys clients over and over: what one leaves behind would add up. The argument is how often. */
+/*
+ * Creates, uses and destroys clients over and over: what one leaves behind would add up. The argument is how often; with a
+ * second one, nothing is measured, for a tool that finds leaks by itself and takes memory of its own.
+ */
 #include "check.h"
 
 /* Before this many, buffers and thread pools are still being warmed up. */
@@ -46,14 +49,16 @@ static void cycle(void)
 int main(int argc, char **argv)
 {
     long count, i, before = 0, after;
-    CHECK(argc == 2);
+    CHECK(argc >= 2);
     count = strtol(argv[1], NULL, 10);
-    CHECK(count > WARM_UP);
+    CHECK(count > (argc == 2 ? WARM_UP : 0));
     for (i = 0; i < count; i++) {
         if (i == WARM_UP)
             before = resident_kib();
         cycle();
     }
+    if (argc > 2)
+        return 0;
     after = resident_kib();
     printf("%ld clients: %ld KiB after %d of them, %ld KiB at the end\n", count, before, (int)WARM_UP, after);
     CHECK(after - before < SLACK_KIB);

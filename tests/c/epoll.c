@@ -1,13 +1,16 @@
-/* One epoll loop serves 50 clients by their descriptors: each writes to the next one, and nobody else waits. */
+/*
+ * One epoll loop serves many clients by their descriptors: each writes to the next one, and nobody else waits. The argument is
+ * how many, at most 50.
+ */
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include "check.h"
 
-enum { CLIENTS = 50 };
+enum { MAX_CLIENTS = 50 };
 
-static peerchat_t *clients[CLIENTS];
-static int registered, received, delivered;
+static peerchat_t *clients[MAX_CLIENTS];
+static int client_count, registered, received, delivered;
 
 static void name_of(int number, char name[16])
 {
@@ -22,7 +25,7 @@ static void take(int number, const peerchat_event_t *event)
         registered++;
         break;
     case PEERCHAT_EVENT_MESSAGE:
-        name_of((number + CLIENTS - 1) % CLIENTS, expected);
+        name_of((number + client_count - 1) % client_count, expected);
         CHECK(strcmp(event->text, expected) == 0);
         received++;
         break;
@@ -43,8 +46,8 @@ static void take(int number, const peerchat_event_t *event)
 /* Level-triggered: whoever is named as readable has an event, and is named again until there is none. */
 static void serve_once(int poller)
 {
-    struct epoll_event ready[CLIENTS];
-    int i, count = epoll_wait(poller, ready, CLIENTS, PATIENCE_MS);
+    struct epoll_event ready[MAX_CLIENTS];
+    int i, count = epoll_wait(poller, ready, MAX_CLIENTS, PATIENCE_MS);
     CHECK(count > 0);
     for (i = 0; i < count; i++) {
         peerchat_event_t *event;
@@ -67,33 +70,35 @@ static void watch(int poller, int number)
     CHECK(epoll_ctl(poller, EPOLL_CTL_ADD, fd, &wanted) == 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     int poller = epoll_create1(0), i;
     char name[16], next[16], *address;
     uint64_t command;
     peerchat_message_id_t id;
-    CHECK(poller >= 0);
-    for (i = 0; i < CLIENTS; i++) {
+    CHECK(poller >= 0 && argc == 2);
+    client_count = atoi(argv[1]);
+    CHECK(client_count > 1 && client_count <= MAX_CLIENTS);
+    for (i = 0; i < client_count; i++) {
         name_of(i, name);
         clients[i] = loopback_client(name);
         watch(poller, i);
     }
     CHECK_OK(peerchat_local_address(clients[0], &address));
-    for (i = 1; i < CLIENTS; i++)
+    for (i = 1; i < client_count; i++)
         CHECK_OK(peerchat_bootstrap(clients[i], address, &command));
     peerchat_string_free(address);
-    while (registered < CLIENTS)
+    while (registered < client_count)
         serve_once(poller);
-    for (i = 0; i < CLIENTS; i++) {
+    for (i = 0; i < client_count; i++) {
         name_of(i, name);
-        name_of((i + 1) % CLIENTS, next);
+        name_of((i + 1) % client_count, next);
         CHECK_OK(peerchat_send_async(clients[i], next, name, strlen(name), &id));
     }
-    while (received < CLIENTS || delivered < CLIENTS)
+    while (received < client_count || delivered < client_count)
         serve_once(poller);
-    CHECK(received == CLIENTS && delivered == CLIENTS);
-    for (i = 0; i < CLIENTS; i++)
+    CHECK(received == client_count && delivered == client_count);
+    for (i = 0; i < client_count; i++)
         peerchat_destroy(clients[i]);
     CHECK(close(poller) == 0);
     return 0;

@@ -130,20 +130,20 @@ impl Driver {
     /// Runs until the client closes or the disk fails; then saves what can be saved.
     pub(crate) async fn run(mut self: Box<Self>) {
         tracing::info!(has_user = self.parts.engine.user_id().is_some(), "the node runs");
-        let stop = self.run_until_stopped().await;
-        self.parts.events.close_after(match stop {
+        let failure = match self.run_until_stopped().await {
             Stop::Closed => None,
             Stop::Failed(error) => {
                 tracing::warn!(%error, "the node stops");
-                Some(Event::Closed { code: error.code(), detail: error.to_string() })
+                Some(error)
             }
-        });
+        };
+        let told =
+            failure.as_ref().map(|error| Event::Closed { code: error.code(), detail: error.to_string() });
+        self.parts.events.close_after(told);
         self.is_work_wanted.store(false, Ordering::Relaxed);
         self.turn_away();
         self.save_the_rest().await;
-        // What is not on disk by now never will be: whoever waits for it must not wait for the disk to close.
-        self.sends.clear();
-        self.decisions.clear();
+        self.refuse_unsaved(failure.as_ref());
         let store = self.parts.store.clone();
         // Closing waits for the writer thread; what it answers is of no use any more.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
@@ -539,6 +539,20 @@ impl Driver {
         self.parts.commands.close();
         while self.parts.commands.try_recv().is_ok() {}
         self.lookups.clear();
+    }
+
+    /// Answers whoever waits for the disk, so that they do not wait for it to close as well: what is not on it by now never
+    /// will be.
+    fn refuse_unsaved(&mut self, failure: Option<&Error>) {
+        let why = || failure.cloned().unwrap_or(Error::Closed);
+        for sent in std::mem::take(&mut self.sends).into_values() {
+            if let Sent::Caller(done) = sent {
+                answer(done, Err(why()));
+            }
+        }
+        for done in std::mem::take(&mut self.decisions).into_values() {
+            answer(done, Err(why()));
+        }
     }
 
     /// Saves the routing table and what was confirmed, and waits a bounded time for the disk.

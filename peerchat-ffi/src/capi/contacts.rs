@@ -55,8 +55,8 @@ pub struct peerchat_people_t {
 /// Waits for the disk at most. Thread-safe.
 /// @param client      The client, with a user.
 /// @param out_people  Receives the list, which the caller frees with peerchat_people_free.
-/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or
-///         PEERCHAT_ERR_INTERNAL.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED,
+///         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_contacts(
     client: Option<&peerchat_t>,
@@ -117,8 +117,8 @@ fn relate(client: Option<&peerchat_t>, name: CStrArg<'_>, verb: Verb) -> peercha
 /// @param client  The client, with a user.
 /// @param name    "alice", or "alice#7kq2m4xd". UTF-8.
 /// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
-///         PEERCHAT_ERR_BLOCKED, PEERCHAT_ERR_TOO_MANY_CONTACTS, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE,
-///         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+///         PEERCHAT_ERR_BLOCKED, PEERCHAT_ERR_TOO_MANY_CONTACTS, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED,
+///         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_add_contact(client: Option<&peerchat_t>, name: CStrArg<'_>) -> peerchat_status_t {
     relate(client, name, Verb::Add)
@@ -146,8 +146,8 @@ pub extern "C" fn peerchat_accept_contact(
 /// @param client  The client, with a user.
 /// @param name    "alice", or "alice#7kq2m4xd". UTF-8.
 /// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
-///         PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or
-///         PEERCHAT_ERR_INTERNAL.
+///         PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE,
+///         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_block(client: Option<&peerchat_t>, name: CStrArg<'_>) -> peerchat_status_t {
     relate(client, name, Verb::Block)
@@ -215,7 +215,7 @@ pub unsafe extern "C" fn peerchat_send_for(
 /// @param client  The client, with a user.
 /// @param id      The id that peerchat_send gave; copied.
 /// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_ALREADY_ENDED,
-///         PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+///         PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_cancel(
     client: Option<&peerchat_t>,
@@ -233,8 +233,8 @@ pub extern "C" fn peerchat_cancel(
 /// Waits for the disk. Thread-safe.
 /// @param client  The client, with a user.
 /// @param id      `message_id` of its event; copied.
-/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE,
-///         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_PROFILE_DAMAGED,
+///         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_mark_read(
     client: Option<&peerchat_t>,

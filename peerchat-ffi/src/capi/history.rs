@@ -129,7 +129,8 @@ impl Drop for peerchat_history_t {
 /// @param out_history  Receives the page, which the caller frees with peerchat_history_free. It stays as it is, whatever
 ///                     happens afterwards, even if the client is destroyed.
 /// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
-///         PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+///         PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or
+///         PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_history(
     client: Option<&peerchat_t>,

@@ -94,8 +94,9 @@ impl From<MessageState> for peerchat_message_state_t {
 /// @param text_len  1 to PEERCHAT_MAX_TEXT_LEN.
 /// @param out_id    Receives the id.
 /// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
-///         PEERCHAT_ERR_EMPTY_TEXT, PEERCHAT_ERR_TEXT_TOO_LONG, PEERCHAT_ERR_OUTBOX_FULL, PEERCHAT_ERR_NO_USER,
-///         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+///         PEERCHAT_ERR_EMPTY_TEXT, PEERCHAT_ERR_TEXT_TOO_LONG, PEERCHAT_ERR_BLOCKED, PEERCHAT_ERR_TOO_MANY_CONTACTS,
+///         PEERCHAT_ERR_OUTBOX_FULL, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE,
+///         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerchat_send(
     client: Option<&peerchat_t>,
@@ -127,8 +128,8 @@ pub unsafe extern "C" fn peerchat_send(
 /// @param text_len  1 to PEERCHAT_MAX_TEXT_LEN.
 /// @param out_id    Receives the id.
 /// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
-///         PEERCHAT_ERR_EMPTY_TEXT, PEERCHAT_ERR_TEXT_TOO_LONG, PEERCHAT_ERR_OUTBOX_FULL, PEERCHAT_ERR_NO_USER,
-///         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+///         PEERCHAT_ERR_EMPTY_TEXT, PEERCHAT_ERR_TEXT_TOO_LONG, PEERCHAT_ERR_BLOCKED, PEERCHAT_ERR_TOO_MANY_CONTACTS,
+///         PEERCHAT_ERR_OUTBOX_FULL, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn peerchat_send_async(
     client: Option<&peerchat_t>,
@@ -153,8 +154,8 @@ pub unsafe extern "C" fn peerchat_send_async(
 /// @param client     The client.
 /// @param id         The id that peerchat_send gave, in this or an earlier run of the profile; copied.
 /// @param out_state  Receives the state.
-/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_STORAGE,
-///         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_PROFILE_DAMAGED,
+///         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_message_state(
     client: Option<&peerchat_t>,
@@ -176,8 +177,8 @@ pub extern "C" fn peerchat_message_state(
 /// @param client     The client.
 /// @param id         The id that peerchat_send gave, in this or an earlier run of the profile; copied.
 /// @param out_count  Receives the number of nodes.
-/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_STORAGE,
-///         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_NOT_FOUND, PEERCHAT_ERR_PROFILE_DAMAGED,
+///         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_message_holders(
     client: Option<&peerchat_t>,

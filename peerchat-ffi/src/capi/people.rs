@@ -120,8 +120,8 @@ fn claimants(name: &str, fingerprints: &[String]) -> Result<String, Failure> {
 /// @param name        "alice", or "alice#7kq2m4xd". UTF-8.
 /// @param out_person  Receives the person, whom the caller frees with peerchat_person_free.
 /// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
-///         PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or
-///         PEERCHAT_ERR_INTERNAL.
+///         PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE,
+///         PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_identity(
     client: Option<&peerchat_t>,
@@ -199,7 +199,7 @@ pub extern "C" fn peerchat_set_verified(
 /// @param user_id  `user_id` of the event. UTF-8.
 /// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
 ///         PEERCHAT_ERR_INVALID_ARGUMENT, PEERCHAT_ERR_IDENTITY_NOT_SEEN, PEERCHAT_ERR_NOT_MET, PEERCHAT_ERR_NO_USER,
-///         PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+///         PEERCHAT_ERR_PROFILE_DAMAGED, PEERCHAT_ERR_STORAGE, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_accept_identity(
     client: Option<&peerchat_t>,

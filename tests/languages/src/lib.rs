@@ -57,17 +57,26 @@ pub fn skip(test: &str, reason: &str) {
 ///
 /// It cannot be started, fails, or hangs; the panic shows what it printed.
 pub fn run(command: &Command) -> Output {
+    run_within(PATIENCE, command)
+}
+
+/// Does what [`run`] does for a program that may take so long.
+///
+/// # Panics
+///
+/// Those of [`run`].
+pub fn run_within(patience: Duration, command: &Command) -> Output {
     let shown = format!("{command:?}");
-    let output = finish(command, &shown);
+    let output = finish(command, patience, &shown);
     let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
     assert!(output.status.success(), "{shown}\n{}\n{stdout}\n{stderr}", output.status);
     output
 }
 
 /// Runs a program under `timeout`, which ends it if it hangs.
-fn finish(command: &Command, shown: &str) -> Output {
+fn finish(command: &Command, patience: Duration, shown: &str) -> Output {
     let mut bounded = Command::new("timeout");
-    bounded.arg("--kill-after=5").arg(PATIENCE.as_secs().to_string());
+    bounded.arg("--kill-after=5").arg(patience.as_secs().to_string());
     bounded.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
     for (name, value) in command.get_envs() {
         match value {
@@ -81,7 +90,7 @@ fn finish(command: &Command, shown: &str) -> Output {
     let output = bounded.output().unwrap_or_else(|error| panic!("{shown}: {error}"));
     let is_ended = matches!(output.status.code(), Some(124 | 137));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(!is_ended, "{shown}\nhangs: not done after {PATIENCE:?}\n{stderr}");
+    assert!(!is_ended, "{shown}\nhangs: not done after {patience:?}\n{stderr}");
     output
 }
 
