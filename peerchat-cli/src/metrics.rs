@@ -172,6 +172,30 @@ fn encode(statistics: &Statistics, encoder: &mut DescriptorEncoder<'_>) -> fmt::
         ("mail_deposited", "Envelopes taken for people who were away", statistics.mail_deposited),
         ("mail_fetched", "Envelopes given to their recipients", statistics.mail_fetched),
         ("mail_refused", "Requests about mail that were refused", statistics.mail_refused),
+        ("mail_refused_full", "Of these, for want of room", statistics.mail_refused_full),
+        ("mail_refused_busy", "Of these, because too many waited", statistics.mail_refused_busy),
+        (
+            "mail_refused_work",
+            "Of these, because a stranger had not worked enough",
+            statistics.mail_refused_work,
+        ),
+        ("mail_refused_token", "Of these, because a token was not valid", statistics.mail_refused_token),
+        (
+            "work_given_up",
+            "Envelopes not left with a node because of the work that it asked for",
+            statistics.work_given_up,
+        ),
+        (
+            "mail_dropped",
+            "Envelopes for this user that do not open, or of nobody that is known",
+            statistics.mail_dropped,
+        ),
+        ("blocked", "What was turned away of people whom this user has blocked", statistics.blocked),
+        (
+            "requests_refused",
+            "What was turned away of strangers because of too many requests",
+            statistics.requests_refused,
+        ),
         ("requests_sent", "DHT requests sent", statistics.requests_sent),
         ("searches_ended", "Searches of the DHT that have ended", statistics.searches_ended),
         ("search_hops", "Requests in a row that led to what searches found", statistics.search_hops),
@@ -241,6 +265,55 @@ mod tests {
         assert!(health(surrounded).1.starts_with("surrounded"));
         let closed = answer_to(b"GET /health HTTP/1.1\r\n", &Err(Error::Closed), &Registry::default());
         assert_eq!(closed.status, "503 Service Unavailable");
+    }
+
+    /// Returns the name of the metric that tells a count, without what Prometheus appends.
+    fn metric_of(count: &str) -> &str {
+        match count {
+            "contact_count" => "contacts",
+            "record_count" => "records",
+            "is_serving" => "serving",
+            "is_surrounded" => "surrounded",
+            "mail_count" => "mail_envelopes",
+            "mail_len" => "mail_bytes",
+            "link_count" => "links",
+            "connection_count" => "connections",
+            "outbox_count" => "outbox_messages",
+            "bytes_sent" => "sent_bytes",
+            "bytes_received" => "received_bytes",
+            "refused_records" => "records_refused",
+            other => other,
+        }
+    }
+
+    /// A node that has counted nothing.
+    #[derive(Debug)]
+    struct Fixed;
+
+    impl Collector for Fixed {
+        fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+            super::encode(&Statistics::default(), &mut encoder)
+        }
+    }
+
+    #[test]
+    fn whatever_is_counted_is_a_metric() {
+        let source = include_str!("../../peerchat-core/src/client.rs");
+        let (_, body) = source.split_once("pub struct Statistics {\n").unwrap();
+        let (body, _) = body.split_once("\n}").unwrap();
+        let counts =
+            body.lines().filter_map(|line| Some(line.trim().strip_prefix("pub ")?.split_once(':')?.0));
+        let counts: Vec<_> = counts.collect();
+        assert!(counts.len() > 20, "the core's source was not understood: {counts:?}");
+
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Fixed));
+        let mut scraped = String::new();
+        text::encode(&mut scraped, &registry).unwrap();
+        for count in counts {
+            let kind = format!("# TYPE {} ", metric_of(count));
+            assert!(scraped.contains(&kind), "{count} is not in\n{scraped}");
+        }
     }
 
     #[test]

@@ -525,9 +525,9 @@ def _uniffi_check_contract_api_version(lib):
         raise InternalError("UniFFI contract version mismatch: try cleaning and rebuilding your project")
 
 def _uniffi_check_api_checksums(lib):
-    if lib.uniffi_peerchat_checksum_func_change_passphrase() != 49102:
+    if lib.uniffi_peerchat_checksum_func_change_passphrase() != 18587:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_peerchat_checksum_func_import_profile() != 55627:
+    if lib.uniffi_peerchat_checksum_func_import_profile() != 27806:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_func_profile_exists() != 29815:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -593,7 +593,7 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_shutdown() != 14009:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    if lib.uniffi_peerchat_checksum_method_client_statistics() != 60635:
+    if lib.uniffi_peerchat_checksum_method_client_statistics() != 117:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_unblock() != 55690:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
@@ -2159,17 +2159,36 @@ class Statistics:
     """
     Counts since the client was opened, but for the gauges.
 """
-    def __init__(self, *, contact_count:int, record_count:int, mail_count:int, mail_len:int, mail_deposited:int, mail_fetched:int, mail_refused:int, outbox_count:int, link_count:int, refused_records:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, mail_dropped:int, blocked:int, requests_refused:int, is_surrounded:bool, dropped:int):
+    def __init__(self, *, contact_count:int, record_count:int, is_serving:bool, mail_count:int, mail_len:int, mail_deposited:int, mail_fetched:int, mail_refused:int, mail_refused_full:int, mail_refused_busy:int, mail_refused_work:int, mail_refused_token:int, work_given_up:int, outbox_count:int, link_count:int, connection_count:int, requests_sent:int, searches_ended:int, search_hops:int, refused_records:int, refused_malformed:int, refused_foreign_key:int, refused_bad_name:int, refused_bad_signature:int, refused_expired:int, refused_too_far_ahead:int, refused_older:int, refused_owned:int, refused_full:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, mail_dropped:int, blocked:int, requests_refused:int, is_surrounded:bool, dropped:int):
         self.contact_count = contact_count
         self.record_count = record_count
+        self.is_serving = is_serving
         self.mail_count = mail_count
         self.mail_len = mail_len
         self.mail_deposited = mail_deposited
         self.mail_fetched = mail_fetched
         self.mail_refused = mail_refused
+        self.mail_refused_full = mail_refused_full
+        self.mail_refused_busy = mail_refused_busy
+        self.mail_refused_work = mail_refused_work
+        self.mail_refused_token = mail_refused_token
+        self.work_given_up = work_given_up
         self.outbox_count = outbox_count
         self.link_count = link_count
+        self.connection_count = connection_count
+        self.requests_sent = requests_sent
+        self.searches_ended = searches_ended
+        self.search_hops = search_hops
         self.refused_records = refused_records
+        self.refused_malformed = refused_malformed
+        self.refused_foreign_key = refused_foreign_key
+        self.refused_bad_name = refused_bad_name
+        self.refused_bad_signature = refused_bad_signature
+        self.refused_expired = refused_expired
+        self.refused_too_far_ahead = refused_too_far_ahead
+        self.refused_older = refused_older
+        self.refused_owned = refused_owned
+        self.refused_full = refused_full
         self.datagrams_sent = datagrams_sent
         self.datagrams_received = datagrams_received
         self.bytes_sent = bytes_sent
@@ -2184,11 +2203,13 @@ class Statistics:
 
     
     def __str__(self):
-        return "Statistics(contact_count={}, record_count={}, mail_count={}, mail_len={}, mail_deposited={}, mail_fetched={}, mail_refused={}, outbox_count={}, link_count={}, refused_records={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, mail_dropped={}, blocked={}, requests_refused={}, is_surrounded={}, dropped={})".format(self.contact_count, self.record_count, self.mail_count, self.mail_len, self.mail_deposited, self.mail_fetched, self.mail_refused, self.outbox_count, self.link_count, self.refused_records, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.mail_dropped, self.blocked, self.requests_refused, self.is_surrounded, self.dropped)
+        return "Statistics(contact_count={}, record_count={}, is_serving={}, mail_count={}, mail_len={}, mail_deposited={}, mail_fetched={}, mail_refused={}, mail_refused_full={}, mail_refused_busy={}, mail_refused_work={}, mail_refused_token={}, work_given_up={}, outbox_count={}, link_count={}, connection_count={}, requests_sent={}, searches_ended={}, search_hops={}, refused_records={}, refused_malformed={}, refused_foreign_key={}, refused_bad_name={}, refused_bad_signature={}, refused_expired={}, refused_too_far_ahead={}, refused_older={}, refused_owned={}, refused_full={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, mail_dropped={}, blocked={}, requests_refused={}, is_surrounded={}, dropped={})".format(self.contact_count, self.record_count, self.is_serving, self.mail_count, self.mail_len, self.mail_deposited, self.mail_fetched, self.mail_refused, self.mail_refused_full, self.mail_refused_busy, self.mail_refused_work, self.mail_refused_token, self.work_given_up, self.outbox_count, self.link_count, self.connection_count, self.requests_sent, self.searches_ended, self.search_hops, self.refused_records, self.refused_malformed, self.refused_foreign_key, self.refused_bad_name, self.refused_bad_signature, self.refused_expired, self.refused_too_far_ahead, self.refused_older, self.refused_owned, self.refused_full, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.mail_dropped, self.blocked, self.requests_refused, self.is_surrounded, self.dropped)
     def __eq__(self, other):
         if self.contact_count != other.contact_count:
             return False
         if self.record_count != other.record_count:
+            return False
+        if self.is_serving != other.is_serving:
             return False
         if self.mail_count != other.mail_count:
             return False
@@ -2200,11 +2221,47 @@ class Statistics:
             return False
         if self.mail_refused != other.mail_refused:
             return False
+        if self.mail_refused_full != other.mail_refused_full:
+            return False
+        if self.mail_refused_busy != other.mail_refused_busy:
+            return False
+        if self.mail_refused_work != other.mail_refused_work:
+            return False
+        if self.mail_refused_token != other.mail_refused_token:
+            return False
+        if self.work_given_up != other.work_given_up:
+            return False
         if self.outbox_count != other.outbox_count:
             return False
         if self.link_count != other.link_count:
             return False
+        if self.connection_count != other.connection_count:
+            return False
+        if self.requests_sent != other.requests_sent:
+            return False
+        if self.searches_ended != other.searches_ended:
+            return False
+        if self.search_hops != other.search_hops:
+            return False
         if self.refused_records != other.refused_records:
+            return False
+        if self.refused_malformed != other.refused_malformed:
+            return False
+        if self.refused_foreign_key != other.refused_foreign_key:
+            return False
+        if self.refused_bad_name != other.refused_bad_name:
+            return False
+        if self.refused_bad_signature != other.refused_bad_signature:
+            return False
+        if self.refused_expired != other.refused_expired:
+            return False
+        if self.refused_too_far_ahead != other.refused_too_far_ahead:
+            return False
+        if self.refused_older != other.refused_older:
+            return False
+        if self.refused_owned != other.refused_owned:
+            return False
+        if self.refused_full != other.refused_full:
             return False
         if self.datagrams_sent != other.datagrams_sent:
             return False
@@ -2232,14 +2289,33 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         return Statistics(
             contact_count=_UniffiFfiConverterUInt64.read(buf),
             record_count=_UniffiFfiConverterUInt64.read(buf),
+            is_serving=_UniffiFfiConverterBoolean.read(buf),
             mail_count=_UniffiFfiConverterUInt64.read(buf),
             mail_len=_UniffiFfiConverterUInt64.read(buf),
             mail_deposited=_UniffiFfiConverterUInt64.read(buf),
             mail_fetched=_UniffiFfiConverterUInt64.read(buf),
             mail_refused=_UniffiFfiConverterUInt64.read(buf),
+            mail_refused_full=_UniffiFfiConverterUInt64.read(buf),
+            mail_refused_busy=_UniffiFfiConverterUInt64.read(buf),
+            mail_refused_work=_UniffiFfiConverterUInt64.read(buf),
+            mail_refused_token=_UniffiFfiConverterUInt64.read(buf),
+            work_given_up=_UniffiFfiConverterUInt64.read(buf),
             outbox_count=_UniffiFfiConverterUInt64.read(buf),
             link_count=_UniffiFfiConverterUInt64.read(buf),
+            connection_count=_UniffiFfiConverterUInt64.read(buf),
+            requests_sent=_UniffiFfiConverterUInt64.read(buf),
+            searches_ended=_UniffiFfiConverterUInt64.read(buf),
+            search_hops=_UniffiFfiConverterUInt64.read(buf),
             refused_records=_UniffiFfiConverterUInt64.read(buf),
+            refused_malformed=_UniffiFfiConverterUInt64.read(buf),
+            refused_foreign_key=_UniffiFfiConverterUInt64.read(buf),
+            refused_bad_name=_UniffiFfiConverterUInt64.read(buf),
+            refused_bad_signature=_UniffiFfiConverterUInt64.read(buf),
+            refused_expired=_UniffiFfiConverterUInt64.read(buf),
+            refused_too_far_ahead=_UniffiFfiConverterUInt64.read(buf),
+            refused_older=_UniffiFfiConverterUInt64.read(buf),
+            refused_owned=_UniffiFfiConverterUInt64.read(buf),
+            refused_full=_UniffiFfiConverterUInt64.read(buf),
             datagrams_sent=_UniffiFfiConverterUInt64.read(buf),
             datagrams_received=_UniffiFfiConverterUInt64.read(buf),
             bytes_sent=_UniffiFfiConverterUInt64.read(buf),
@@ -2255,14 +2331,33 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
     def check_lower(value):
         _UniffiFfiConverterUInt64.check_lower(value.contact_count)
         _UniffiFfiConverterUInt64.check_lower(value.record_count)
+        _UniffiFfiConverterBoolean.check_lower(value.is_serving)
         _UniffiFfiConverterUInt64.check_lower(value.mail_count)
         _UniffiFfiConverterUInt64.check_lower(value.mail_len)
         _UniffiFfiConverterUInt64.check_lower(value.mail_deposited)
         _UniffiFfiConverterUInt64.check_lower(value.mail_fetched)
         _UniffiFfiConverterUInt64.check_lower(value.mail_refused)
+        _UniffiFfiConverterUInt64.check_lower(value.mail_refused_full)
+        _UniffiFfiConverterUInt64.check_lower(value.mail_refused_busy)
+        _UniffiFfiConverterUInt64.check_lower(value.mail_refused_work)
+        _UniffiFfiConverterUInt64.check_lower(value.mail_refused_token)
+        _UniffiFfiConverterUInt64.check_lower(value.work_given_up)
         _UniffiFfiConverterUInt64.check_lower(value.outbox_count)
         _UniffiFfiConverterUInt64.check_lower(value.link_count)
+        _UniffiFfiConverterUInt64.check_lower(value.connection_count)
+        _UniffiFfiConverterUInt64.check_lower(value.requests_sent)
+        _UniffiFfiConverterUInt64.check_lower(value.searches_ended)
+        _UniffiFfiConverterUInt64.check_lower(value.search_hops)
         _UniffiFfiConverterUInt64.check_lower(value.refused_records)
+        _UniffiFfiConverterUInt64.check_lower(value.refused_malformed)
+        _UniffiFfiConverterUInt64.check_lower(value.refused_foreign_key)
+        _UniffiFfiConverterUInt64.check_lower(value.refused_bad_name)
+        _UniffiFfiConverterUInt64.check_lower(value.refused_bad_signature)
+        _UniffiFfiConverterUInt64.check_lower(value.refused_expired)
+        _UniffiFfiConverterUInt64.check_lower(value.refused_too_far_ahead)
+        _UniffiFfiConverterUInt64.check_lower(value.refused_older)
+        _UniffiFfiConverterUInt64.check_lower(value.refused_owned)
+        _UniffiFfiConverterUInt64.check_lower(value.refused_full)
         _UniffiFfiConverterUInt64.check_lower(value.datagrams_sent)
         _UniffiFfiConverterUInt64.check_lower(value.datagrams_received)
         _UniffiFfiConverterUInt64.check_lower(value.bytes_sent)
@@ -2277,14 +2372,33 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
     def write(value, buf):
         _UniffiFfiConverterUInt64.write(value.contact_count, buf)
         _UniffiFfiConverterUInt64.write(value.record_count, buf)
+        _UniffiFfiConverterBoolean.write(value.is_serving, buf)
         _UniffiFfiConverterUInt64.write(value.mail_count, buf)
         _UniffiFfiConverterUInt64.write(value.mail_len, buf)
         _UniffiFfiConverterUInt64.write(value.mail_deposited, buf)
         _UniffiFfiConverterUInt64.write(value.mail_fetched, buf)
         _UniffiFfiConverterUInt64.write(value.mail_refused, buf)
+        _UniffiFfiConverterUInt64.write(value.mail_refused_full, buf)
+        _UniffiFfiConverterUInt64.write(value.mail_refused_busy, buf)
+        _UniffiFfiConverterUInt64.write(value.mail_refused_work, buf)
+        _UniffiFfiConverterUInt64.write(value.mail_refused_token, buf)
+        _UniffiFfiConverterUInt64.write(value.work_given_up, buf)
         _UniffiFfiConverterUInt64.write(value.outbox_count, buf)
         _UniffiFfiConverterUInt64.write(value.link_count, buf)
+        _UniffiFfiConverterUInt64.write(value.connection_count, buf)
+        _UniffiFfiConverterUInt64.write(value.requests_sent, buf)
+        _UniffiFfiConverterUInt64.write(value.searches_ended, buf)
+        _UniffiFfiConverterUInt64.write(value.search_hops, buf)
         _UniffiFfiConverterUInt64.write(value.refused_records, buf)
+        _UniffiFfiConverterUInt64.write(value.refused_malformed, buf)
+        _UniffiFfiConverterUInt64.write(value.refused_foreign_key, buf)
+        _UniffiFfiConverterUInt64.write(value.refused_bad_name, buf)
+        _UniffiFfiConverterUInt64.write(value.refused_bad_signature, buf)
+        _UniffiFfiConverterUInt64.write(value.refused_expired, buf)
+        _UniffiFfiConverterUInt64.write(value.refused_too_far_ahead, buf)
+        _UniffiFfiConverterUInt64.write(value.refused_older, buf)
+        _UniffiFfiConverterUInt64.write(value.refused_owned, buf)
+        _UniffiFfiConverterUInt64.write(value.refused_full, buf)
         _UniffiFfiConverterUInt64.write(value.datagrams_sent, buf)
         _UniffiFfiConverterUInt64.write(value.datagrams_received, buf)
         _UniffiFfiConverterUInt64.write(value.bytes_sent, buf)
@@ -6084,6 +6198,8 @@ def change_passphrase(data_dir: str,user: typing.Optional[str],old: typing.Optio
     """
     Sets, changes or removes the passphrase of a profile that no client has open; `user` None is the node without a user.
 
+    Blocks the calling thread: on the disk, and for a quarter of a second for each passphrase.
+
     # Errors
 
     `old` is not its passphrase, the profile is open or damaged, or the disk refused. Nothing was changed then.
@@ -6114,6 +6230,9 @@ def import_profile(archive: str,passphrase: str,data_dir: str,new_passphrase: ty
     """
     Makes a profile in `data_dir` of a file that `export` wrote with `passphrase`, and returns the user's name. The new profile
     gets `new_passphrase`, or none.
+
+    Blocks the calling thread: it reads and writes the disk as long as it takes to copy the profile, and a quarter of a second
+    for each passphrase.
 
     # Errors
 

@@ -118,6 +118,8 @@ class Statistics:
     contact_count: int
     #: Records kept for the network now.
     record_count: int
+    #: Whether the node keeps records and mail for others now: whether they can reach it, as far as it knows.
+    is_serving: bool
     #: Envelopes kept now for people who are away.
     mail_count: int
     #: How much of `mail_quota` they take now, in bytes.
@@ -128,12 +130,49 @@ class Statistics:
     mail_fetched: int
     #: Requests about mail that were refused, for whatever reason.
     mail_refused: int
-    #: Messages of our own that are not finished now.
+    #: Of these, for want of room.
+    mail_refused_full: int
+    #: Of these, because too many waited.
+    mail_refused_busy: int
+    #: Of these, because a stranger had not worked as much as the room asked for.
+    mail_refused_work: int
+    #: Of these, because a token was none, or had expired.
+    mail_refused_token: int
+    #: How often an envelope of this user was not left with a node because of the work that it asked for.
+    work_given_up: int
+    #: Messages of our own that are not finished now, and receipts for mail that nobody has taken yet: at 0 nothing is
+    #: lost to others if the client closes.
     outbox_count: int
     #: Encrypted links that are up now.
     link_count: int
+    #: QUIC connections that are up now.
+    connection_count: int
+    #: Requests sent to the network, for whatever reason; one that had to be repeated counts once.
+    requests_sent: int
+    #: Searches of the network that have ended, for whatever reason.
+    searches_ended: int
+    #: The sum over these searches of how many requests in a row led to what they found.
+    search_hops: int
     #: Records that others wanted kept here and that were refused, for whatever reason.
     refused_records: int
+    #: Of these, because they were malformed: too short or long, of an unknown kind, with times that do not fit.
+    refused_malformed: int
+    #: Of these, because they were under a key that is not their owner's.
+    refused_foreign_key: int
+    #: Of these, claims on what is no user name.
+    refused_bad_name: int
+    #: Of these, because their signature is not the owner's.
+    refused_bad_signature: int
+    #: Of these, because they have expired.
+    refused_expired: int
+    #: Of these, because they are numbered or dated too far ahead of the clock.
+    refused_too_far_ahead: int
+    #: Of these, because a later one of the same owner is kept.
+    refused_older: int
+    #: Of these, claims on a name that somebody else holds.
+    refused_owned: int
+    #: Of these, because the node keeps as many as it may.
+    refused_full: int
     #: Datagrams sent.
     datagrams_sent: int
     #: Datagrams received, dropped ones included.
@@ -148,8 +187,9 @@ class Statistics:
     blocked: int
     #: Introductions and envelopes of strangers that were turned away because there were too many requests.
     requests_refused: int
-    #: Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large
-    #: blocks of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
+    #: Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three
+    #: large blocks of public addresses, or its neighbours' ids are much denser than others, so that somebody must
+    #: have chosen them.
     is_surrounded: bool
     #: Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
     dropped: int
@@ -562,7 +602,7 @@ def import_profile(
     """Makes a profile in `data_dir` of a file that `Client.export` wrote, and returns the user's name.
 
     `new_passphrase` is the one that the profile gets. All of it happens or nothing, and a profile that exists is never
-    touched.
+    touched. Blocks the calling thread as long as it takes to copy the profile: in a coroutine, use `asyncio.to_thread`.
     """
     with translated():
         user: str = native.import_profile(os.fspath(archive), passphrase, os.fspath(data_dir), new_passphrase)

@@ -2248,6 +2248,10 @@ public struct Statistics: Equatable, Hashable {
      */
     public let recordCount: UInt64
     /**
+     * Whether the node keeps records and mail for others now: whether they can reach it, as far as it knows.
+     */
+    public let isServing: Bool
+    /**
      * Envelopes kept now for people who are away.
      */
     public let mailCount: UInt64
@@ -2268,7 +2272,28 @@ public struct Statistics: Equatable, Hashable {
      */
     public let mailRefused: UInt64
     /**
-     * Messages of our own that are not finished now.
+     * Of these, for want of room.
+     */
+    public let mailRefusedFull: UInt64
+    /**
+     * Of these, because too many waited.
+     */
+    public let mailRefusedBusy: UInt64
+    /**
+     * Of these, because a stranger had not worked as much as the room asked for.
+     */
+    public let mailRefusedWork: UInt64
+    /**
+     * Of these, because a token was none, or had expired.
+     */
+    public let mailRefusedToken: UInt64
+    /**
+     * How often an envelope of this user was not left with a node because of the work that it asked for.
+     */
+    public let workGivenUp: UInt64
+    /**
+     * Messages of our own that are not finished now, and receipts for mail that nobody has taken yet: at 0 nothing
+     * is lost to others if the client closes.
      */
     public let outboxCount: UInt64
     /**
@@ -2276,9 +2301,61 @@ public struct Statistics: Equatable, Hashable {
      */
     public let linkCount: UInt64
     /**
+     * QUIC connections that are up now.
+     */
+    public let connectionCount: UInt64
+    /**
+     * Requests sent to the network, for whatever reason; one that had to be repeated counts once.
+     */
+    public let requestsSent: UInt64
+    /**
+     * Searches of the network that have ended, for whatever reason.
+     */
+    public let searchesEnded: UInt64
+    /**
+     * The sum over these searches of how many requests in a row led to what they found.
+     */
+    public let searchHops: UInt64
+    /**
      * Records that others wanted kept here and that were refused, for whatever reason.
      */
     public let refusedRecords: UInt64
+    /**
+     * Of these, because they were malformed: too short or long, of an unknown kind, with times that do not fit.
+     */
+    public let refusedMalformed: UInt64
+    /**
+     * Of these, because they were under a key that is not their owner's.
+     */
+    public let refusedForeignKey: UInt64
+    /**
+     * Of these, claims on what is no user name.
+     */
+    public let refusedBadName: UInt64
+    /**
+     * Of these, because their signature is not the owner's.
+     */
+    public let refusedBadSignature: UInt64
+    /**
+     * Of these, because they have expired.
+     */
+    public let refusedExpired: UInt64
+    /**
+     * Of these, because they are numbered or dated too far ahead of the clock.
+     */
+    public let refusedTooFarAhead: UInt64
+    /**
+     * Of these, because a later one of the same owner is kept.
+     */
+    public let refusedOlder: UInt64
+    /**
+     * Of these, claims on a name that somebody else holds.
+     */
+    public let refusedOwned: UInt64
+    /**
+     * Of these, because the node keeps as many as it may.
+     */
+    public let refusedFull: UInt64
     /**
      * Datagrams sent.
      */
@@ -2308,8 +2385,9 @@ public struct Statistics: Equatable, Hashable {
      */
     public let requestsRefused: UInt64
     /**
-     * Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
-     * of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
+     * Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three
+     * large blocks of public addresses, or its neighbours' ids are much denser than others, so that somebody must
+     * have chosen them.
      */
     public let isSurrounded: Bool
     /**
@@ -2327,6 +2405,9 @@ public struct Statistics: Equatable, Hashable {
          * Records kept for the network now.
          */recordCount: UInt64, 
         /**
+         * Whether the node keeps records and mail for others now: whether they can reach it, as far as it knows.
+         */isServing: Bool, 
+        /**
          * Envelopes kept now for people who are away.
          */mailCount: UInt64, 
         /**
@@ -2342,14 +2423,69 @@ public struct Statistics: Equatable, Hashable {
          * Requests about mail that were refused, for whatever reason.
          */mailRefused: UInt64, 
         /**
-         * Messages of our own that are not finished now.
+         * Of these, for want of room.
+         */mailRefusedFull: UInt64, 
+        /**
+         * Of these, because too many waited.
+         */mailRefusedBusy: UInt64, 
+        /**
+         * Of these, because a stranger had not worked as much as the room asked for.
+         */mailRefusedWork: UInt64, 
+        /**
+         * Of these, because a token was none, or had expired.
+         */mailRefusedToken: UInt64, 
+        /**
+         * How often an envelope of this user was not left with a node because of the work that it asked for.
+         */workGivenUp: UInt64, 
+        /**
+         * Messages of our own that are not finished now, and receipts for mail that nobody has taken yet: at 0 nothing
+         * is lost to others if the client closes.
          */outboxCount: UInt64, 
         /**
          * Encrypted links that are up now.
          */linkCount: UInt64, 
         /**
+         * QUIC connections that are up now.
+         */connectionCount: UInt64, 
+        /**
+         * Requests sent to the network, for whatever reason; one that had to be repeated counts once.
+         */requestsSent: UInt64, 
+        /**
+         * Searches of the network that have ended, for whatever reason.
+         */searchesEnded: UInt64, 
+        /**
+         * The sum over these searches of how many requests in a row led to what they found.
+         */searchHops: UInt64, 
+        /**
          * Records that others wanted kept here and that were refused, for whatever reason.
          */refusedRecords: UInt64, 
+        /**
+         * Of these, because they were malformed: too short or long, of an unknown kind, with times that do not fit.
+         */refusedMalformed: UInt64, 
+        /**
+         * Of these, because they were under a key that is not their owner's.
+         */refusedForeignKey: UInt64, 
+        /**
+         * Of these, claims on what is no user name.
+         */refusedBadName: UInt64, 
+        /**
+         * Of these, because their signature is not the owner's.
+         */refusedBadSignature: UInt64, 
+        /**
+         * Of these, because they have expired.
+         */refusedExpired: UInt64, 
+        /**
+         * Of these, because they are numbered or dated too far ahead of the clock.
+         */refusedTooFarAhead: UInt64, 
+        /**
+         * Of these, because a later one of the same owner is kept.
+         */refusedOlder: UInt64, 
+        /**
+         * Of these, claims on a name that somebody else holds.
+         */refusedOwned: UInt64, 
+        /**
+         * Of these, because the node keeps as many as it may.
+         */refusedFull: UInt64, 
         /**
          * Datagrams sent.
          */datagramsSent: UInt64, 
@@ -2372,22 +2508,42 @@ public struct Statistics: Equatable, Hashable {
          * Introductions and envelopes of strangers that were turned away because there were too many requests.
          */requestsRefused: UInt64, 
         /**
-         * Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
-         * of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
+         * Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three
+         * large blocks of public addresses, or its neighbours' ids are much denser than others, so that somebody must
+         * have chosen them.
          */isSurrounded: Bool, 
         /**
          * Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
          */dropped: UInt64) {
         self.contactCount = contactCount
         self.recordCount = recordCount
+        self.isServing = isServing
         self.mailCount = mailCount
         self.mailLen = mailLen
         self.mailDeposited = mailDeposited
         self.mailFetched = mailFetched
         self.mailRefused = mailRefused
+        self.mailRefusedFull = mailRefusedFull
+        self.mailRefusedBusy = mailRefusedBusy
+        self.mailRefusedWork = mailRefusedWork
+        self.mailRefusedToken = mailRefusedToken
+        self.workGivenUp = workGivenUp
         self.outboxCount = outboxCount
         self.linkCount = linkCount
+        self.connectionCount = connectionCount
+        self.requestsSent = requestsSent
+        self.searchesEnded = searchesEnded
+        self.searchHops = searchHops
         self.refusedRecords = refusedRecords
+        self.refusedMalformed = refusedMalformed
+        self.refusedForeignKey = refusedForeignKey
+        self.refusedBadName = refusedBadName
+        self.refusedBadSignature = refusedBadSignature
+        self.refusedExpired = refusedExpired
+        self.refusedTooFarAhead = refusedTooFarAhead
+        self.refusedOlder = refusedOlder
+        self.refusedOwned = refusedOwned
+        self.refusedFull = refusedFull
         self.datagramsSent = datagramsSent
         self.datagramsReceived = datagramsReceived
         self.bytesSent = bytesSent
@@ -2417,14 +2573,33 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
             try Statistics(
                 contactCount: FfiConverterUInt64.read(from: &buf), 
                 recordCount: FfiConverterUInt64.read(from: &buf), 
+                isServing: FfiConverterBool.read(from: &buf), 
                 mailCount: FfiConverterUInt64.read(from: &buf), 
                 mailLen: FfiConverterUInt64.read(from: &buf), 
                 mailDeposited: FfiConverterUInt64.read(from: &buf), 
                 mailFetched: FfiConverterUInt64.read(from: &buf), 
                 mailRefused: FfiConverterUInt64.read(from: &buf), 
+                mailRefusedFull: FfiConverterUInt64.read(from: &buf), 
+                mailRefusedBusy: FfiConverterUInt64.read(from: &buf), 
+                mailRefusedWork: FfiConverterUInt64.read(from: &buf), 
+                mailRefusedToken: FfiConverterUInt64.read(from: &buf), 
+                workGivenUp: FfiConverterUInt64.read(from: &buf), 
                 outboxCount: FfiConverterUInt64.read(from: &buf), 
                 linkCount: FfiConverterUInt64.read(from: &buf), 
+                connectionCount: FfiConverterUInt64.read(from: &buf), 
+                requestsSent: FfiConverterUInt64.read(from: &buf), 
+                searchesEnded: FfiConverterUInt64.read(from: &buf), 
+                searchHops: FfiConverterUInt64.read(from: &buf), 
                 refusedRecords: FfiConverterUInt64.read(from: &buf), 
+                refusedMalformed: FfiConverterUInt64.read(from: &buf), 
+                refusedForeignKey: FfiConverterUInt64.read(from: &buf), 
+                refusedBadName: FfiConverterUInt64.read(from: &buf), 
+                refusedBadSignature: FfiConverterUInt64.read(from: &buf), 
+                refusedExpired: FfiConverterUInt64.read(from: &buf), 
+                refusedTooFarAhead: FfiConverterUInt64.read(from: &buf), 
+                refusedOlder: FfiConverterUInt64.read(from: &buf), 
+                refusedOwned: FfiConverterUInt64.read(from: &buf), 
+                refusedFull: FfiConverterUInt64.read(from: &buf), 
                 datagramsSent: FfiConverterUInt64.read(from: &buf), 
                 datagramsReceived: FfiConverterUInt64.read(from: &buf), 
                 bytesSent: FfiConverterUInt64.read(from: &buf), 
@@ -2440,14 +2615,33 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
     public static func write(_ value: Statistics, into buf: inout [UInt8]) {
         FfiConverterUInt64.write(value.contactCount, into: &buf)
         FfiConverterUInt64.write(value.recordCount, into: &buf)
+        FfiConverterBool.write(value.isServing, into: &buf)
         FfiConverterUInt64.write(value.mailCount, into: &buf)
         FfiConverterUInt64.write(value.mailLen, into: &buf)
         FfiConverterUInt64.write(value.mailDeposited, into: &buf)
         FfiConverterUInt64.write(value.mailFetched, into: &buf)
         FfiConverterUInt64.write(value.mailRefused, into: &buf)
+        FfiConverterUInt64.write(value.mailRefusedFull, into: &buf)
+        FfiConverterUInt64.write(value.mailRefusedBusy, into: &buf)
+        FfiConverterUInt64.write(value.mailRefusedWork, into: &buf)
+        FfiConverterUInt64.write(value.mailRefusedToken, into: &buf)
+        FfiConverterUInt64.write(value.workGivenUp, into: &buf)
         FfiConverterUInt64.write(value.outboxCount, into: &buf)
         FfiConverterUInt64.write(value.linkCount, into: &buf)
+        FfiConverterUInt64.write(value.connectionCount, into: &buf)
+        FfiConverterUInt64.write(value.requestsSent, into: &buf)
+        FfiConverterUInt64.write(value.searchesEnded, into: &buf)
+        FfiConverterUInt64.write(value.searchHops, into: &buf)
         FfiConverterUInt64.write(value.refusedRecords, into: &buf)
+        FfiConverterUInt64.write(value.refusedMalformed, into: &buf)
+        FfiConverterUInt64.write(value.refusedForeignKey, into: &buf)
+        FfiConverterUInt64.write(value.refusedBadName, into: &buf)
+        FfiConverterUInt64.write(value.refusedBadSignature, into: &buf)
+        FfiConverterUInt64.write(value.refusedExpired, into: &buf)
+        FfiConverterUInt64.write(value.refusedTooFarAhead, into: &buf)
+        FfiConverterUInt64.write(value.refusedOlder, into: &buf)
+        FfiConverterUInt64.write(value.refusedOwned, into: &buf)
+        FfiConverterUInt64.write(value.refusedFull, into: &buf)
         FfiConverterUInt64.write(value.datagramsSent, into: &buf)
         FfiConverterUInt64.write(value.datagramsReceived, into: &buf)
         FfiConverterUInt64.write(value.bytesSent, into: &buf)
@@ -4752,6 +4946,8 @@ fileprivate func uniffiFutureContinuationCallback(handle: UInt64, pollResult: In
 /**
  * Sets, changes or removes the passphrase of a profile that no client has open; `user` None is the node without a user.
  *
+ * Blocks the calling thread: on the disk, and for a quarter of a second for each passphrase.
+ *
  * # Errors
  *
  * `old` is not its passphrase, the profile is open or damaged, or the disk refused. Nothing was changed then.
@@ -4796,6 +4992,9 @@ public func version() -> String  {
  * Makes a profile in `data_dir` of a file that `export` wrote with `passphrase`, and returns the user's name. The new profile
  * gets `new_passphrase`, or none.
  *
+ * Blocks the calling thread: it reads and writes the disk as long as it takes to copy the profile, and a quarter of a second
+ * for each passphrase.
+ *
  * # Errors
  *
  * The file is damaged, of a later version, or encrypted with another passphrase; the profile exists; the disk refused. No
@@ -4828,7 +5027,7 @@ private let initializationResult: InitializationResult = {
     if bindings_contract_version != scaffolding_contract_version {
         return InitializationResult.contractVersionMismatch
     }
-    if (uniffi_peerchat_checksum_func_change_passphrase() != 49102) {
+    if (uniffi_peerchat_checksum_func_change_passphrase() != 18587) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_func_profile_exists() != 29815) {
@@ -4837,7 +5036,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_peerchat_checksum_func_version() != 32275) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_peerchat_checksum_func_import_profile() != 55627) {
+    if (uniffi_peerchat_checksum_func_import_profile() != 27806) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_accept_identity() != 16072) {
@@ -4900,7 +5099,7 @@ private let initializationResult: InitializationResult = {
     if (uniffi_peerchat_checksum_method_client_shutdown() != 14009) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_peerchat_checksum_method_client_statistics() != 60635) {
+    if (uniffi_peerchat_checksum_method_client_statistics() != 117) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_user_fingerprint() != 20530) {

@@ -7,6 +7,7 @@ use peerchat_core::{Config, ConfigBuilder, Error, MessageId, Passphrase, UserId,
 
 use super::error::{ErrorCode, PeerchatError};
 use super::event::{Event, MessageState};
+use super::statistics::Statistics;
 
 /// What a client is opened with. Everything that is left out keeps its default.
 #[derive(Clone, Default, uniffi::Record)]
@@ -196,76 +197,6 @@ impl From<peerchat_core::HistoryEntry> for HistoryEntry {
             state: entry.state.map(MessageState::from),
             held_by: entry.held_by,
             is_request: entry.is_request,
-        }
-    }
-}
-
-/// Counts since the client was opened, but for the gauges.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, uniffi::Record)]
-pub struct Statistics {
-    /// Contacts in the routing table now.
-    pub contact_count: u64,
-    /// Records kept for the network now.
-    pub record_count: u64,
-    /// Envelopes kept now for people who are away.
-    pub mail_count: u64,
-    /// How much of the quota they take now, in bytes.
-    pub mail_len: u64,
-    /// Envelopes taken for people who were away.
-    pub mail_deposited: u64,
-    /// Of these, how many were given to their recipients; one that was asked for twice counts twice.
-    pub mail_fetched: u64,
-    /// Requests about mail that were refused, for whatever reason.
-    pub mail_refused: u64,
-    /// Messages of our own that are not finished now.
-    pub outbox_count: u64,
-    /// Encrypted links that are up now.
-    pub link_count: u64,
-    /// Records that others wanted kept here and that were refused, for whatever reason.
-    pub refused_records: u64,
-    /// Datagrams sent.
-    pub datagrams_sent: u64,
-    /// Datagrams received, dropped ones included.
-    pub datagrams_received: u64,
-    /// Bytes of UDP payload sent.
-    pub bytes_sent: u64,
-    /// Bytes of UDP payload received.
-    pub bytes_received: u64,
-    /// Sealed envelopes for this user that were dropped because they do not open, or nobody that is known wrote them.
-    pub mail_dropped: u64,
-    /// Messages, introductions and envelopes of people whom this user has blocked that were turned away.
-    pub blocked: u64,
-    /// Introductions and envelopes of strangers that were turned away because there were too many requests.
-    pub requests_refused: u64,
-    /// Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
-    /// of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
-    pub is_surrounded: bool,
-    /// Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
-    pub dropped: u64,
-}
-
-impl From<peerchat_core::Statistics> for Statistics {
-    fn from(statistics: peerchat_core::Statistics) -> Self {
-        Self {
-            contact_count: statistics.contact_count as u64,
-            record_count: statistics.record_count as u64,
-            mail_count: statistics.mail_count as u64,
-            mail_len: statistics.mail_len,
-            mail_deposited: statistics.mail_deposited,
-            mail_fetched: statistics.mail_fetched,
-            mail_refused: statistics.mail_refused,
-            outbox_count: statistics.outbox_count as u64,
-            link_count: statistics.link_count as u64,
-            refused_records: statistics.refused_records.total(),
-            datagrams_sent: statistics.datagrams_sent,
-            datagrams_received: statistics.datagrams_received,
-            bytes_sent: statistics.bytes_sent,
-            bytes_received: statistics.bytes_received,
-            mail_dropped: statistics.mail_dropped,
-            blocked: statistics.blocked,
-            requests_refused: statistics.requests_refused,
-            is_surrounded: statistics.is_surrounded,
-            dropped: statistics.dropped,
         }
     }
 }
@@ -523,6 +454,8 @@ pub fn profile_exists(data_dir: &str, user: &str) -> Result<bool, PeerchatError>
 }
 
 /// Sets, changes or removes the passphrase of a profile that no client has open; `user` None is the node without a user.
+///
+/// Blocks the calling thread: on the disk, and for a quarter of a second for each passphrase.
 ///
 /// # Errors
 ///

@@ -8,12 +8,13 @@ mod contacts;
 mod error;
 mod event;
 mod moving;
+mod statistics;
 
 pub use client::{
-    Client, ClientOptions, FoundUser, HistoryEntry, Identity, Statistics, change_passphrase, profile_exists,
-    version,
+    Client, ClientOptions, FoundUser, HistoryEntry, Identity, change_passphrase, profile_exists, version,
 };
 pub use contacts::{Person, Relation};
 pub use error::{ErrorCode, PeerchatError};
 pub use event::{Event, MessageState};
 pub use moving::import_profile;
+pub use statistics::Statistics;

@@ -25,6 +25,9 @@ impl Client {
 /// Makes a profile in `data_dir` of a file that `export` wrote with `passphrase`, and returns the user's name. The new profile
 /// gets `new_passphrase`, or none.
 ///
+/// Blocks the calling thread: it reads and writes the disk as long as it takes to copy the profile, and a quarter of a second
+/// for each passphrase.
+///
 /// # Errors
 ///
 /// The file is damaged, of a later version, or encrypted with another passphrase; the profile exists; the disk refused. No

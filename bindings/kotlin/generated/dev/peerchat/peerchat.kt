@@ -985,7 +985,7 @@ private fun uniffiCheckContractApiVersion(lib: IntegrityCheckingUniffiLib) {
 }
 @Suppress("UNUSED_PARAMETER")
 private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
-    if ((lib.uniffi_peerchat_checksum_func_change_passphrase() and 0xFFFF) != 49102) {
+    if ((lib.uniffi_peerchat_checksum_func_change_passphrase() and 0xFFFF) != 18587) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_func_profile_exists() and 0xFFFF) != 29815) {
@@ -994,7 +994,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_peerchat_checksum_func_version() and 0xFFFF) != 32275) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_peerchat_checksum_func_import_profile() and 0xFFFF) != 55627) {
+    if ((lib.uniffi_peerchat_checksum_func_import_profile() and 0xFFFF) != 27806) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_accept_identity() and 0xFFFF) != 16072) {
@@ -1054,7 +1054,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if ((lib.uniffi_peerchat_checksum_method_client_shutdown() and 0xFFFF) != 14009) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if ((lib.uniffi_peerchat_checksum_method_client_statistics() and 0xFFFF) != 60635) {
+    if ((lib.uniffi_peerchat_checksum_method_client_statistics() and 0xFFFF) != 117) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_user_fingerprint() and 0xFFFF) != 20530) {
@@ -3247,6 +3247,11 @@ data class Statistics (
     val `recordCount`: kotlin.ULong
     , 
     /**
+     * Whether the node keeps records and mail for others now: whether they can reach it, as far as it knows.
+     */
+    val `isServing`: kotlin.Boolean
+    , 
+    /**
      * Envelopes kept now for people who are away.
      */
     val `mailCount`: kotlin.ULong
@@ -3272,7 +3277,33 @@ data class Statistics (
     val `mailRefused`: kotlin.ULong
     , 
     /**
-     * Messages of our own that are not finished now.
+     * Of these, for want of room.
+     */
+    val `mailRefusedFull`: kotlin.ULong
+    , 
+    /**
+     * Of these, because too many waited.
+     */
+    val `mailRefusedBusy`: kotlin.ULong
+    , 
+    /**
+     * Of these, because a stranger had not worked as much as the room asked for.
+     */
+    val `mailRefusedWork`: kotlin.ULong
+    , 
+    /**
+     * Of these, because a token was none, or had expired.
+     */
+    val `mailRefusedToken`: kotlin.ULong
+    , 
+    /**
+     * How often an envelope of this user was not left with a node because of the work that it asked for.
+     */
+    val `workGivenUp`: kotlin.ULong
+    , 
+    /**
+     * Messages of our own that are not finished now, and receipts for mail that nobody has taken yet: at 0 nothing
+     * is lost to others if the client closes.
      */
     val `outboxCount`: kotlin.ULong
     , 
@@ -3282,9 +3313,74 @@ data class Statistics (
     val `linkCount`: kotlin.ULong
     , 
     /**
+     * QUIC connections that are up now.
+     */
+    val `connectionCount`: kotlin.ULong
+    , 
+    /**
+     * Requests sent to the network, for whatever reason; one that had to be repeated counts once.
+     */
+    val `requestsSent`: kotlin.ULong
+    , 
+    /**
+     * Searches of the network that have ended, for whatever reason.
+     */
+    val `searchesEnded`: kotlin.ULong
+    , 
+    /**
+     * The sum over these searches of how many requests in a row led to what they found.
+     */
+    val `searchHops`: kotlin.ULong
+    , 
+    /**
      * Records that others wanted kept here and that were refused, for whatever reason.
      */
     val `refusedRecords`: kotlin.ULong
+    , 
+    /**
+     * Of these, because they were malformed: too short or long, of an unknown kind, with times that do not fit.
+     */
+    val `refusedMalformed`: kotlin.ULong
+    , 
+    /**
+     * Of these, because they were under a key that is not their owner's.
+     */
+    val `refusedForeignKey`: kotlin.ULong
+    , 
+    /**
+     * Of these, claims on what is no user name.
+     */
+    val `refusedBadName`: kotlin.ULong
+    , 
+    /**
+     * Of these, because their signature is not the owner's.
+     */
+    val `refusedBadSignature`: kotlin.ULong
+    , 
+    /**
+     * Of these, because they have expired.
+     */
+    val `refusedExpired`: kotlin.ULong
+    , 
+    /**
+     * Of these, because they are numbered or dated too far ahead of the clock.
+     */
+    val `refusedTooFarAhead`: kotlin.ULong
+    , 
+    /**
+     * Of these, because a later one of the same owner is kept.
+     */
+    val `refusedOlder`: kotlin.ULong
+    , 
+    /**
+     * Of these, claims on a name that somebody else holds.
+     */
+    val `refusedOwned`: kotlin.ULong
+    , 
+    /**
+     * Of these, because the node keeps as many as it may.
+     */
+    val `refusedFull`: kotlin.ULong
     , 
     /**
      * Datagrams sent.
@@ -3322,8 +3418,9 @@ data class Statistics (
     val `requestsRefused`: kotlin.ULong
     , 
     /**
-     * Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
-     * of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
+     * Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three
+     * large blocks of public addresses, or its neighbours' ids are much denser than others, so that somebody must
+     * have chosen them.
      */
     val `isSurrounded`: kotlin.Boolean
     , 
@@ -3349,6 +3446,25 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
         return Statistics(
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
+            FfiConverterBoolean.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
@@ -3372,14 +3488,33 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
     override fun allocationSize(value: Statistics) = (
             FfiConverterULong.allocationSize(value.`contactCount`) +
             FfiConverterULong.allocationSize(value.`recordCount`) +
+            FfiConverterBoolean.allocationSize(value.`isServing`) +
             FfiConverterULong.allocationSize(value.`mailCount`) +
             FfiConverterULong.allocationSize(value.`mailLen`) +
             FfiConverterULong.allocationSize(value.`mailDeposited`) +
             FfiConverterULong.allocationSize(value.`mailFetched`) +
             FfiConverterULong.allocationSize(value.`mailRefused`) +
+            FfiConverterULong.allocationSize(value.`mailRefusedFull`) +
+            FfiConverterULong.allocationSize(value.`mailRefusedBusy`) +
+            FfiConverterULong.allocationSize(value.`mailRefusedWork`) +
+            FfiConverterULong.allocationSize(value.`mailRefusedToken`) +
+            FfiConverterULong.allocationSize(value.`workGivenUp`) +
             FfiConverterULong.allocationSize(value.`outboxCount`) +
             FfiConverterULong.allocationSize(value.`linkCount`) +
+            FfiConverterULong.allocationSize(value.`connectionCount`) +
+            FfiConverterULong.allocationSize(value.`requestsSent`) +
+            FfiConverterULong.allocationSize(value.`searchesEnded`) +
+            FfiConverterULong.allocationSize(value.`searchHops`) +
             FfiConverterULong.allocationSize(value.`refusedRecords`) +
+            FfiConverterULong.allocationSize(value.`refusedMalformed`) +
+            FfiConverterULong.allocationSize(value.`refusedForeignKey`) +
+            FfiConverterULong.allocationSize(value.`refusedBadName`) +
+            FfiConverterULong.allocationSize(value.`refusedBadSignature`) +
+            FfiConverterULong.allocationSize(value.`refusedExpired`) +
+            FfiConverterULong.allocationSize(value.`refusedTooFarAhead`) +
+            FfiConverterULong.allocationSize(value.`refusedOlder`) +
+            FfiConverterULong.allocationSize(value.`refusedOwned`) +
+            FfiConverterULong.allocationSize(value.`refusedFull`) +
             FfiConverterULong.allocationSize(value.`datagramsSent`) +
             FfiConverterULong.allocationSize(value.`datagramsReceived`) +
             FfiConverterULong.allocationSize(value.`bytesSent`) +
@@ -3394,14 +3529,33 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
     override fun write(value: Statistics, buf: ByteBuffer) {
             FfiConverterULong.write(value.`contactCount`, buf)
             FfiConverterULong.write(value.`recordCount`, buf)
+            FfiConverterBoolean.write(value.`isServing`, buf)
             FfiConverterULong.write(value.`mailCount`, buf)
             FfiConverterULong.write(value.`mailLen`, buf)
             FfiConverterULong.write(value.`mailDeposited`, buf)
             FfiConverterULong.write(value.`mailFetched`, buf)
             FfiConverterULong.write(value.`mailRefused`, buf)
+            FfiConverterULong.write(value.`mailRefusedFull`, buf)
+            FfiConverterULong.write(value.`mailRefusedBusy`, buf)
+            FfiConverterULong.write(value.`mailRefusedWork`, buf)
+            FfiConverterULong.write(value.`mailRefusedToken`, buf)
+            FfiConverterULong.write(value.`workGivenUp`, buf)
             FfiConverterULong.write(value.`outboxCount`, buf)
             FfiConverterULong.write(value.`linkCount`, buf)
+            FfiConverterULong.write(value.`connectionCount`, buf)
+            FfiConverterULong.write(value.`requestsSent`, buf)
+            FfiConverterULong.write(value.`searchesEnded`, buf)
+            FfiConverterULong.write(value.`searchHops`, buf)
             FfiConverterULong.write(value.`refusedRecords`, buf)
+            FfiConverterULong.write(value.`refusedMalformed`, buf)
+            FfiConverterULong.write(value.`refusedForeignKey`, buf)
+            FfiConverterULong.write(value.`refusedBadName`, buf)
+            FfiConverterULong.write(value.`refusedBadSignature`, buf)
+            FfiConverterULong.write(value.`refusedExpired`, buf)
+            FfiConverterULong.write(value.`refusedTooFarAhead`, buf)
+            FfiConverterULong.write(value.`refusedOlder`, buf)
+            FfiConverterULong.write(value.`refusedOwned`, buf)
+            FfiConverterULong.write(value.`refusedFull`, buf)
             FfiConverterULong.write(value.`datagramsSent`, buf)
             FfiConverterULong.write(value.`datagramsReceived`, buf)
             FfiConverterULong.write(value.`bytesSent`, buf)
@@ -6168,6 +6322,8 @@ public object FfiConverterSequenceTypePerson: FfiConverterRustBuffer<List<Person
         /**
          * Sets, changes or removes the passphrase of a profile that no client has open; `user` None is the node without a user.
          *
+         * Blocks the calling thread: on the disk, and for a quarter of a second for each passphrase.
+         *
          * # Errors
          *
          * `old` is not its passphrase, the profile is open or damaged, or the disk refused. Nothing was changed then.
@@ -6222,6 +6378,9 @@ public object FfiConverterSequenceTypePerson: FfiConverterRustBuffer<List<Person
         /**
          * Makes a profile in `data_dir` of a file that `export` wrote with `passphrase`, and returns the user's name. The new profile
          * gets `new_passphrase`, or none.
+         *
+         * Blocks the calling thread: it reads and writes the disk as long as it takes to copy the profile, and a quarter of a second
+         * for each passphrase.
          *
          * # Errors
          *

@@ -212,6 +212,9 @@ public class Client(options: ClientOptions) : AutoCloseable {
      * The profile that `importProfile` makes of it continues as this very device: close this client right after, and do
      * not open its profile again.
      *
+     * Cancelling the call does not stop the export: it goes on to its end on a thread of [Dispatchers.IO], and the call
+     * throws the cancellation after that. The file is there then, unless the export failed.
+     *
      * @throws PeerchatException there is a file of this name, the profile is in memory or damaged, the disk refused, there
      *   is no user, or the client is closed. Then there is no new file.
      */
