@@ -2,17 +2,23 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
 const RIGHT: &str = "open sesame";
 const WRONG: &str = "open sesam";
+
+/// Longer than anything here takes, if it works: whoever waits in vain says so.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Options that name a profile.
 fn alice(data: &Path) -> [&str; 4] {
@@ -25,10 +31,72 @@ fn command(words: &[&str], data: &Path) -> Command {
     command
 }
 
+/// Waits for the end of a program, which is killed if that does not come.
+fn finish(child: Child) -> Output {
+    let pid = child.id();
+    let (ended, end) = channel();
+    thread::spawn(move || ended.send(child.wait_with_output()));
+    end.recv_timeout(PATIENCE).map(Result::unwrap).unwrap_or_else(|_| {
+        send("-KILL", pid);
+        panic!("process {pid} has not ended after {PATIENCE:?}");
+    })
+}
+
+/// Sends a signal to a process of this test.
+fn send(signal: &str, pid: u32) {
+    assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
+/// Runs a command without a terminal to its end.
+fn output(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(command.spawn().unwrap())
+}
+
 /// Runs a command without a terminal and returns its exit code and what it says on stderr.
 fn run(command: &mut Command) -> (i32, String) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    let output = output(command);
     (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Reads what comes, on a thread of its own, so that whoever waits for it can give up.
+struct Reader(Receiver<u8>);
+
+impl Reader {
+    fn new(mut source: impl Read + Send + 'static) -> Self {
+        let (sender, bytes) = channel();
+        thread::spawn(move || {
+            let mut byte = [0];
+            while source.read_exact(&mut byte).is_ok() && sender.send(byte[0]).is_ok() {}
+        });
+        Self(bytes)
+    }
+
+    /// Returns the next character; `None` at the end.
+    fn next(&self, so_far: &str) -> Option<char> {
+        match self.0.recv_timeout(PATIENCE) {
+            Ok(byte) => Some(char::from(byte)),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("nothing for {PATIENCE:?} after: {so_far}"),
+        }
+    }
+
+    /// Reads until this much has come.
+    fn read_until(&self, is_enough: impl Fn(&str) -> bool) -> String {
+        let mut text = String::new();
+        while !is_enough(&text) {
+            text.push(self.next(&text).unwrap_or_else(|| panic!("ended after: {text}")));
+        }
+        text
+    }
+
+    fn read_to_end(&self) -> String {
+        let mut text = String::new();
+        while let Some(character) = self.next(&text) {
+            text.push(character);
+        }
+        text
+    }
 }
 
 fn file(data: &Path, text: &str) -> String {
@@ -48,6 +116,7 @@ fn protected(data: &Path) {
 struct Terminal {
     controller: OwnedFd,
     user: OwnedFd,
+    shown: Reader,
 }
 
 impl Terminal {
@@ -57,7 +126,8 @@ impl Terminal {
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();
         let user = ioctl_tiocgptpeer(&controller, flags).unwrap();
-        Self { controller, user }
+        let shown = Reader::new(fs::File::from(controller.try_clone().unwrap()));
+        Self { controller, user, shown }
     }
 
     /// Starts a command that reads this terminal.
@@ -65,8 +135,8 @@ impl Terminal {
         let stdin = self.user.try_clone().unwrap();
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let stderr = child.stderr.take().unwrap();
-        AtTerminal { child, stderr, said: String::new() }
+        let stderr = Reader::new(child.stderr.take().unwrap());
+        AtTerminal { child: Some(child), stderr }
     }
 
     fn type_line(&self, line: &str) {
@@ -80,45 +150,47 @@ impl Terminal {
 
     /// Returns what the terminal has shown up to the end of this many lines.
     fn shown(&self, line_count: usize) -> String {
-        let mut controller = fs::File::from(self.controller.try_clone().unwrap());
-        let (mut shown, mut byte) = (String::new(), [0]);
-        while shown.matches('\n').count() < line_count {
-            controller.read_exact(&mut byte).unwrap();
-            shown.push(char::from(byte[0]));
-        }
-        shown
+        self.shown.read_until(|shown| shown.matches('\n').count() == line_count)
     }
 }
 
 /// A command that somebody at a terminal has started; it is killed if the test ends first.
 struct AtTerminal {
-    child: Child,
-    stderr: ChildStderr,
-    said: String,
+    child: Option<Child>,
+    stderr: Reader,
 }
 
 impl AtTerminal {
     /// Waits until the command has asked for something.
-    fn wait_for(&mut self, prompt: &str) {
-        let mut byte = [0];
-        while !self.said.ends_with(prompt) {
-            self.stderr.read_exact(&mut byte).unwrap_or_else(|_| panic!("ended after: {}", self.said));
-            self.said.push(char::from(byte[0]));
-        }
+    fn wait_for(&self, prompt: &str) {
+        self.stderr.read_until(|said| said.ends_with(prompt));
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    fn stdout(&mut self) -> Reader {
+        Reader::new(self.child.as_mut().unwrap().stdout.take().unwrap())
+    }
+
+    fn status(&mut self) -> ExitStatus {
+        finish(self.child.take().unwrap()).status
     }
 
     /// Waits for the end; returns the exit code and what the command said after its last question.
     fn end(mut self) -> (i32, String) {
-        let mut rest = String::new();
-        self.stderr.read_to_string(&mut rest).unwrap();
-        (self.child.wait().unwrap().code().unwrap(), rest)
+        let rest = self.stderr.read_to_end();
+        (self.status().code().unwrap(), rest)
     }
 }
 
 impl Drop for AtTerminal {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -157,10 +229,9 @@ fn a_node_has_one_as_well() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut byte = [0];
-    running.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
-    assert!(Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap().success());
-    assert_eq!(running.wait().unwrap().code(), Some(0));
+    Reader::new(running.stdout.take().unwrap()).read_until(|said| said.ends_with('\n'));
+    send("-TERM", running.id());
+    assert_eq!(finish(running).status.code(), Some(0));
 
     let (code, said) = run(&mut node);
     assert_eq!(code, 4, "{said}");
@@ -186,7 +257,7 @@ fn who_sits_at_a_terminal_is_asked_and_nothing_is_shown() {
     let terminal = Terminal::new();
     assert!(terminal.shows_what_is_typed());
 
-    let mut made = terminal.start(command(&["contacts", "--new-passphrase"], &data));
+    let made = terminal.start(command(&["contacts", "--new-passphrase"], &data));
     made.wait_for("New passphrase: ");
     assert!(!terminal.shows_what_is_typed());
     terminal.type_line(RIGHT);
@@ -195,7 +266,7 @@ fn who_sits_at_a_terminal_is_asked_and_nothing_is_shown() {
     assert_eq!(made.end(), (0, String::new()));
 
     for (typed, code) in [(WRONG, 4), (RIGHT, 0)] {
-        let mut asked = terminal.start(command(&["contacts"], &data));
+        let asked = terminal.start(command(&["contacts"], &data));
         asked.wait_for("Passphrase: ");
         terminal.type_line(typed);
         let (ended, said) = asked.end();
@@ -210,7 +281,7 @@ fn two_that_differ_make_no_profile() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let terminal = Terminal::new();
-    let mut made = terminal.start(command(&["contacts", "--new-passphrase"], &data));
+    let made = terminal.start(command(&["contacts", "--new-passphrase"], &data));
     for (prompt, typed) in [("New passphrase: ", RIGHT), ("Once more: ", WRONG)] {
         made.wait_for(prompt);
         terminal.type_line(typed);
@@ -230,11 +301,10 @@ fn a_signal_while_asking_leaves_the_terminal_as_it_was() {
     protected(&data);
     let terminal = Terminal::new();
     for signal in ["-INT", "-TERM", "-HUP", "-QUIT"] {
-        let mut asked = terminal.start(command(&["contacts"], &data));
+        let asked = terminal.start(command(&["contacts"], &data));
         asked.wait_for("Passphrase: ");
         assert!(!terminal.shows_what_is_typed());
-        let pid = asked.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        send(signal, asked.pid());
         assert_eq!(asked.end(), (130, "\n".to_owned()));
         assert!(terminal.shows_what_is_typed());
     }
@@ -251,12 +321,11 @@ fn a_signal_after_the_passphrase_ends_the_program() {
         let mut listening = terminal.start(command(&["listen"], &data));
         listening.wait_for("Passphrase: ");
         terminal.type_line(RIGHT);
-        let mut line = String::new();
-        BufReader::new(listening.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let stdout = listening.stdout();
+        let line = stdout.read_until(|said| said.ends_with('\n'));
         assert!(line.contains("listening"), "{line}");
-        let pid = listening.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        let status = listening.child.wait().unwrap();
+        send(signal, listening.pid());
+        let status = listening.status();
         assert_eq!((status.signal(), status.code()), (ends_by, code), "{signal}");
     }
 }
@@ -286,7 +355,7 @@ fn a_profile_moves_by_scripts() {
     assert_eq!(import(WRONG).0, 4);
     assert_eq!(import(RIGHT), (0, String::new()));
     assert_eq!(import(RIGHT).0, 1, "there is one by now");
-    let contacts = command(&["contacts"], &there).output().unwrap();
+    let contacts = output(&mut command(&["contacts"], &there));
     assert!(String::from_utf8(contacts.stdout).unwrap().contains("bob"));
     assert_eq!(run(&mut command(&["search", "hello"], &there)), (0, String::new()));
     assert_eq!(run(&mut command(&["search", "hello"], &dir.path().join("nowhere"))).0, 1);
@@ -298,7 +367,7 @@ fn a_chat_asks_as_well() {
     let data = dir.path().join("data");
     protected(&data);
     let terminal = Terminal::new();
-    let mut chat = terminal.start(command(&["chat"], &data));
+    let chat = terminal.start(command(&["chat"], &data));
     chat.wait_for("Passphrase: ");
     assert!(!terminal.shows_what_is_typed());
     terminal.type_line(RIGHT);
