@@ -1,7 +1,7 @@
 /* Performs tests/scenario.md: scenario DIRECTORY COUNT. */
 #include "check.h"
 
-#define BATCH 500
+#define BATCH 1500
 
 static const char GREETING[] = "gr\xc3\xbc\xc3\x9f"
                                "e \xf0\x9f\x99\x82";
@@ -163,6 +163,20 @@ static void find(void)
     peerchat_person_free(found);
 }
 
+/* Checks that the latest messages of Alice's history with Bob are these; `is_all` that there are no others. */
+static void expect_history(const char *const texts[], size_t count, bool is_all)
+{
+    peerchat_history_t *page;
+    size_t i;
+    CHECK_OK(peerchat_history(alice, "bob", 0, is_all ? count + 1 : count, &page));
+    CHECK(page->count == count);
+    for (i = 0; i < count; i++)
+        CHECK(strcmp(page->entries[i]->text, texts[i]) == 0);
+    peerchat_history_free(page);
+}
+
+static const char *const TALK[] = {"hello", GREETING};
+
 static void talk(void)
 {
     peerchat_message_state_t state;
@@ -177,6 +191,7 @@ static void talk(void)
     CHECK(state == PEERCHAT_MESSAGE_DELIVERED);
     say(bob, "alice", "hello");
     expect_text(alice, "hello", 1);
+    expect_history(TALK, 2, true);
 }
 
 static void trust(void)
@@ -204,6 +219,7 @@ static void restart(void)
     peerchat_destroy(alice);
     alice = person("alice", address.text);
     CHECK(strcmp(id_of(alice).text, alice_id) == 0 && strcmp(key_of(alice).text, alice_key) == 0);
+    expect_history(TALK, 2, true);
     peerchat_event_free(wait_for(alice, PEERCHAT_EVENT_ONLINE));
     say(alice, "bob", "back again");
     expect_text(bob, "back again", 2);
@@ -278,6 +294,35 @@ static void bad_profiles(void)
     CHECK_OK(try_person("secret", NULL, "open sesame", &client));
     peerchat_destroy(client);
     CHECK_STATUS(PEERCHAT_ERR_WRONG_PASSPHRASE, try_person("secret", NULL, NULL, &client));
+}
+
+/* Changes every bit of the byte at this place. */
+static void flip(const char *path, long place)
+{
+    FILE *file = fopen(path, "r+b");
+    int byte;
+    CHECK(file != NULL && fseek(file, place, SEEK_SET) == 0);
+    byte = fgetc(file);
+    CHECK(byte != EOF && fseek(file, place, SEEK_SET) == 0);
+    CHECK(fputc(byte ^ 0xff, file) != EOF && fclose(file) == 0);
+}
+
+static void bad_archives(void)
+{
+    char archive[4096], new_dir[4096], *user;
+    bool exists;
+    CHECK(snprintf(archive, sizeof archive, "%s/alice.peerchat", directory) < (int)sizeof archive);
+    CHECK(snprintf(new_dir, sizeof new_dir, "%s/new", directory) < (int)sizeof new_dir);
+    CHECK_OK(peerchat_export(alice, archive, "open sesame"));
+    CHECK_STATUS(PEERCHAT_ERR_ARCHIVE_PASSPHRASE, peerchat_import(archive, "sesame", new_dir, NULL, &user));
+    CHECK_STATUS(PEERCHAT_ERR_PROFILE_EXISTS, peerchat_import(archive, "open sesame", directory, NULL, &user));
+    flip(archive, 200);
+    CHECK_STATUS(PEERCHAT_ERR_ARCHIVE_DAMAGED, peerchat_import(archive, "open sesame", new_dir, NULL, &user));
+    flip(archive, 200);
+    flip(archive, 8);
+    CHECK_STATUS(PEERCHAT_ERR_ARCHIVE_TOO_NEW, peerchat_import(archive, "open sesame", new_dir, NULL, &user));
+    CHECK_OK(peerchat_profile_exists(new_dir, "alice", &exists));
+    CHECK(!exists);
 }
 
 static void expect_bootstrap_failure(const char *address, peerchat_status_t code)
@@ -362,6 +407,7 @@ static void errors(void)
 {
     bad_calls();
     bad_profiles();
+    bad_archives();
     failures_of_the_network();
     failures_of_the_lonely();
     a_contested_name();
@@ -429,6 +475,7 @@ static void block(void)
 
 static void end(void)
 {
+    static const char *const LATEST[] = {"once more"};
     peerchat_message_id_t id;
     peerchat_message_state_t state;
     CHECK_OK(peerchat_close(alice));
@@ -439,6 +486,7 @@ static void end(void)
     alice = person("alice", NULL);
     CHECK_OK(peerchat_message_state(alice, &last_id, &state));
     CHECK(state == PEERCHAT_MESSAGE_DELIVERED);
+    expect_history(LATEST, 1, false);
     peerchat_destroy(alice);
     peerchat_string_free(alice_id);
     peerchat_string_free(alice_key);

@@ -10,6 +10,7 @@ import dev.peerchat.MessageState
 import dev.peerchat.PeerchatException
 import dev.peerchat.Relation
 import dev.peerchat.code
+import dev.peerchat.importProfile
 import dev.peerchat.isFinal
 import dev.peerchat.profileExists
 import dev.peerchat.reason
@@ -23,7 +24,7 @@ import kotlinx.coroutines.withTimeout
 
 /** Longer than anything that works takes. */
 private val PATIENCE = 60.seconds
-private const val BATCH = 500uL
+private const val BATCH = 1_500uL
 private const val LOOPBACK = "127.0.0.1:0"
 
 private fun node(bind: String = LOOPBACK) = Client(ClientOptions(bind = bind))
@@ -170,6 +171,7 @@ private class Scenario(private val directory: File, private val count: ULong) {
     private suspend fun errors() {
         badCalls()
         badProfiles()
+        badArchives()
         failuresOfTheNetwork()
         failuresOfTheLonely()
         aContestedName()
@@ -197,6 +199,20 @@ private class Scenario(private val directory: File, private val count: ULong) {
         spoil("damaged", 0, "This is not a database.".toByteArray(), ErrorCode.PROFILE_DAMAGED)
         person("secret", passphrase = "open sesame").shutdown()
         fails(ErrorCode.WRONG_PASSPHRASE) { person("secret") }
+    }
+
+    private suspend fun badArchives() {
+        val (archive, new) = listOf("alice.peerchat", "new").map { File(directory, it) }
+        val import = { passphrase: String, to: String -> importProfile(archive.path, passphrase, to, null) }
+        alice.export(archive.path, "open sesame")
+        fails(ErrorCode.ARCHIVE_PASSPHRASE) { import("sesame", new.path) }
+        fails(ErrorCode.PROFILE_EXISTS) { import("open sesame", directory.path) }
+        val whole = archive.readBytes()
+        for ((place, code) in listOf(200 to ErrorCode.ARCHIVE_DAMAGED, 8 to ErrorCode.ARCHIVE_TOO_NEW)) {
+            archive.writeBytes(whole.copyOf().also { it[place] = it[place].toInt().inv().toByte() })
+            fails(code) { import("open sesame", new.path) }
+        }
+        check(!new.exists())
     }
 
     /** Writes these bytes at this place of a new profile's file, which is then refused. */

@@ -14,7 +14,7 @@ from peerchat import errors, events
 
 # Longer than anything that works takes.
 PATIENCE = 60.0
-BATCH = 500
+BATCH = 1_500
 
 
 def check(condition: bool, what: object) -> None:
@@ -148,6 +148,7 @@ class Scenario:
     def errors(self) -> None:
         self.bad_calls()
         self.bad_profiles()
+        self.bad_archives()
         self.failures_of_the_network()
         self.failures_of_the_lonely()
         self.a_contested_name()
@@ -197,6 +198,20 @@ class Scenario:
         self.open_person("secret", passphrase="open sesame").shutdown()
         with fails(errors.WrongPassphraseError):
             self.open_person("secret")
+
+    def bad_archives(self) -> None:
+        archive, new = self.directory / "alice.peerchat", self.directory / "new"
+        self.alice.export(archive, "open sesame")
+        with fails(errors.ArchivePassphraseError):
+            peerchat.import_profile(archive, "sesame", new)
+        with fails(errors.ProfileExistsError):
+            peerchat.import_profile(archive, "open sesame", self.directory)
+        whole = archive.read_bytes()
+        for place, kind in [(200, errors.ArchiveDamagedError), (8, errors.ArchiveTooNewError)]:
+            archive.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+            with fails(kind):
+                peerchat.import_profile(archive, "open sesame", new)
+        check(not new.exists(), "nothing is made of a bad archive")
 
     def failures_of_the_network(self) -> None:
         alice, node = self.alice, self.node

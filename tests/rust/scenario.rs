@@ -1,9 +1,9 @@
 //! Performs `tests/scenario.md`: `scenario DIRECTORY COUNT`.
 #![expect(clippy::print_stdout, reason = "printing is what this program does")]
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use peerchat_core::{
@@ -13,7 +13,7 @@ use peerchat_core::{
 
 /// Longer than anything that works takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-const BATCH: u64 = 500;
+const BATCH: u64 = 1_500;
 const LOOPBACK: &str = "127.0.0.1:0";
 
 fn main() {
@@ -215,6 +215,7 @@ impl Scenario {
     fn errors(&mut self) {
         self.bad_calls();
         self.bad_profiles();
+        self.bad_archives();
         self.failures_of_the_network();
         failures_of_the_lonely();
         a_contested_name();
@@ -254,6 +255,24 @@ impl Scenario {
         let secret = on_disk(&self.directory, "secret", LOOPBACK);
         open(secret.passphrase(Passphrase::new("open sesame").unwrap())).unwrap().shutdown();
         fails(ErrorCode::WrongPassphrase, self.person("secret", LOOPBACK));
+    }
+
+    fn bad_archives(&self) {
+        let (archive, new) = (self.directory.join("alice.peerchat"), self.directory.join("new"));
+        let import = |passphrase: &str, to: &Path| {
+            Client::import(&archive, &Passphrase::new(passphrase).unwrap(), to, None)
+        };
+        self.alice.export(&archive, &Passphrase::new("open sesame").unwrap()).unwrap();
+        fails(ErrorCode::ArchivePassphrase, import("sesame", &new));
+        fails(ErrorCode::ProfileExists, import("open sesame", &self.directory));
+        let whole = fs::read(&archive).unwrap();
+        for (place, code) in [(200, ErrorCode::ArchiveDamaged), (8, ErrorCode::ArchiveTooNew)] {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 0xff;
+            fs::write(&archive, bytes).unwrap();
+            fails(code, import("open sesame", &new));
+        }
+        assert!(!new.exists());
     }
 
     fn failures_of_the_network(&self) {

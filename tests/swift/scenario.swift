@@ -5,7 +5,7 @@ import Peerchat
 
 /// Longer than anything that works takes, in seconds.
 let patience: UInt64 = 60
-let batchLength: UInt64 = 500
+let batchLength: UInt64 = 1_500
 let loopback = "127.0.0.1:0"
 
 struct Failure: Error {
@@ -214,6 +214,7 @@ final class Scenario {
     func errors() async throws {
         try await badCalls()
         try await badProfiles()
+        try await badArchives()
         try await failuresOfTheNetwork()
         try await failuresOfTheLonely()
         try await aContestedName()
@@ -242,6 +243,25 @@ final class Scenario {
         try await spoil("damaged", 0, Data("This is not a database.".utf8), .profileDamaged)
         await (try person("secret", passphrase: "open sesame")).shutdown()
         try await fails(.wrongPassphrase) { try person("secret") }
+    }
+
+    func badArchives() async throws {
+        let archive = "\(directory)/alice.peerchat", new = "\(directory)/new"
+        func bring(_ passphrase: String, _ to: String) throws -> String {
+            try importProfile(archive: archive, passphrase: passphrase, dataDir: to, newPassphrase: nil)
+        }
+        try alice.export(to: archive, passphrase: "open sesame")
+        try await fails(.archivePassphrase) { try bring("sesame", new) }
+        try await fails(.profileExists) { try bring("open sesame", directory) }
+        let file = URL(fileURLWithPath: archive)
+        let whole = try Data(contentsOf: file)
+        for (place, code) in [(200, ErrorCode.archiveDamaged), (8, .archiveTooNew)] {
+            var bytes = whole
+            bytes[place] ^= 0xff
+            try bytes.write(to: file)
+            try await fails(code) { try bring("open sesame", new) }
+        }
+        try check(!FileManager.default.fileExists(atPath: new))
     }
 
     /// Writes these bytes at this place of a new profile's file, which is then refused.
