@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz soak sweep sim bench build install header bindings python-wheel fmt clippy doc clean
+.PHONY: help demo test fuzz soak sweep sim bench build install release header bindings python-wheel fmt clippy doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,11 @@ build: ## Build every library, program, example and test
 # PREFIX, LIBDIR, INCLUDEDIR and DESTDIR mean what they mean elsewhere.
 install: ## Install header, libraries, pkg-config and CMake files for C: make install PREFIX=/usr/local
 	@PREFIX="$(PREFIX)" LIBDIR="$(LIBDIR)" INCLUDEDIR="$(INCLUDEDIR)" DESTDIR="$(DESTDIR)" packaging/c/install
+
+release: ## Build what ships with link-time optimisation, check it where it is installed, and print the sizes
+	tests/install release
+	bindings/python/wheel
+	@wc -c target/wheels/peerchat-*.whl
 
 header: ## Regenerate include/peerchat.h, docs/errors.md and the list of exported functions
 	$(CARGO) run -p peerchat-ffi --features tools --bin peerchat-header
