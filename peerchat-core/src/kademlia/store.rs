@@ -224,13 +224,13 @@ impl RecordStore {
 
     /// Applies the rules between a record and the one that is there.
     fn accept(&mut self, record: Record, time: WallTime, replicate_at: Instant) -> Put {
-        let header = *record.header();
+        let header = record.header();
         let place = self.own.distance(&header.key.place());
         let issued_ms = header.issued.unix_ms();
         let Some(kept) = self.kept.get_mut(&place) else {
             return self.insert_new(place, Kept::new(record, time, replicate_at));
         };
-        let incumbent = *kept.record.header();
+        let incumbent = kept.record.header();
         if header.owner != incumbent.owner {
             if kept.is_needed(time) {
                 let incumbent = Some(kept.record.clone());
