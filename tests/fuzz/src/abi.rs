@@ -287,11 +287,12 @@ impl Caller {
     /// Where an archive is, may not be, or cannot be: never outside.
     fn file(&self, input: &mut Input<'_>) -> Option<CString> {
         let directory = self.directory.path();
-        let path = match input.below(4) {
+        let path = match input.below(5) {
             0 => return None,
             1 => return Some(c"\xff".to_owned()),
             2 => directory.to_owned(),
-            _ => directory.join("archive"),
+            3 => directory.join("archive"),
+            _ => directory.join("elsewhere"),
         };
         CString::new(path.into_os_string().into_encoded_bytes()).ok()
     }
@@ -447,10 +448,11 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let asked: Vec<u8> = (0..21).flat_map(ask).collect();
     let related: Vec<u8> = (0..7).flat_map(relate).collect();
     let sent: Vec<u8> = (0..6).flat_map(|way| send(way, b"hello")).collect();
-    // On disk as alice: to `archive` with the passphrase "bob", and from there into the directory itself.
+    // On disk as alice: to `archive` with the passphrase "bob", and from there to where a profile can and cannot be.
     let on_disk: &[u8] = &[48, 0, 0, 0, 1, 0];
-    let moved =
-        [&[64, 1, 2, 0, 19, 3, 2][..], &[64, 1, 2, 0, 20, 3, 3, 2, 0, 0], &[64, 1, 2, 0, 20, 3, 2, 2, 2, 0]];
+    let export: &[u8] = &[64, 1, 2, 0, 19, 3, 2];
+    let import = |to: u8| vec![64, 1, 2, 0, 20, 3, to, 2, 0, 0];
+    let moved = [export, &import(4), &import(2), &import(3)].concat();
     let find: &[u8] = &[64, 1, 0, 0, 16, 1, 0, 1, 10, 0];
     let log: &[u8] = &[64, 1, 0, 0, 17, 7, 1];
     let close: &[u8] = &[240, 1, 1];
@@ -460,7 +462,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         [create, &sent, poll, poll].concat(),
         [create, &sent, &related, poll, &asked, close, &asked].concat(),
         [&[48, 0, 0, 0, 1, 0][..], &sent, &asked].concat(),
-        [on_disk, log, &sent, find, &moved.concat(), close].concat(),
+        [on_disk, log, &sent, find, &moved, close].concat(),
         [create, log, &sent, find, poll].concat(),
         [create, &[208, 1, 3, 1, 0, 0], poll, poll, &[240, 0], create, &send(0, &[0xff, 0xfe])].concat(),
         nothing,

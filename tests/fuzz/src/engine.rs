@@ -445,9 +445,9 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let crash: &[u8] = &[1, 11, 7, 0, 13, 255];
     let later: &[u8] = &[0, 0, 22, 0, 13, 255];
     let moves: &[u8] = &[1, 12, 5, 0, 13, 255];
-    // Says that an envelope has several messages; receipts that are none; anything in the place of a text.
+    // A text as a batch and as a receipt, anything in its place, and a part of it.
     let lie = |by: &[u8]| Script::default().put(&[0, 14]).bytes(by).done();
-    let lies = [lie(&[0, 1, 33, 2, 19]), lie(&[0, 1, 35, 2, 255]), lie(b"\x01anything"), lie(&[0, 1, 20, 0])]
+    let lies = [lie(&[0, 1, 33, 2, 17]), lie(&[0, 1, 33, 2, 3]), lie(b"\x01anything"), lie(&[0, 1, 20, 0])]
         .concat();
     let blocks: &[u8] = &[1, 7, 0, 6, 2, 0, 13, 255];
     let mut seeds = vec![
