@@ -440,10 +440,28 @@ fn address(client: Option<&peerchat_t>, input: &mut Input<'_>) -> Option<CString
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let create: &[u8] = &[48, 0, 0, 1, 1, 0];
-    let ask = |what: u8| Script::default().put(&[64, 1, 2, 0, what, 0, 0, 0]).done();
-    let send =
-        |way: u8, text: &[u8]| Script::default().put(&[160, 1, 2, way, 0, 0]).bytes(text).put(&[0, 0]).done();
-    let relate = |what: u8| vec![128, 1, 2, what, 1];
+    // What each question takes besides: mostly where to write to.
+    let ask = |what: u8| {
+        let more: &[u8] = match what {
+            10 | 13 => &[0, 0],
+            12 => &[1, 0],
+            14 => &[0, 1, 10, 0],
+            15 => &[2, 2, 0, 0],
+            16 => &[1, 0, 1, 10, 0],
+            17 => &[7, 1],
+            18 => &[1, 0, 2],
+            19 => &[3, 2],
+            20 => &[3, 4, 2, 0, 0],
+            _ => &[0],
+        };
+        [&[64, 1, 2, 0, what], more].concat()
+    };
+    // The last two of them give nothing, and so have nowhere to write to.
+    let send = |way: u8, text: &[u8]| {
+        let out: &[u8] = if way < 4 { &[0, 0] } else { &[0] };
+        Script::default().put(&[160, 1, 2, way, 0, 0]).bytes(text).put(out).done()
+    };
+    let relate = |what: u8| [&[128, 1, 2, what][..], if what < 5 { &[] } else { &[1] }].concat();
     let poll: &[u8] = &[208, 1, 0, 1];
     let asked: Vec<u8> = (0..21).flat_map(ask).collect();
     let related: Vec<u8> = (0..7).flat_map(relate).collect();

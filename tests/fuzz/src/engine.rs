@@ -447,8 +447,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let moves: &[u8] = &[1, 12, 5, 0, 13, 255];
     // A text as a batch and as a receipt, anything in its place, and a part of it.
     let lie = |by: &[u8]| Script::default().put(&[0, 14]).bytes(by).done();
-    let lies = [lie(&[0, 1, 33, 2, 17]), lie(&[0, 1, 33, 2, 3]), lie(b"\x01anything"), lie(&[0, 1, 20, 0])]
-        .concat();
+    let lies =
+        [lie(&[0, 1, 33, 2, 17]), lie(&[0, 1, 33, 2, 3]), lie(b"\x01anything"), lie(&[0, 1, 20, 0])].concat();
     let blocks: &[u8] = &[1, 7, 0, 6, 2, 0, 13, 255];
     let mut seeds = vec![
         join.to_vec(),
