@@ -333,7 +333,7 @@ fn answer(input: &mut Input<'_>) -> MailAnswer {
 pub fn seeds() -> Vec<Vec<u8>> {
     // The device 1, its mailbox 1; standing 0, the smallest class, 1 << 20 ms to live, a body of as many bytes, with nothing,
     // no damage.
-    let another = |body: u8, with: &[u8]| [&[1, 1, 0, 0, 0, 20, 1, body], with, &[0]].concat();
+    let another = |body: u8, with: &[u8]| [&[1, 1, 0, 0, 0, 20, 1, body], with, &[0, 0]].concat();
     let deposit: &[u8] = &another(7, &[0]);
     let token: &[u8] = &[3, 1, 1, 20, 0];
     let others_token: &[u8] = &[3, 2, 1, 20, 0];
@@ -344,11 +344,12 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let read: &[u8] = &[0, 0, 9, 0];
     let release: &[u8] = &[1, 1, 5, 1, 0, 1, 0, 0];
     let later: &[u8] = &[0, 0, 7, 30];
+    let soon: &[u8] = &[0, 0, 7, 10];
     let restart: &[u8] = &[0, 0, 12];
     let kept = [deposit, written].concat();
     let mut seeds = vec![
         kept.clone(),
-        [&another(7, token), written, &another(8, others_token), later, &another(9, late_token)].concat(),
+        [&another(7, token), written, &another(8, others_token), soon, &another(9, late_token)].concat(),
         [&another(7, token), written, collect, fetch, read, restart, collect, fetch, read].concat(),
         [&kept, collect, fetch, read].concat(),
         [&kept, release, written, deposit, written].concat(),
@@ -363,10 +364,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let work: &[u8] = &[2];
     let poor: &[u8] = &[1, 1, 5];
     let crowded =
-        [&[1, 0][..], deposit, &another(7, work), written, &another(8, poor), &another(9, token), written];
+        [&[1, 20][..], deposit, &another(7, work), written, &another(8, poor), &another(9, token), written];
     seeds.push(crowded.concat());
     seeds.push(
-        [&[1, 255][..], deposit, &another(7, work), later, written, restart, &another(8, work)].concat(),
+        [&[1, 255][..], deposit, &another(7, work), soon, written, restart, &another(8, work)].concat(),
     );
     seeds
 }
