@@ -32,6 +32,8 @@ mod timers;
 mod tokens;
 mod working;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use batch::count_messages;
 pub use batch::{MAX_BATCH, MAX_BATCH_LEN, MAX_BATCH_SPREAD_MS};
 pub use chat::{
     ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, Receipt, ReceiptVerdict,

@@ -107,6 +107,7 @@ pub(crate) fn responses() -> Vec<Response> {
             MailResponse::Noted,
             MailResponse::Wanted { missing: 5, released: 2 },
             MailResponse::Refused(MailRefusal::Full),
+            MailResponse::Refused(MailRefusal::WorkNeeded { bits: 9 }),
         ]
         .map(Response::Mail),
     );
