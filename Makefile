@@ -22,7 +22,7 @@ tsan: ## Run what meets on threads under ThreadSanitizer; needs rust-src
 	@tests/tsan
 
 # With SEED=N the choices of an earlier run are made again.
-soak: ## Run kills, real life, random stories, a million messages and 10,000 clients of each language; or one: make soak RUN=kills|life|model|million AMOUNT=50
+soak: ## Run kills, real life, random stories, a million messages, a parted network and 10,000 clients of each language; or one: make soak RUN=kills|life|model|million|partition AMOUNT=50
 	$(CARGO) build --release -p peerchat-soak
 	@ulimit -n "$$(ulimit -Hn)" && exec env SEED="$(SEED)" target/release/soak $(if $(RUN),$(RUN) $(AMOUNT))
 ifndef RUN

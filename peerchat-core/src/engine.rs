@@ -79,6 +79,8 @@ pub struct EngineCall {
     pub request: Request,
     /// Under which throwaway key, `None` for the node's own.
     pub throwaway: Option<ThrowawayId>,
+    /// Whether the answer is known to fit no datagram.
+    pub is_answer_long: bool,
 }
 
 /// An answer to send.

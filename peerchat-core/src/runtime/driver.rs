@@ -24,7 +24,7 @@ use crate::storage::Store;
 use crate::time::Now;
 use crate::transport::{Call, Transmit, TransportEvent};
 use crate::user::{FoundUser, LookupError, User, received_event};
-use crate::wire::{Request, Response, WireError};
+use crate::wire::{Encoded, Request, Response, WireError};
 
 /// Most datagrams taken from the socket before what they caused is sent.
 const RECEIVE_BURST: usize = 64;
@@ -477,8 +477,9 @@ impl Driver {
         while let Some(call) = self.parts.engine.poll_call() {
             let encoded = call.request.encode();
             let (is_early, is_bulk) = (call.request.is_early(), matches!(call.request, Request::Chat(_)));
-            let EngineCall { id, to, throwaway, .. } = call;
-            let call = Call { id, to, kind: encoded.kind, body: encoded.body, is_early, is_bulk };
+            let EngineCall { id, to, throwaway, is_answer_long, .. } = call;
+            let Encoded { kind, body } = encoded;
+            let call = Call { id, to, kind, body, is_early, is_bulk, is_answer_long };
             self.parts.carrier.call(call, throwaway, now);
         }
         while let Some(reply) = self.parts.engine.poll_reply() {

@@ -68,6 +68,8 @@ pub struct Call {
     /// Whether many of its kind follow one another to the same peer, as messages do, so that a connection may be worth its
     /// while. The many small requests of the DHT go to many peers, and those to one come once.
     pub is_bulk: bool,
+    /// Whether the answer is known to fit no datagram, so that it is asked for by stream at once.
+    pub is_answer_long: bool,
 }
 
 /// Why a call failed.

@@ -201,6 +201,8 @@ pub enum UserAction {
         to: Contact,
         /// The request.
         request: MailRequest,
+        /// Whether the answer is known to fit no datagram.
+        is_answer_long: bool,
     },
     /// Do work, off whatever others wait for; [`User::handle_worked`] follows. One at a time.
     Work {

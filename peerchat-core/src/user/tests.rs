@@ -393,7 +393,7 @@ impl Bench {
             match action {
                 UserAction::Search { id, .. } => self.searches.push(id),
                 UserAction::FindNodes { id, place } => self.node_searches.push((id, place)),
-                UserAction::Mail { tag, to, request } => self.mail_calls.push((tag, to, request)),
+                UserAction::Mail { tag, to, request, .. } => self.mail_calls.push((tag, to, request)),
                 UserAction::Work { .. } => panic!("nobody asks for work"),
                 UserAction::Store { tag, to, record } => self.stores.push((tag, to, record)),
                 UserAction::Call { tag, to, request } => {

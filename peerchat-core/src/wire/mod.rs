@@ -142,6 +142,7 @@ struct WantedBody(u64, u64);
 #[derive(Deserialize, Serialize)]
 struct ListedBody(
     #[serde(deserialize_with = "bounded_list::<_, _, MAX_LISTED>")] Vec<EnvelopeId>,
+    u32,
     Option<u64>,
 );
 
@@ -267,8 +268,8 @@ impl Response {
                 (response::NOT_DELIVERED, codec::encode(refusal))
             }
             Self::Mail(MailResponse::Deposited) => (response::DEPOSITED, Vec::new()),
-            Self::Mail(MailResponse::Listed { ids, next }) => {
-                (response::LISTED, codec::encode(&ListedBody(ids.clone(), *next)))
+            Self::Mail(MailResponse::Listed { ids, large, next }) => {
+                (response::LISTED, codec::encode(&ListedBody(ids.clone(), *large, *next)))
             }
             Self::Mail(MailResponse::Fetched(envelope)) => (response::FETCHED, envelope.clone()),
             Self::Mail(MailResponse::Released) => (response::RELEASED, Vec::new()),
@@ -309,8 +310,8 @@ impl Response {
             response::OUT_OF_STEP => Self::Chat(ChatResponse::OutOfStep { next: decode(body)? }),
             response::DEPOSITED => empty(body, Self::Mail(MailResponse::Deposited))?,
             response::LISTED => {
-                let ListedBody(ids, next) = decode(body)?;
-                Self::Mail(MailResponse::Listed { ids, next })
+                let ListedBody(ids, large, next) = decode(body)?;
+                Self::Mail(MailResponse::Listed { ids, large, next })
             }
             response::FETCHED => Self::Mail(MailResponse::Fetched(bounded(body, MAX_SEALED_LEN)?)),
             response::RELEASED => empty(body, Self::Mail(MailResponse::Released))?,

@@ -6,7 +6,7 @@ use super::*;
 use crate::crypto::{Envelope, EnvelopeKind};
 use crate::identity::UserId;
 use crate::kademlia::{NodeId, NodeKey};
-use crate::mail::{EnvelopeTag, MAX_OFFERED, MAX_RELEASED, MailRefusal, Offer, Release};
+use crate::mail::{EnvelopeTag, MAX_OFFERED, MAX_RELEASED, MAX_SMALL_LEN, MailRefusal, Offer, Release};
 use crate::user::Delivery;
 
 /// Returns kind and body in rows of sixteen bytes, long runs of one byte shortened.
@@ -164,7 +164,7 @@ fn mail_bytes() {
     insta::assert_snapshot!(requests.join("\n\n"));
     let responses = [
         MailResponse::Deposited,
-        MailResponse::Listed { ids: vec![id, id], next: Some(300) },
+        MailResponse::Listed { ids: vec![id, id], large: 2, next: Some(300) },
         MailResponse::Fetched(vec![7; 5]),
         MailResponse::Released,
         MailResponse::Noted,
@@ -180,6 +180,7 @@ fn mail_bytes() {
 fn the_longest_lists_of_mail_fit_a_datagram_and_a_longer_one_is_refused() {
     let listed = |count| MailResponse::Listed {
         ids: vec![EnvelopeId::from_bytes([1; 32]); count],
+        large: u32::MAX,
         next: Some(u64::MAX),
     };
     let released = |count| Release {
@@ -194,6 +195,9 @@ fn the_longest_lists_of_mail_fit_a_datagram_and_a_longer_one_is_refused() {
     assert!(release.encode().body.len() <= crate::transport::MAX_BODY_LEN);
     let list = Response::Mail(listed(MAX_LISTED + 1)).encode();
     assert_eq!(Response::decode(list.kind, &list.body), Err(WireError::Malformed));
+    let fetched = |len| Response::Mail(MailResponse::Fetched(vec![7; len])).encode().body.len();
+    assert!(fetched(MAX_SMALL_LEN) <= crate::transport::MAX_BODY_LEN);
+    assert!(fetched(MAX_SMALL_LEN + 1024) > crate::transport::MAX_BODY_LEN, "the next class");
     let release = Request::Mail(MailRequest::Release(released(MAX_RELEASED + 1))).encode();
     assert_eq!(Request::decode(release.kind, &release.body), Err(WireError::Malformed));
     let offer = |count| {

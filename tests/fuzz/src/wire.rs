@@ -101,7 +101,7 @@ pub(crate) fn responses() -> Vec<Response> {
     responses.extend(
         [
             MailResponse::Deposited,
-            MailResponse::Listed { ids, next: Some(1000) },
+            MailResponse::Listed { ids, large: 5, next: Some(1000) },
             MailResponse::Fetched(vec![1; 585]),
             MailResponse::Released,
             MailResponse::Noted,

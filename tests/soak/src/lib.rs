@@ -1,5 +1,6 @@
 //! Long runs in which everything between people goes wrong: processes are killed, people leave and come back from
-//! elsewhere, a million messages pass through restarts. Real sockets on loopback, real disks, real time.
+//! elsewhere, a million messages pass through restarts, a network falls into halves and heals. Real sockets on loopback or
+//! between network namespaces, real disks, real time.
 //!
 //! Every run is judged by a [`ledger::Ledger`]: what was acknowledged must be there in the end, and nothing is shown
 //! twice. `make soak` runs the long forms, the tests of this crate short ones. [`model`] is another thing: random stories
@@ -8,11 +9,13 @@
 pub mod child;
 pub mod crowd;
 pub mod kills;
+pub mod lab;
 pub mod ledger;
 pub mod life;
 pub mod million;
 pub mod model;
 pub mod outcome;
+pub mod partition;
 
 /// Whatever went wrong, for a person to read.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -159,8 +159,15 @@ fn keys_and_kinds_that_cannot_be_called_fail_at_once() {
         let outcome = net.outcome(0, id);
         assert!(matches!(outcome, Some(TransportEvent::CallFailed { reason: CallError::BadKey, .. })));
     }
-    let call =
-        Call { id: CallId(77), to: net.contact(1), kind: 0x7f, body: vec![], is_early: true, is_bulk: false };
+    let call = Call {
+        id: CallId(77),
+        to: net.contact(1),
+        kind: 0x7f,
+        body: vec![],
+        is_early: true,
+        is_bulk: false,
+        is_answer_long: false,
+    };
     net.hosts[0].transport.call(call, net.now);
     net.settle();
     assert!(matches!(
@@ -205,8 +212,15 @@ fn ipv6_and_mapped_addresses_work() {
 
     let mut net = Net::with_hosts(2);
     net.hosts[0].address = "[::ffff:10.0.0.1]:4000".parse().unwrap();
-    let call =
-        Call { id: CallId(1), to: net.contact(1), kind: KIND, body: vec![], is_early: true, is_bulk: false };
+    let call = Call {
+        id: CallId(1),
+        to: net.contact(1),
+        kind: KIND,
+        body: vec![],
+        is_early: true,
+        is_bulk: false,
+        is_answer_long: false,
+    };
     net.hosts[0].transport.call(call, net.now);
     net.settle();
     net.run_for(LATENCY);

@@ -167,7 +167,7 @@ impl Network {
         self.last_asked += 1;
         // Far above the ids of the engine's own calls.
         let id = CallId(u64::MAX - self.last_asked);
-        let call = EngineCall { id, to: self.contact(to), request, throwaway };
+        let call = EngineCall { id, to: self.contact(to), request, throwaway, is_answer_long: false };
         self.machines[from.0].pending.insert(id);
         self.machines[from.0].asked.insert(id, None);
         self.transmit(from, call, 0, self.now.instant);
