@@ -137,8 +137,16 @@ impl Net {
         let mut body = vec![kind; usize::from(input.byte()) * 80];
         body.extend(input.bytes());
         let can_fall_back = input.flag();
-        let call =
-            Call { id, to: Contact::new(key(to), place(to)), kind, body, is_early: false, is_bulk: true };
+        let call = Call {
+            id,
+            to: Contact::new(key(to), place(to)),
+            kind,
+            body,
+            is_early: false,
+            is_bulk: true,
+            is_answer_long: false,
+            is_fleeting: false,
+        };
         let now = self.now;
         self.hosts[host].calls.insert(id);
         self.hosts[host].streams.call(call, place(to), can_fall_back, now);
