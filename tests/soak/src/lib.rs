@@ -17,8 +17,26 @@ pub mod model;
 pub mod outcome;
 pub mod partition;
 
+use std::time::{Duration, Instant};
+
+use peerchat_core::Client;
+
 /// Whatever went wrong, for a person to read.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Told how far a run has come, in words.
 pub type Progress<'a> = &'a mut dyn FnMut(&str);
+
+/// How long a client may take to close: on a machine with much else to do it is later than an application would wait.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Closes a client, and waits until everything is saved and its profile is free.
+pub(crate) fn close(client: &Client) -> Result<(), Failure> {
+    let deadline = Instant::now() + CLOSE_PATIENCE;
+    while !client.shutdown() {
+        if Instant::now() >= deadline {
+            return Err("closing took too long".into());
+        }
+    }
+    Ok(())
+}

@@ -159,11 +159,11 @@ impl Stage {
 
     /// Lets everybody write to everybody else.
     fn write_to_all(&mut self) -> Result<(), Failure> {
-        for from in 0..PEOPLE.len() {
-            for to in (0..PEOPLE.len()).filter(|to| *to != from) {
-                let text = self.ledger.write(PEOPLE[from], PEOPLE[to]);
-                let process = self.actors[from].process.as_mut().ok_or("who writes is there")?;
-                process.tell(&format!("send {} {text}", PEOPLE[to]));
+        for (number, from) in PEOPLE.into_iter().enumerate() {
+            for to in PEOPLE.into_iter().filter(|to| *to != from) {
+                let text = self.ledger.write(from, to);
+                let process = self.actors[number].process.as_mut().ok_or("who writes is there")?;
+                process.tell(&format!("send {to} {text}"));
                 self.unanswered_count += 1;
             }
         }
