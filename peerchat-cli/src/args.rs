@@ -48,6 +48,7 @@ Output: one JSON object per line. \"event\" says which kind it is; programs igno
   registration_failed  name, holder, code, detail
   identity_changed     name, old, new                (nothing goes to `new` before `peerchat accept`)
   name_contested       name, claimants
+  typing               from, user, is_typing         (it ends by itself, with their text or after 10 s)
   closed               code, detail
 \"code\" is a number of peerchat.h, or null.";
 

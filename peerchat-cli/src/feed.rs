@@ -1,6 +1,8 @@
 //! [`Feed`]: everything that can happen to a chat, from three threads, as one queue for its loop.
 
-use std::io::{self, BufRead as _};
+use std::io::{self, BufRead as _, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 use peerchat_core::{Client, Error, Event};
 use signal_hook::iterator::Signals;
 
+use crate::editor::{Editor, Key, KeyByKey};
 use crate::fault::Fault;
 use crate::passphrase::ENDING_SIGNALS;
 use crate::session;
@@ -24,6 +27,8 @@ pub(crate) enum Happening {
     Gone(Error),
     /// A line was typed, without its end.
     Line(String),
+    /// A key was typed that changed the line, which is so far this. Only while [`Feed::take_keys`] holds.
+    Typed(String),
     /// A line came that is not UTF-8.
     NotText,
     /// The standard input ended.
@@ -48,6 +53,8 @@ pub(crate) struct Feed {
     happenings: Receiver<Happening>,
     sender: SyncSender<Happening>,
     pump: Option<Pump>,
+    /// Whether the terminal hands over key by key.
+    by_key: Arc<AtomicBool>,
     /// Whether the last happening was an event, which its thread waits to have taken.
     holds_event: bool,
 }
@@ -63,9 +70,20 @@ impl Feed {
         let (sender, happenings) = sync_channel(QUEUE_LIMIT);
         let signals = Signals::new(ENDING_SIGNALS).map_err(session::no_signals)?;
         let (lines, stops) = (sender.clone(), sender.clone());
-        thread::spawn(move || read_lines(&lines));
+        let by_key = Arc::new(AtomicBool::new(false));
+        let reads_keys = by_key.clone();
+        thread::spawn(move || read_input(&lines, &reads_keys));
         thread::spawn(move || forward_signals(signals, &stops));
-        Ok(Self { happenings, sender, pump: None, holds_event: false })
+        Ok(Self { happenings, sender, pump: None, by_key, holds_event: false })
+    }
+
+    /// Takes in key by key what is typed, as long as what this returns lives; `None` if nobody sits at a terminal.
+    pub(crate) fn take_keys(&self) -> Option<KeyByKey> {
+        // First, or a key would be taken for the beginning of a line that the terminal hands over.
+        self.by_key.store(true, Ordering::SeqCst);
+        let keys = KeyByKey::start();
+        self.by_key.store(keys.is_some(), Ordering::SeqCst);
+        keys
     }
 
     /// Takes in the client's events from now on.
@@ -138,16 +156,70 @@ fn pump_events(client: &Client, happenings: &SyncSender<Happening>, taken: &Rece
     }
 }
 
-fn read_lines(happenings: &SyncSender<Happening>) {
-    for line in io::stdin().lock().split(b'\n') {
-        let Ok(mut line) = line else { break };
-        if line.last() == Some(&b'\r') {
-            line.pop();
+/// What comes from the standard input, as lines or as keys.
+struct Reader<'a> {
+    happenings: &'a SyncSender<Happening>,
+    line: Vec<u8>,
+    editor: Editor,
+}
+
+impl Reader<'_> {
+    /// Takes a byte of a line. Returns `false` once nobody waits for lines any more.
+    fn take_of_line(&mut self, byte: u8) -> bool {
+        if byte != b'\n' {
+            self.line.push(byte);
+            return true;
         }
-        let happening = String::from_utf8(line).map_or(Happening::NotText, Happening::Line);
-        if happenings.send(happening).is_err() {
-            return;
+        if self.line.last() == Some(&b'\r') {
+            self.line.pop();
         }
+        let line = String::from_utf8(std::mem::take(&mut self.line));
+        self.happenings.send(line.map_or(Happening::NotText, Happening::Line)).is_ok()
+    }
+
+    /// Takes a key, and shows it.
+    fn take_key(&mut self, byte: u8) -> bool {
+        let mut echo = Vec::new();
+        let happening = match self.editor.take(byte, &mut echo) {
+            Key::Nothing => None,
+            Key::Edited => Some(Happening::Typed(self.editor.line().to_owned())),
+            Key::Line(line) => Some(Happening::Line(line)),
+            Key::End => Some(Happening::EndOfInput),
+        };
+        let mut out = io::stdout().lock();
+        // A terminal that has gone says so when it is read.
+        let _ = out.write_all(&echo).and_then(|()| out.flush());
+        drop(out);
+        happening.is_none_or(|happening| self.happenings.send(happening).is_ok())
+    }
+}
+
+fn read_input(happenings: &SyncSender<Happening>, by_key: &AtomicBool) {
+    let mut reader = Reader { happenings, line: Vec::new(), editor: Editor::default() };
+    let mut input = io::stdin().lock();
+    loop {
+        let taken = match input.fill_buf() {
+            Ok([]) => break,
+            Ok(bytes) => {
+                for byte in bytes {
+                    let goes_on = if by_key.load(Ordering::SeqCst) {
+                        reader.take_key(*byte)
+                    } else {
+                        reader.take_of_line(*byte)
+                    };
+                    if !goes_on {
+                        return;
+                    }
+                }
+                bytes.len()
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(_) => break,
+        };
+        input.consume(taken);
+    }
+    if !reader.line.is_empty() && !reader.take_of_line(b'\n') {
+        return;
     }
     let _ = happenings.send(Happening::EndOfInput);
 }

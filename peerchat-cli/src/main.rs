@@ -8,6 +8,7 @@ mod archive;
 mod args;
 mod chat;
 mod contacts;
+mod editor;
 mod fault;
 mod feed;
 mod json;

@@ -79,6 +79,8 @@ pub struct EngineCall {
     pub request: Request,
     /// Under which throwaway key, `None` for the node's own.
     pub throwaway: Option<ThrowawayId>,
+    /// Whether the answer is known to fit no datagram.
+    pub is_answer_long: bool,
 }
 
 /// An answer to send.
@@ -320,6 +322,17 @@ impl Engine {
     /// What [`DecisionError`] says; a node without a user has met nobody.
     pub fn decide(&mut self, command: CommandId, decision: Decision, now: Now) -> Result<(), DecisionError> {
         self.user.as_mut().ok_or(DecisionError::NotMet)?.decide(command, decision, now)?;
+        self.run(now);
+        Ok(())
+    }
+
+    /// Tells somebody, if they are a contact and there, whether this user types to them; see [`User::set_typing`].
+    ///
+    /// # Errors
+    ///
+    /// What [`DecisionError`] says; a node without a user has met nobody.
+    pub fn set_typing(&mut self, to: &Recipient, is_typing: bool, now: Now) -> Result<(), DecisionError> {
+        self.user.as_mut().ok_or(DecisionError::NotMet)?.set_typing(to, is_typing, now)?;
         self.run(now);
         Ok(())
     }

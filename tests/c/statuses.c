@@ -37,6 +37,7 @@ static void check_named(peerchat_status_t expected, peerchat_t *client, const ch
     CHECK_STATUS(expected, peerchat_block(client, name));
     CHECK_STATUS(expected, peerchat_unblock(client, name));
     CHECK_STATUS(expected, peerchat_remove_contact(client, name));
+    CHECK_STATUS(expected, peerchat_set_typing(client, name, true));
 }
 
 /*
@@ -341,6 +342,7 @@ static void check_relations(peerchat_t *client)
     CHECK_STATUS(PEERCHAT_ERR_NOT_MET, peerchat_set_verified(client, "zoe", true));
     CHECK_STATUS(PEERCHAT_ERR_NOT_MET, peerchat_accept_identity(client, "zoe", USER_ID));
     CHECK_STATUS(PEERCHAT_ERR_NOT_MET, peerchat_unblock(client, "zoe"));
+    CHECK_STATUS(PEERCHAT_ERR_NOT_MET, peerchat_set_typing(client, "zoe", true));
     CHECK_STATUS(PEERCHAT_ERR_NOT_MET, peerchat_remove_contact(client, "zoe"));
     CHECK_STATUS(PEERCHAT_ERR_BLOCKED, peerchat_send_async(client, blocked, "x", 1, &id));
     CHECK_STATUS(PEERCHAT_ERR_BLOCKED, peerchat_send_for(client, blocked, "x", 1, 1000, &id));

@@ -105,7 +105,7 @@ fn question(prompt: &str, feed: &mut Feed, out: &mut impl Write) -> Result<Optio
                 return Ok(None);
             }
             // No client is followed yet.
-            Some(Happening::Event(_) | Happening::Gone(_)) => {}
+            Some(Happening::Event(_) | Happening::Gone(_) | Happening::Typed(_)) => {}
         }
     }
 }

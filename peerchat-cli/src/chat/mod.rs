@@ -47,6 +47,7 @@ pub(crate) fn run(args: &ChatArgs) -> Result<(), Fault> {
         peer: None,
         unfinished: BTreeMap::new(),
         asked_about: BTreeSet::new(),
+        types_to: None,
     };
     let outcome = match chat.welcome(entry, &mut feed) {
         Ok(ControlFlow::Continue(())) => {
@@ -71,6 +72,8 @@ struct Chat {
     unfinished: BTreeMap<MessageId, String>,
     /// Whose requests were pointed out since the start.
     asked_about: BTreeSet<String>,
+    /// Who was told that the person types to them.
+    types_to: Option<String>,
 }
 
 impl Chat {
@@ -93,6 +96,8 @@ impl Chat {
 
     /// Acts on whatever happens until the person leaves, then waits a moment for what they sent last.
     fn talk(&mut self, feed: &mut Feed) -> Result<(), Fault> {
+        // So that others see that something is being typed before it is done.
+        let _keys = feed.take_keys();
         let grace = loop {
             // Without a deadline there is always a next one.
             let Some(happening) = feed.next(None) else { continue };
@@ -108,7 +113,15 @@ impl Chat {
         match happening {
             Happening::Event(event) => self.tell(&event)?,
             Happening::Gone(error) => return Err(error.into()),
-            Happening::Line(line) => return self.obey(&Input::parse(&line)),
+            Happening::Line(line) => {
+                let obeyed = self.obey(&Input::parse(&line));
+                self.note_typed(None);
+                return obeyed;
+            }
+            Happening::Typed(line) => {
+                let to = self.recipient_of(&Input::parse(&line)).map(str::to_owned);
+                self.note_typed(to);
+            }
             Happening::NotText => print("* that line is not UTF-8 text; it was not sent")?,
             Happening::EndOfInput => return Ok(ControlFlow::Break(END_OF_INPUT_GRACE)),
             Happening::Stop => return Ok(ControlFlow::Break(Duration::ZERO)),
@@ -123,7 +136,9 @@ impl Chat {
                 Some(Happening::Event(event)) => self.tell(&event)?,
                 Some(Happening::Gone(error)) => return Err(error.into()),
                 Some(Happening::Stop) | None => break,
-                Some(Happening::Line(_) | Happening::NotText | Happening::EndOfInput) => {}
+                Some(
+                    Happening::Line(_) | Happening::Typed(_) | Happening::NotText | Happening::EndOfInput,
+                ) => {}
             }
         }
         let mut queued = BTreeMap::<&str, u64>::new();
@@ -192,6 +207,28 @@ impl Chat {
             Input::Wrong(expected) => print(&format!("* {expected}"))?,
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Returns whom a line that is being typed is for, `None` if it is for nobody yet.
+    fn recipient_of<'a>(&'a self, input: &Input<'a>) -> Option<&'a str> {
+        match *input {
+            Input::Text(_) => self.peer.as_deref(),
+            Input::To { name, text: Some(_) } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Lets whom a line is for know that it is being typed, and whom it was for that it is not any more.
+    fn note_typed(&mut self, to: Option<String>) {
+        let before = std::mem::replace(&mut self.types_to, to);
+        let (before, to) = (before.as_deref(), self.types_to.as_deref());
+        // Somebody who is not known yet, or a client that has closed, is told of once the line is done.
+        if let Some(before) = before.filter(|_| before != to) {
+            let _ = self.client.set_typing_blocking(before, false);
+        }
+        if let Some(to) = to {
+            let _ = self.client.set_typing_blocking(to, true);
+        }
     }
 
     fn turn_to(&mut self, name: &str) -> Result<(), Fault> {

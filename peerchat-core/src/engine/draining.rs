@@ -25,7 +25,7 @@ impl Engine {
             while let Some(outgoing) = self.node.poll_rpc(now) {
                 let id = call_id(outgoing.id.0, NODE);
                 let (to, request) = (outgoing.to, Request::Dht(outgoing.rpc));
-                self.calls.push_back(EngineCall { id, to, request, throwaway: None });
+                self.calls.push_back(EngineCall { id, to, request, throwaway: None, is_answer_long: false });
             }
             while let Some(write) = self.node.poll_write() {
                 let write = match write {
@@ -151,19 +151,19 @@ impl Engine {
                 self.lookups.insert(lookup, LookupUse::Nodes(id));
             }
             UserAction::Call { tag, to, request } => {
-                self.call_for_user(tag, to, Request::Chat(request), None, now);
+                self.call_for_user(tag, to, Request::Chat(request), (None, false), now);
             }
-            UserAction::Mail { tag, to, request } => {
+            UserAction::Mail { tag, to, request, is_answer_long } => {
                 let mailbox = match &request {
                     MailRequest::Deposit { envelope } => SealedEnvelope::mailbox_of(envelope),
                     _ => None,
                 };
-                self.call_for_user(tag, to, Request::Mail(request), mailbox, now);
+                self.call_for_user(tag, to, Request::Mail(request), (mailbox, is_answer_long), now);
             }
             UserAction::Work { id, work } => self.working.push_back((id, work)),
             UserAction::Store { tag, to, record } => {
                 let rpc = Rpc::Store { record: record.as_bytes().to_vec() };
-                self.call_for_user(tag, to, Request::Dht(rpc), Some(record.header().key), now);
+                self.call_for_user(tag, to, Request::Dht(rpc), (Some(record.header().key), false), now);
             }
             UserAction::Save { writes, then } => {
                 for then in self.saving.add(writes, then.into_iter().map(Then::User).collect()) {
@@ -180,7 +180,7 @@ impl Engine {
         tag: CallTag,
         to: Contact,
         request: Request,
-        mailbox: Option<RecordKey>,
+        (mailbox, is_answer_long): (Option<RecordKey>, bool),
         now: Now,
     ) {
         self.node.handle_touched(&to, now);
@@ -189,7 +189,8 @@ impl Engine {
                 mailbox.place().as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
             ThrowawayId(number)
         });
-        self.calls.push_back(EngineCall { id: call_id(tag.0, USER), to, request, throwaway });
+        let id = call_id(tag.0, USER);
+        self.calls.push_back(EngineCall { id, to, request, throwaway, is_answer_long });
     }
 
     /// Does what waited for the disk.

@@ -182,7 +182,8 @@ impl Engine {
 
     fn call_for_mail(&mut self, tag: MailCallTag, to: Contact, request: Request, now: Now) {
         self.node.handle_touched(&to, now);
-        self.calls.push_back(EngineCall { id: call_id(tag.0, MAIL), to, request, throwaway: None });
+        let id = call_id(tag.0, MAIL);
+        self.calls.push_back(EngineCall { id, to, request, throwaway: None, is_answer_long: false });
     }
 
     /// Takes the answer to a call of the mailbox.

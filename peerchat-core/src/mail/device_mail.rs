@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::envelope::EnvelopeId;
+use super::envelope::{EnvelopeId, SIZE_CLASSES, SealedEnvelope};
 use super::handing::Holders;
 use super::kept::{Depositor, EnvelopeTag, KeptEnvelope, ReleasedEnvelope};
 use super::offering::{Doubt, digest_of};
+use super::rpc::MAX_LISTED;
 use super::token::TokenTag;
 use super::work::{MAX_WORK_BITS, MIN_WORK_BITS};
 use crate::idle;
@@ -68,6 +69,14 @@ struct Kept {
     doubt: Doubt,
 }
 
+impl Kept {
+    /// Tells whether the envelope, without what came with it, is longer than [`MAX_SMALL_LEN`](super::MAX_SMALL_LEN): what
+    /// comes with one does not make it as long as the next size class.
+    fn is_large(&self) -> bool {
+        usize::from(self.len) >= SealedEnvelope::LEN_BEFORE_BODY + SIZE_CLASSES[2]
+    }
+}
+
 /// How much there is of something.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Load {
@@ -127,6 +136,14 @@ impl Taker {
     const fn is_stranger(self) -> bool {
         !matches!(self, Self::Contact(_))
     }
+}
+
+/// What one answer to COLLECT lists; see [`super::MailResponse::Listed`].
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) ids: Vec<EnvelopeId>,
+    pub(super) large: u32,
+    pub(super) next: Option<u64>,
 }
 
 /// What left a [`DeviceMail`].
@@ -321,22 +338,18 @@ impl DeviceMail {
 
     /// Returns the names of at most `count` envelopes that came after the position `after` and up to `to`, oldest first,
     /// and the position of the last if there are more.
-    pub(super) fn list(
-        &self,
-        after: u64,
-        to: u64,
-        count: usize,
-        now: Timestamp,
-    ) -> (Vec<EnvelopeId>, Option<u64>) {
+    pub(super) fn list(&self, after: u64, to: u64, count: usize, now: Timestamp) -> Page {
         if after >= to {
-            return (Vec::new(), None);
+            return Page::default();
         }
         let kept = self.kept.range(after + 1..=to).filter(|(_, kept)| !kept.expires.has_passed(now));
-        let mut listed: Vec<_> = kept.take(count + 1).map(|(position, kept)| (*position, kept.id)).collect();
+        let mut listed: Vec<_> = kept.take(count + 1).collect();
         let is_more = listed.len() > count;
         listed.truncate(count);
-        let next = listed.last().filter(|_| is_more).map(|(position, _)| *position);
-        (listed.into_iter().map(|(_, id)| id).collect(), next)
+        let next = listed.last().filter(|_| is_more).map(|(position, _)| **position);
+        let large = listed.iter().enumerate().filter(|(_, (_, kept))| kept.is_large());
+        let large = large.fold(0, |set, (index, _)| set | 1 << (index % MAX_LISTED));
+        Page { ids: listed.into_iter().map(|(_, kept)| kept.id).collect(), large, next }
     }
 
     /// Returns the position of the oldest envelope.

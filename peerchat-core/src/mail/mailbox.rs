@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::admission::Admission;
 use super::announcing::Presences;
-use super::device_mail::{DeviceMail, Removed, charge};
+use super::device_mail::{DeviceMail, Page, Removed, charge};
 use super::envelope::{EnvelopeId, SealedEnvelope};
 use super::handing::{Handing, JobId};
 use super::kept::{Depositor, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
@@ -302,8 +302,8 @@ impl Mailbox {
         self.note_present(place, from, now);
         let mail = self.places.get(&place);
         let listed = mail.map(|mail| mail.list(after, self.written_to, MAX_LISTED, time));
-        let (ids, next) = listed.unwrap_or_default();
-        self.reply(to, MailResponse::Listed { ids, next });
+        let Page { ids, large, next } = listed.unwrap_or_default();
+        self.reply(to, MailResponse::Listed { ids, large, next });
     }
 
     /// Takes a FETCH of the device `from`, which the link has proven.

@@ -31,7 +31,8 @@ pub use mailbox::{
 };
 pub use offering::{MAX_SKIPPED, MailAnswer, OFFER_EVERY};
 pub use rpc::{
-    MAX_LISTED, MAX_OFFERED, MAX_RELEASED, MailRefusal, MailRequest, MailResponse, Offer, Release,
+    MAX_LISTED, MAX_OFFERED, MAX_RELEASED, MAX_SMALL_LEN, MailRefusal, MailRequest, MailResponse, Offer,
+    Release,
 };
 pub use token::{TOKEN_LEN, TOKEN_PROOF_LEN, TokenProof, TokenTag, WriteToken};
 pub use work::{MAX_WORK_BITS, MAX_WORK_TRIES, MIN_WORK_BITS, Work, WorkId};

@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::envelope::EnvelopeId;
+use super::envelope::{EnvelopeId, SIZE_CLASSES, SealedEnvelope};
 use super::kept::EnvelopeTag;
 use crate::identity::SIGNATURE_LEN;
 use crate::kademlia::{NodeId, NodeKey, RecordKey};
 
 /// Most ids in one answer to COLLECT; with everything around them they fit a datagram.
-pub const MAX_LISTED: usize = 32;
+pub const MAX_LISTED: usize = u32::BITS as usize;
+
+/// Longest envelope that fits a datagram as the answer to FETCH: one of the second size class.
+pub const MAX_SMALL_LEN: usize = SealedEnvelope::LEN_BEFORE_BODY + SIZE_CLASSES[1];
 
 /// Most ids in one RELEASE; with everything around them they fit a datagram.
 pub const MAX_RELEASED: usize = 24;
@@ -115,6 +118,9 @@ pub enum MailResponse {
     Listed {
         /// Their names, at most [`MAX_LISTED`], in the order in which they came.
         ids: Vec<EnvelopeId>,
+        /// Which of them are longer than [`MAX_SMALL_LEN`]: a bit for each, the lowest for the first. They are fetched by
+        /// stream at once, or they would be read for a datagram that has no room for them.
+        large: u32,
         /// What to ask for next, `None` if that was all.
         next: Option<u64>,
     },

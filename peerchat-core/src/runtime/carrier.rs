@@ -1,8 +1,8 @@
 //! [`Carrier`]: the one way in and out of a node: datagrams and streams behind one `call`.
 //!
 //! - A request that does not fit a datagram goes by stream.
-//! - So does one whose answer does not fit: the peer says so ([`BY_STREAM`](crate::transport::BY_STREAM)), and it is
-//!   asked again. Requests are repeatable.
+//! - So does one whose answer does not fit. Where that is known it is asked by stream at once; else the peer says so
+//!   ([`BY_STREAM`](crate::transport::BY_STREAM)), and it is asked again. Requests are repeatable.
 //! - While [`BURST_CALLS`] calls to one peer are in flight, further messages go over a connection, once there is one: QUIC
 //!   packs many into one datagram and heeds congestion. If it breaks they go as datagrams, so a burst needs no QUIC.
 //!
@@ -80,7 +80,7 @@ impl Carrier {
 
     /// Sends a request; exactly one [`TransportEvent::Response`] or [`TransportEvent::CallFailed`] follows.
     pub(crate) fn call(&mut self, call: Call, now: Now) {
-        if call.body.len() > MAX_BODY_LEN {
+        if call.body.len() > MAX_BODY_LEN || call.is_answer_long {
             self.call_by_stream(call, false, now);
         } else if self.is_burst(&call, now) {
             self.call_by_stream(call, true, now);

@@ -5,7 +5,7 @@
 //! and state: who opens a batch takes it as it would take the messages one by one.
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::chat::{Content, ContentKind};
 use super::owed::Owed;
@@ -96,18 +96,19 @@ impl Packing {
     }
 }
 
-/// Returns what is sealed of some messages with consecutive numbers: a single one as it is. `None` if there is none, or it
-/// has no number.
+/// Returns what is sealed of some messages with consecutive numbers: of a single one what `content_of` says. `None` if there
+/// is none, or it has no number.
 pub(super) fn pack<'a>(
     conversation: [u8; 32],
     messages: impl ExactSizeIterator<Item = &'a Owed>,
     tag_key: &[u8; 32],
+    content_of: impl FnOnce(&Owed) -> (u16, Vec<u8>),
 ) -> Option<Zeroizing<Vec<u8>>> {
     let is_alone = messages.len() == 1;
     let mut messages = messages.peekable();
     let (number, sent) = messages.peek().and_then(|first| Some((first.number?, first.sent)))?;
     let (kind, body) = if is_alone {
-        messages.next()?.content()
+        content_of(messages.next()?)
     } else {
         let entry = |owed: &Owed| Entry {
             kind: owed.kind,
@@ -117,7 +118,10 @@ pub(super) fn pack<'a>(
         };
         (ContentKind::BATCH.0, codec::encode(&Batch { entries: messages.map(entry).collect() }))
     };
-    Some(Zeroizing::new(codec::encode(&Content { conversation, number, kind, sent, body })))
+    let mut content = Content { conversation, number, kind, sent, body };
+    let packed = Zeroizing::new(codec::encode(&content));
+    content.body.zeroize();
+    Some(packed)
 }
 
 /// Returns the messages of an envelope that says of itself that it has `count`, the first of which has this tag; `None` if
@@ -145,6 +149,21 @@ pub(super) fn unpack(content: Content, count: u64, tag: u64) -> Option<Vec<Opene
         body: entry.body,
     };
     is_sound.then(|| (number..).zip(entries).map(open).collect())
+}
+
+/// Understands what an envelope opened to as [`User::open`](super::User) does, for the fuzzers only; returns how many
+/// messages it has.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn count_messages(opened: &[u8], count: u64, tag: u64) -> Option<u64> {
+    let messages = unpack(codec::decode(opened).ok()?, count, tag)?;
+    for message in &messages {
+        if message.kind == ContentKind::RECEIPT
+            && let Ok(receipt) = codec::decode::<super::chat::Receipt>(&message.body)
+        {
+            assert_eq!(codec::encode(&receipt), message.body, "one form for each receipt");
+        }
+    }
+    Some(messages.len() as u64)
 }
 
 /// Tells whether an envelope may say of itself that it has so many messages from this number on. After the last number none

@@ -11,7 +11,7 @@ use super::post::MailCall;
 use super::searching::Purpose;
 use super::timers::Timer;
 use crate::kademlia::{Contact, NodeKey, RecordKey};
-use crate::mail::{EnvelopeId, MAX_RELEASED, MailRequest, MailResponse, Release, SealedEnvelope};
+use crate::mail::{EnvelopeId, MAX_LISTED, MAX_RELEASED, MailRequest, MailResponse, Release, SealedEnvelope};
 use crate::time::Now;
 
 /// Most envelopes that are being fetched.
@@ -64,6 +64,9 @@ struct Keeper {
 struct Listed {
     /// A bit for each holder that can be asked for it.
     holders: u64,
+    /// Whether one that lists it says that it does not fit a datagram. What others say counts no less: it costs a stream
+    /// at most.
+    is_large: bool,
 }
 
 /// Which call a [`MailCall::Collect`] is.
@@ -89,19 +92,19 @@ impl Collector {
         self.holders.iter().position(|holder| holder.contact.key() == *key)
     }
 
-    /// Returns the next envelope to fetch, and the holder with the least to do that has it.
-    fn next_fetch(&mut self) -> Option<(EnvelopeId, Contact)> {
+    /// Returns the next envelope to fetch, whether it is large, and the holder with the least to do that has it.
+    fn next_fetch(&mut self) -> Option<(EnvelopeId, bool, Contact)> {
         if self.fetching_count >= MAX_FETCHES {
             return None;
         }
         while let Some(id) = self.waiting.pop_front() {
-            let Some(set) = self.listed.get(&id).map(|listed| listed.holders) else { continue };
+            let Some(Listed { holders: set, is_large }) = self.listed.get(&id).copied() else { continue };
             let has = |(index, holder): &(usize, &mut Keeper)| set & bit(*index) != 0 && !holder.has_failed;
             let holders = self.holders.iter_mut().enumerate().filter(has);
             if let Some((_, holder)) = holders.min_by_key(|(_, holder)| holder.fetching_count) {
                 holder.fetching_count += 1;
                 self.fetching_count += 1;
-                return Some((id, holder.contact));
+                return Some((id, is_large, holder.contact));
             }
             // Who had it may have it again.
             self.listed.remove(&id);
@@ -126,15 +129,17 @@ impl Collector {
     }
 
     /// Takes what a holder lists; what was released already is to be released again.
-    fn list(&mut self, holder: &NodeKey, ids: &[EnvelopeId]) {
+    fn list(&mut self, holder: &NodeKey, ids: &[EnvelopeId], large: u32) {
         let Some(index) = self.index_of(holder) else { return };
-        for id in ids {
+        for (number, id) in ids.iter().enumerate() {
+            let is_large = large & 1 << (number % MAX_LISTED) != 0;
             if let Some(listed) = self.listed.get_mut(id) {
                 listed.holders |= bit(index);
+                listed.is_large |= is_large;
             } else if self.released.contains(id) {
                 self.saved.push(*id);
             } else if self.listed.len() < MAX_LISTED_IN_ALL {
-                self.listed.insert(*id, Listed { holders: bit(index) });
+                self.listed.insert(*id, Listed { holders: bit(index), is_large });
                 self.waiting.push_back(*id);
             } else {
                 self.has_left = true;
@@ -191,8 +196,6 @@ impl User {
         let collector = &mut self.post.collector;
         (collector.is_finding, collector.is_again) = (true, false);
         (collector.has_left, collector.has_taken) = (false, false);
-        collector.holders.clear();
-        collector.listed.clear();
     }
 
     pub(super) fn handle_own_holders(&mut self, nodes: &[Contact], now: Now) {
@@ -216,13 +219,13 @@ impl User {
     fn list_from(&mut self, contact: Contact, after: u64) {
         self.post.collector.collecting_count += 1;
         let request = MailRequest::Collect { mailbox: self.own_mailbox(), after };
-        self.ask(Ask::List { holder: contact.key() }, contact, request);
+        self.ask(Ask::List { holder: contact.key() }, contact, request, false);
     }
 
-    fn ask(&mut self, ask: Ask, to: Contact, request: MailRequest) {
+    fn ask(&mut self, ask: Ask, to: Contact, request: MailRequest, is_answer_long: bool) {
         let tag = self.next_call();
         self.post.calls.insert(tag, MailCall::Collect(ask));
-        self.act(UserAction::Mail { tag, to, request });
+        self.act(UserAction::Mail { tag, to, request, is_answer_long });
     }
 
     /// Takes the answer of a holder, `None` if there is none.
@@ -238,8 +241,8 @@ impl User {
     fn handle_listed(&mut self, holder: &NodeKey, response: Option<MailResponse>) {
         let collector = &mut self.post.collector;
         collector.collecting_count = collector.collecting_count.saturating_sub(1);
-        let Some(MailResponse::Listed { ids, next }) = response else { return };
-        collector.list(holder, &ids);
+        let Some(MailResponse::Listed { ids, large, next }) = response else { return };
+        collector.list(holder, &ids, large);
         let contact = collector.index_of(holder).map(|index| collector.holders[index].contact);
         let has_room = collector.listed.len() < MAX_LISTED_IN_ALL && !ids.is_empty();
         if let Some((contact, after)) = contact.zip(next).filter(|_| has_room) {
@@ -290,9 +293,9 @@ impl User {
     }
 
     fn go_on_collecting(&mut self, now: Now) {
-        while let Some((id, to)) = self.post.collector.next_fetch() {
+        while let Some((id, is_large, to)) = self.post.collector.next_fetch() {
             let request = MailRequest::Fetch { mailbox: self.own_mailbox(), id };
-            self.ask(Ask::Fetch { holder: to.key(), id }, to, request);
+            self.ask(Ask::Fetch { holder: to.key(), id }, to, request, is_large);
         }
         if !self.post.collector.is_fetching() {
             self.open_all_letters(now);
@@ -319,7 +322,7 @@ impl User {
         let signature = self.post.node.sign(&Release::signed_bytes(&mailbox, &ids)).to_vec();
         let release = Release { mailbox, device: self.node, ids, signature };
         for to in holders {
-            self.ask(Ask::Release, to, MailRequest::Release(release.clone()));
+            self.ask(Ask::Release, to, MailRequest::Release(release.clone()), false);
         }
     }
 
@@ -327,6 +330,8 @@ impl User {
         let collector = &mut self.post.collector;
         let is_again = std::mem::take(&mut collector.is_again) || collector.has_left && collector.has_taken;
         collector.ended_at = Some(now.instant);
+        // Nobody is asked for anything any more, and most nodes wait most of the time.
+        (collector.holders, collector.listed) = (Vec::new(), BTreeMap::new());
         self.owe_receipts(now);
         let pause = if is_again { MIN_PAUSE } else { COLLECT_INTERVAL };
         self.set_timer(now.instant + pause, Timer::Collect);

@@ -285,7 +285,7 @@ impl User {
     fn call_holder(&mut self, call: DepositCall, to: Contact, request: MailRequest) {
         let tag = self.next_call();
         self.post.calls.insert(tag, MailCall::Deposit(call));
-        self.act(UserAction::Mail { tag, to, request });
+        self.act(UserAction::Mail { tag, to, request, is_answer_long: false });
     }
 
     /// Seals further letters while there is room. Returns `false` if it has to wait, for the disk or for keys.

@@ -279,7 +279,8 @@ impl User {
         let Held { tag, count, .. } = waiting.held;
         let nothing = Ok((Vec::new(), Vec::new()));
         match stream.judge_envelope(number, count, tag) {
-            Arrival::Known => {
+            // A letter that was passed over has no answer of its own: what the receipt says is enough.
+            Arrival::Known | Arrival::Passed => {
                 stream.owe_receipt(ReceiptVerdict::Delivered);
                 return nothing;
             }

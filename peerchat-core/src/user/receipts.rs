@@ -76,7 +76,7 @@ impl User {
         let Some(stream) = self.people.known_stream(id, device) else { return };
         let Some(mut receipt) = stream.take_receipt(tells_read) else { return };
         let saved = stream.to_saved();
-        receipt.token = self.make_token(id, now).unwrap_or_default();
+        receipt.token = self.promise_token(id, now).unwrap_or_default();
         if let Some(open) = self.senders.get_mut(&id).and_then(super::sender::Sender::open_receipt)
             && receipt.token.is_empty()
             && let Ok(before) = codec::decode::<Receipt>(&open.body)

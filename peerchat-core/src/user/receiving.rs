@@ -65,6 +65,7 @@ impl User {
         match request {
             ChatRequest::Introduce { claim, user } => self.handle_introduce(tag, from, &claim, &user, now),
             ChatRequest::Deliver(delivery) => self.handle_deliver(tag, from, delivery, now),
+            ChatRequest::Hint(hint) => self.handle_hint(tag, from.id(), &hint, now),
         }
     }
 
@@ -256,12 +257,14 @@ impl User {
         };
         let next = stream.next();
         if is_blocked {
-            // What had arrived before they were blocked stays delivered.
-            if stream.judge_envelope(number, count, message) == Arrival::Known {
-                self.answer_delivery(tag, ChatResponse::Delivered { next });
-            } else {
-                self.blocked_count += 1;
-                self.refuse(tag, DeliverRefusal::Blocked);
+            match stream.judge_envelope(number, count, message) {
+                // What had arrived before they were blocked stays delivered.
+                Arrival::Known => self.answer_delivery(tag, ChatResponse::Delivered { next }),
+                Arrival::Passed => self.answer_delivery(tag, ChatResponse::OutOfStep { next }),
+                Arrival::New | Arrival::OutOfStep => {
+                    self.blocked_count += 1;
+                    self.refuse(tag, DeliverRefusal::Blocked);
+                }
             }
             return;
         }
@@ -272,7 +275,7 @@ impl User {
         }
         match stream.judge_envelope(number, count, message) {
             Arrival::Known => self.answer_delivery(tag, ChatResponse::Delivered { next }),
-            Arrival::OutOfStep => {
+            Arrival::OutOfStep | Arrival::Passed => {
                 // Or the very message has come by mail, so long ago that its tag is forgotten.
                 stream.owe_receipt(ReceiptVerdict::Delivered);
                 self.answer_delivery(tag, ChatResponse::OutOfStep { next });
@@ -369,7 +372,8 @@ impl User {
         let (mut writes, mut then) = (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
         let Some(stream) = self.people.known_stream(peer.0, peer.1) else { return Ok((writes, then)) };
         let (id, next) = (stream.id, stream.next());
-        if messages.iter().any(|it| stream.judge(it.number, it.tag) == Arrival::OutOfStep) {
+        let is_anothers = |arrival| matches!(arrival, Arrival::OutOfStep | Arrival::Passed);
+        if messages.iter().any(|it| is_anothers(stream.judge(it.number, it.tag))) {
             return Err(ChatResponse::OutOfStep { next });
         }
         let mut passed = Vec::with_capacity(messages.len());
@@ -434,6 +438,10 @@ impl User {
             expires: now.wall,
         };
         let event = received_event(self.message_id(position), (from, is_request), writer, &message);
+        if event.is_some() {
+            // What they were typing is this, or came after it and is told again.
+            self.end_typing_of(conversation);
+        }
         (message, event)
     }
 

@@ -7,6 +7,7 @@ use super::batch::{self, Opened};
 use super::chat::{Content, DeliverRefusal};
 use super::directory::conversation_of;
 use super::machine::{Effect, SealId, User};
+use super::owed::Owed;
 use super::sender::{Sender, Step};
 use super::sessions::OpenError;
 use super::streams::Held;
@@ -41,6 +42,7 @@ impl User {
         device: NodeId,
         range: Range<usize>,
     ) -> bool {
+        let mailbox = self.own_mailbox();
         let Some(sender) = self.senders.get_mut(&id) else { return true };
         if sender.is_sealing(self.saved_seal) {
             return true;
@@ -55,7 +57,8 @@ impl User {
                 is_sealed = keys.is_some_and(|keys| self.sessions.start(peer, keys).is_ok());
             }
             let position = sender.messages(some.clone()).next().map(|owed| owed.position);
-            let content = batch::pack(conversation, sender.messages(some.clone()), &self.tag_key);
+            let content_of = |owed: &Owed| self.post.content_of(owed, &mailbox, user);
+            let content = batch::pack(conversation, sender.messages(some.clone()), &self.tag_key, content_of);
             let Some((position, content)) = position.zip(content).filter(|_| is_sealed) else { break };
             let Ok(envelope) = self.sessions.seal(peer, &content) else {
                 is_sealed = false;

@@ -62,6 +62,9 @@ pub(crate) enum Arrival {
     Known,
     /// Another message had this number.
     OutOfStep,
+    /// The sender has passed its number over: it was given up then. Whoever owes a message under it now is an old copy of
+    /// the sender, whose message has never arrived.
+    Passed,
 }
 
 impl Stream {
@@ -157,7 +160,8 @@ impl Stream {
         match self.tags.binary_search_by_key(&number, |(number, _)| *number) {
             Ok(index) if self.tags.get(index).is_some_and(|(_, known)| *known == tag) => Arrival::Known,
             Ok(_) => Arrival::OutOfStep,
-            // Given up, or from before tags were kept.
+            Err(index) if index > 0 && !self.has_taken(tag) => Arrival::Passed,
+            // Numbered anew, or given up before the first that is known, or from before tags were kept.
             Err(index) if index > 0 || behind <= KEPT_ENVELOPES as u64 => Arrival::Known,
             Err(_) => Arrival::OutOfStep,
         }
@@ -396,7 +400,9 @@ mod tests {
         assert!((1..=50).all(|number| stream.has_taken(tag(number))));
         assert_eq!(stream.judge(50, tag(50)), Arrival::Known);
         assert_eq!(stream.judge(50, tag(7)), Arrival::OutOfStep);
-        assert_eq!(stream.judge(299, tag(299)), Arrival::Known, "given up");
+        assert_eq!(stream.judge(299, tag(50)), Arrival::Known, "it has another number now");
+        assert_eq!(stream.judge(299, tag(299)), Arrival::Passed, "given up");
+        assert_eq!(stream.judge_envelope(299, 5, tag(299)), Arrival::Passed);
     }
 
     #[test]

@@ -6,13 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::chat::ReceiptVerdict;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::chat::{Receipt, ReceiptVerdict};
 use super::machine::User;
+use super::owed::Owed;
+use super::post::Post;
 use super::sessions::Peer;
 use super::timers::Timer;
+use crate::codec;
 use crate::crypto::Secret;
-use crate::identity::SecretKey;
-use crate::kademlia::NodeKey;
+use crate::identity::{SecretKey, UserId};
+use crate::kademlia::{NodeKey, RecordKey};
 use crate::mail::WriteToken;
 use crate::save::{ConversationId, Relation, SavedToken, Write};
 use crate::time::{Now, Timestamp};
@@ -108,21 +113,44 @@ impl User {
             && given.is_none_or(|given| now.wall.saturating_since(*given) >= TOKEN_RENEWAL)
     }
 
-    /// Makes a token for the person of a conversation if it is time for one; saves that they have it.
-    pub(super) fn make_token(&mut self, id: ConversationId, now: Now) -> Option<Vec<u8>> {
+    /// Promises the person of a conversation a token if it is time for one, and saves that they have it. Returns what
+    /// stands in the receipt until that is sealed: when it was promised, from which the token follows.
+    pub(super) fn promise_token(&mut self, id: ConversationId, now: Now) -> Option<Vec<u8>> {
         if !self.is_token_due(id, now) {
             return None;
         }
-        let user = self.people.get(id)?.saved.user?;
-        let mut hasher = blake3::Hasher::new_keyed(&self.post.secret);
-        hasher.update(b"token").update(user.as_bytes()).update(&now.wall.unix_ms().to_be_bytes());
-        let secret = zeroize::Zeroizing::new(*hasher.finalize().as_bytes());
-        let expires = now.wall.saturating_add(TOKEN_LIFETIME);
-        let secret = SecretKey::from_bytes(&secret);
-        let token = WriteToken::issue(&self.post.node, &self.own_mailbox(), secret, expires);
         self.post.tokens.given.insert(id, now.wall);
         let write = Write::Token(self.post.tokens.to_saved(id));
         self.save(vec![write], Vec::new());
-        Some(token.to_bytes().to_vec())
+        Some(now.wall.unix_ms().to_be_bytes().to_vec())
+    }
+}
+
+impl Post {
+    /// Returns what is sealed of a message to a person. If it is a receipt that promises a token, that is put into it: it is
+    /// a key, so it stands nowhere else, neither in what waits to be sent nor, with that, on the disk.
+    pub(super) fn content_of(&self, owed: &Owed, mailbox: &RecordKey, to: &UserId) -> (u16, Vec<u8>) {
+        let (kind, body) = owed.content();
+        let with_token = owed.is_receipt().then(|| self.keep_promise(&body, mailbox, to)).flatten();
+        (kind, with_token.unwrap_or(body))
+    }
+
+    fn keep_promise(&self, receipt: &[u8], mailbox: &RecordKey, to: &UserId) -> Option<Vec<u8>> {
+        let mut receipt: Receipt = codec::decode(receipt).ok()?;
+        let promised = <[u8; 8]>::try_from(receipt.token.as_slice()).ok()?;
+        let token = self.make_token(mailbox, to, Timestamp::from_unix_ms(u64::from_be_bytes(promised)));
+        receipt.token = token.to_bytes().to_vec();
+        let body = codec::encode(&receipt);
+        receipt.token.zeroize();
+        Some(body)
+    }
+
+    /// Makes the token that a person was promised at some time.
+    fn make_token(&self, mailbox: &RecordKey, to: &UserId, promised: Timestamp) -> WriteToken {
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(b"token").update(to.as_bytes()).update(&promised.unix_ms().to_be_bytes());
+        let secret = Zeroizing::new(*hasher.finalize().as_bytes());
+        let expires = promised.saturating_add(TOKEN_LIFETIME);
+        WriteToken::issue(&self.node, mailbox, SecretKey::from_bytes(&secret), expires)
     }
 }

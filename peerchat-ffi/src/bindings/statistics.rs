@@ -76,6 +76,8 @@ pub struct Statistics {
     pub blocked: u64,
     /// Introductions and envelopes of strangers that were turned away because there were too many requests.
     pub requests_refused: u64,
+    /// Typing notices of others that were not told: of nobody who is a contact, malformed, or too many.
+    pub hints_dropped: u64,
     /// Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three
     /// large blocks of public addresses, or its neighbours' ids are much denser than others, so that somebody must
     /// have chosen them.
@@ -124,6 +126,7 @@ impl From<peerchat_core::Statistics> for Statistics {
             mail_dropped: counts.mail_dropped,
             blocked: counts.blocked,
             requests_refused: counts.requests_refused,
+            hints_dropped: counts.hints_dropped,
             is_surrounded: counts.is_surrounded,
             dropped: counts.dropped,
         }

@@ -47,7 +47,16 @@ impl Pair {
         self.last_call += 1;
         let encoded = request.encode();
         let (id, is_early) = (CallId(self.last_call), request.is_early());
-        let call = Call { id, to: self.to, kind: encoded.kind, body: encoded.body, is_early, is_bulk: false };
+        let call = Call {
+            id,
+            to: self.to,
+            kind: encoded.kind,
+            body: encoded.body,
+            is_early,
+            is_bulk: false,
+            is_answer_long: false,
+            is_fleeting: false,
+        };
         self.asking.call(call, now);
         let mut outcome = None;
         loop {

@@ -128,7 +128,19 @@ impl Net {
         let (is_early, is_bulk) = (input.flag(), input.flag());
         let host = &mut self.hosts[host];
         host.calls.insert(id);
-        host.transport.call(Call { id, to: Contact::new(key, at), kind, body, is_early, is_bulk }, self.now);
+        host.transport.call(
+            Call {
+                id,
+                to: Contact::new(key, at),
+                kind,
+                body,
+                is_early,
+                is_bulk,
+                is_answer_long: false,
+                is_fleeting: false,
+            },
+            self.now,
+        );
     }
 
     /// Answers the oldest request with what was asked, or by something long.

@@ -120,7 +120,16 @@ fn first_packets(number: usize, caller: u8, input: &mut Input<'_>, mut now: Now)
     let (kind, body, is_early, is_repeated) =
         (input.byte() & 0x7f, input.bytes(), input.flag(), input.flag());
     let to = Contact::new(NodeKey::from(secret(0).public()), address(100));
-    let call = Call { id: CallId(1), to, kind, body: body.to_vec(), is_early, is_bulk: false };
+    let call = Call {
+        id: CallId(1),
+        to,
+        kind,
+        body: body.to_vec(),
+        is_early,
+        is_bulk: false,
+        is_answer_long: false,
+        is_fleeting: false,
+    };
     transport.call(call, now);
     let mut packets = Vec::new();
     loop {

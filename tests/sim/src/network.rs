@@ -47,6 +47,7 @@ pub struct Network {
     by_address: BTreeMap<SocketAddr, Host>,
     link: Link,
     reach: Reach,
+    mail_quota: u64,
     conspiracy: Conspiracy,
     last_command: u64,
     last_asked: u64,
@@ -74,6 +75,7 @@ impl Network {
             by_address: BTreeMap::new(),
             link: Link::default(),
             reach: Reach::default(),
+            mail_quota: DEFAULT_MAIL_QUOTA,
             conspiracy: Conspiracy::default(),
             last_command: 0,
             last_asked: 0,
@@ -101,6 +103,13 @@ impl Network {
     #[must_use]
     pub fn link(mut self, link: Link) -> Self {
         self.link = link;
+        self
+    }
+
+    /// Sets how much mail each machine that is added from now on keeps for others, in bytes.
+    #[must_use]
+    pub fn mail_quota(mut self, bytes: u64) -> Self {
+        self.mail_quota = bytes;
         self
     }
 
@@ -143,7 +152,7 @@ impl Network {
             user: name.map(|name| UserName::parse(name).unwrap()),
             message_lifetime: Duration::from_secs(30 * 24 * 3600),
             read_receipts: true,
-            mail_quota: DEFAULT_MAIL_QUOTA,
+            mail_quota: self.mail_quota,
         };
         let host = Host(self.machines.len());
         let address = self.draw_address();

@@ -11,7 +11,7 @@ use peerchat_core::mail::{
 };
 use peerchat_core::transport::ThrowawayId;
 use peerchat_core::wire::{Request, Response};
-use peerchat_sim::{Host, Network};
+use peerchat_sim::{Churn, Host, Network};
 
 const LONG: Duration = Duration::from_secs(300);
 
@@ -43,6 +43,8 @@ fn flood(net: &mut Network, crowd: &[Host], (mailbox, bob): (RecordKey, Host), h
             response = deposit(Admission::Work(nonce));
         }
         match response {
+            // Lost on the way, there or back.
+            None => {}
             Some(Response::Mail(MailResponse::Deposited)) => given_up = 0,
             Some(Response::Mail(MailResponse::Refused(
                 MailRefusal::WorkNeeded { .. } | MailRefusal::Full,
@@ -100,4 +102,38 @@ fn a_hostile_crowd_keeps_out_neither_a_contact_nor_a_patient_stranger() {
     let mut heard: Vec<String> = net.texts(bob).into_iter().map(|(_, text)| text).collect();
     heard.sort_unstable();
     assert_eq!(heard, ["from a contact", "from a stranger", "hello"]);
+}
+
+#[test]
+fn a_hostile_crowd_that_takes_what_it_can_of_one_node_leaves_room_there_for_others() {
+    const QUOTA: u64 = 4 << 20;
+    let mut net = Network::with_seed(2).loss(0.02).mail_quota(QUOTA);
+    let others: Vec<Host> = (0..5).map(|number| net.join(&format!("user{number}"))).collect();
+    let passers: Vec<Host> = (0..4).map(|_| net.add(None)).collect();
+    passers.iter().for_each(|host| net.bootstrap(*host, others[0]));
+    let [alice, bob] = ["alice", "bob"].map(|name| net.join(name));
+    net.run_for(LONG);
+    let mailbox = RecordKey::of_user(net.lookup(alice, "bob").unwrap().user.as_bytes());
+    net.stop(bob);
+    net.churn(&passers, Churn::with_median(Duration::from_secs(1200)));
+    let (holder, crowd) = (others[0], &others[1..]);
+    flood(&mut net, crowd, (mailbox, bob), holder);
+    let kept = |net: &Network| {
+        let mailbox = net.engine(holder).unwrap().mailbox();
+        (mailbox.kept_len(), mailbox.stats().refused_full)
+    };
+    let (len, refused) = kept(&net);
+    // Each of the four networks takes an eighth of what it leaves free at most.
+    assert!(len > QUOTA / 4 && len < QUOTA / 2, "{len}");
+    assert!(refused >= 4);
+    let id = net.send(alice, "bob", "in spite of all");
+    net.run_for(LONG);
+    assert_eq!(net.state(alice, id), Some(MessageState::Stored));
+    assert_eq!(kept(&net).1, refused, "alice is refused nothing");
+    assert!(kept(&net).0 > len, "and it is kept there too");
+    net.stop(alice);
+    others[1..].iter().for_each(|host| net.stop(*host));
+    net.start(bob);
+    net.run_for(2 * LONG);
+    assert_eq!(net.texts(bob), [("alice".to_owned(), "in spite of all".to_owned())]);
 }

@@ -66,7 +66,7 @@ fn holders_that_list_nothing_hide_no_mail_that_one_other_keeps() {
     let mut town = Town::new(1);
     town.liars(|_, response| match response {
         Response::Mail(MailResponse::Listed { .. }) => {
-            Response::Mail(MailResponse::Listed { ids: Vec::new(), next: None })
+            Response::Mail(MailResponse::Listed { ids: Vec::new(), large: 0, next: None })
         }
         other => other,
     });
@@ -85,6 +85,7 @@ fn holders_that_list_what_is_nowhere_and_never_come_to_an_end_hold_up_nothing() 
             };
             Response::Mail(MailResponse::Listed {
                 ids: (0..32).map(invented).collect(),
+                large: 0x5555_5555,
                 next: Some(after + 1),
             })
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use peerchat_core::crypto::Secret;
 use peerchat_core::event::MessageState;
+use peerchat_core::user::Decision;
 use peerchat_sim::{Host, Network};
 
 const SETTLE: Duration = Duration::from_secs(20);
@@ -91,6 +92,30 @@ fn a_restored_backup_with_as_many_new_messages_as_were_forgotten_loses_none() {
     talk(&mut net, alice, bob, "new");
     net.run_for(LATER);
     check(&net, alice, bob, "new");
+}
+
+/// The number of what was cancelled was never used, and the old copy gives it to another message.
+#[test]
+fn what_an_old_backup_writes_under_the_number_of_a_cancelled_message_arrives_before_it_is_delivered() {
+    let (mut net, alice, bob) = network(40);
+    let backup = net.back_up(alice);
+    let canceled = net.send(alice, "bob", "no, wait");
+    let position = canceled.position(&net.key(alice).node_id()).unwrap();
+    net.decide(alice, Decision::Cancel { position }).unwrap();
+    net.run_for(SETTLE);
+    net.send(alice, "bob", "forgotten");
+    net.run_for(SETTLE);
+    net.kill(alice);
+    net.restore(alice, backup);
+    net.start(alice);
+    let id = net.send(alice, "bob", "new");
+    let has_arrived = |net: &Network| net.texts(bob).iter().any(|(_, text)| text == "new");
+    for _ in 0..240 {
+        net.run_for(LATER / 240);
+        assert!(has_arrived(&net) || net.state(alice, id) != Some(MessageState::Delivered), "a lie");
+    }
+    assert!(has_arrived(&net));
+    assert_eq!(net.state(alice, id), Some(MessageState::Delivered));
 }
 
 #[test]

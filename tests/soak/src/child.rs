@@ -1,11 +1,11 @@
 //! A client in a process of its own, and the [`Process`] that its parent holds. They talk in lines.
 //!
-//! To the child: `send <to> <text>`, `outbox`. From it: `ready <address>`, `accepted <text>`, `shown <id> <text>`,
-//! `outbox <count>`, `failed <why>`. A line is one write, so a kill leaves it whole or not at all. The child ends when
+//! To the child: `send <to> <text>`, `outbox`. From it: `ready <address>`, `accepted <id> <text>`, `state <id> <state>`,
+//! `shown <id> <text>`, `outbox <count>`, `failed <why>`. A line is one write, so a kill leaves it whole or not at all. The child ends when
 //! its input does, so none outlives its parent.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::Sender;
@@ -25,6 +25,8 @@ pub struct Spec {
     pub directory: PathBuf,
     /// Its user; a node without one if `None`.
     pub user: Option<String>,
+    /// Its address.
+    pub host: Ipv4Addr,
     /// Its port; 0 for any. If it is taken, any other will do.
     pub port: u16,
     /// Where it joins: addresses of others.
@@ -49,7 +51,7 @@ impl Process {
     pub fn start(spec: &Spec, number: usize, lines: &Sender<(usize, String)>) -> Result<Self, Failure> {
         let mut command = Command::new(&spec.program);
         command.arg("child").arg(&spec.directory).arg(spec.user.as_deref().unwrap_or("-"));
-        command.arg(spec.port.to_string()).args(&spec.seeds);
+        command.arg(SocketAddrV4::new(spec.host, spec.port).to_string()).args(&spec.seeds);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let output = BufReader::new(output.ok_or("the child has no output")?);
@@ -108,16 +110,16 @@ impl Drop for Process {
     }
 }
 
-/// Runs the child: its arguments are directory, user or `-`, port, and where to join.
+/// Runs the child: its arguments are directory, user or `-`, address with port, and where to join.
 ///
 /// # Errors
 ///
 /// The profile does not open.
 pub fn run(arguments: &[String]) -> Result<(), Failure> {
-    let [directory, user, port, seeds @ ..] = arguments else {
-        return Err("a child needs a directory, a user and a port".into());
+    let [directory, user, address, seeds @ ..] = arguments else {
+        return Err("a child needs a directory, a user and an address".into());
     };
-    let client = open(Path::new(directory), user, port.parse()?)?;
+    let client = open(Path::new(directory), user, address.parse()?)?;
     say(&format!("ready {}", client.local_address()));
     for seed in seeds {
         client.bootstrap(seed)?;
@@ -129,6 +131,9 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
     loop {
         match client.poll(Duration::from_secs(60)) {
             Ok(Some(Event::Message(message))) => say(&format!("shown {} {}", message.id, message.text)),
+            Ok(Some(Event::MessageState { id, state, .. })) => {
+                say(&format!("state {id} {}", format!("{state:?}").to_lowercase()));
+            }
             Ok(Some(Event::Closed { detail, .. })) => say(&format!("failed {detail}")),
             Ok(_) => {}
             Err(_) => break,
@@ -138,13 +143,13 @@ pub fn run(arguments: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn open(directory: &Path, user: &str, port: u16) -> Result<Client, Failure> {
+fn open(directory: &Path, user: &str, address: SocketAddrV4) -> Result<Client, Failure> {
     let config = |port| -> Result<Config, Failure> {
-        let builder = Config::builder(directory).bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let builder = Config::builder(directory).bind(SocketAddrV4::new(*address.ip(), port).into());
         let builder = if user == "-" { builder } else { builder.user(user)? };
         Ok(builder.build()?)
     };
-    match Client::open(config(port)?) {
+    match Client::open(config(address.port())?) {
         Err(Error::AddressInUse { .. }) => Ok(Client::open(config(0)?)?),
         opened => Ok(opened?),
     }
@@ -166,8 +171,8 @@ fn obey(client: &Client) {
 
 fn send(client: &Client, rest: &str) -> Result<(), Error> {
     let (to, text) = rest.split_once(' ').unwrap_or((rest, ""));
-    client.send_blocking(to, text)?;
-    say(&format!("accepted {text}"));
+    let id = client.send_blocking(to, text)?;
+    say(&format!("accepted {id} {text}"));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Kills of writers, readers and holders at random moments, while messages flow.
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -92,7 +93,8 @@ impl Stage {
         for (number, user) in names.enumerate() {
             let directory: PathBuf = directory.join(number.to_string());
             let user = user.map(str::to_owned);
-            let spec = Spec { program: program.to_owned(), directory, user, port: 0, seeds: Vec::new() };
+            let (program, host) = (program.to_owned(), Ipv4Addr::LOCALHOST);
+            let spec = Spec { program, directory, user, host, port: 0, seeds: Vec::new() };
             stage.actors.push(Actor { spec, process: None, unanswered: VecDeque::new(), outbox: None });
         }
         for holder in PEOPLE.len()..stage.actors.len() {
@@ -199,7 +201,7 @@ impl Stage {
         match word {
             "accepted" => {
                 self.actors[number].unanswered.pop_front();
-                self.ledger.accept(rest)
+                self.ledger.accept(rest.split_once(' ').map_or(rest, |(_, text)| text))
             }
             "shown" => {
                 let (id, text) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -209,7 +211,7 @@ impl Stage {
                 self.actors[number].outbox = Some(rest.parse()?);
                 Ok(())
             }
-            "ready" => Ok(()),
+            "ready" | "state" => Ok(()),
             _ => Err(format!("actor {number}: {line}").into()),
         }
     }

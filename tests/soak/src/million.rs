@@ -108,9 +108,7 @@ fn send(writer: &Client, numbers: Range<u64>) -> Result<(), Failure> {
 }
 
 fn restart(client: Client, reopen: impl FnOnce() -> Result<Client, Failure>) -> Result<Client, Failure> {
-    if !client.shutdown() {
-        return Err("closing took too long".into());
-    }
+    crate::close(&client)?;
     drop(client);
     reopen()
 }

@@ -1,7 +1,7 @@
 //! What goes wrong with a disk, as a client and its peers see it.
 
 use std::fs;
-use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use peerchat_core::{Client, Config, Error};
 use peerchat_soak::child::{Process, Spec};
 use peerchat_soak::kills::whole_history;
+use peerchat_soak::lab::note_skipped;
 use peerchat_soak::ledger::Ledger;
 
 /// How long a child may take to say something.
@@ -49,10 +50,10 @@ impl Pair {
     fn next<T>(&mut self, pick: impl Fn(usize, &str) -> Option<T>) -> T {
         loop {
             let (number, line) = self.lines.recv_timeout(PATIENCE).expect("a child says something");
-            if let Some(text) = line.strip_prefix("accepted ") {
+            let after = |word: &str| line.strip_prefix(word).and_then(|rest| rest.split_once(' '));
+            if let Some((_, text)) = after("accepted ") {
                 self.ledger.accept(text).unwrap();
-            } else if let Some((id, text)) = line.strip_prefix("shown ").and_then(|rest| rest.split_once(' '))
-            {
+            } else if let Some((id, text)) = after("shown ") {
                 self.ledger.show(if number == BOB { "bob" } else { "alice" }, id, text).unwrap();
             }
             if let Some(picked) = pick(number, &line) {
@@ -64,7 +65,14 @@ impl Pair {
 
 fn spec(directory: &Path, name: &str, seeds: Vec<String>) -> Spec {
     let program = env!("CARGO_BIN_EXE_soak").into();
-    Spec { program, directory: directory.join(name), user: Some(name.to_owned()), port: 0, seeds }
+    Spec {
+        program,
+        directory: directory.join(name),
+        user: Some(name.to_owned()),
+        host: Ipv4Addr::LOCALHOST,
+        port: 0,
+        seeds,
+    }
 }
 
 /// A program that starts the child with files that grow to so many blocks of 512 bytes and no further.
@@ -181,17 +189,13 @@ fn a_directory_that_cannot_be_written_is_an_error_and_the_profile_stays_as_it_is
     assert!(client.shutdown());
     drop(client);
     let Some(program) = without_writing(directory.path(), &profile) else {
-        let skipped = "soak::a_directory_that_cannot_be_written: the system gives tests no mount namespace\n";
-        if let Some(path) = std::env::var_os("PEERCHAT_SKIPPED_FILE") {
-            let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
-            file.write_all(skipped.as_bytes()).unwrap();
-        }
-        return;
+        let reason = "the system gives tests no mount namespace";
+        return note_skipped("soak::a_directory_that_cannot_be_written", reason).unwrap();
     };
     let before = fs::read(profile.join("user-alice.db")).unwrap();
     for user in ["alice", "somebody-new"] {
         let mut child = Command::new(&program);
-        child.arg("child").arg(&profile).args([user, "0"]).stdin(Stdio::null());
+        child.arg("child").arg(&profile).args([user, "127.0.0.1:0"]).stdin(Stdio::null());
         let ended = child.output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
         assert!(!ended.status.success() && said.contains("storage failed"), "{user}: {said}");

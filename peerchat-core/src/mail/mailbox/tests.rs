@@ -182,7 +182,7 @@ impl Desk {
         let tag = self.tag();
         self.mailbox.handle_collect(tag, bobs(), MAILBOX, after, self.now);
         match self.answer(tag) {
-            MailResponse::Listed { ids, next } => (ids, next),
+            MailResponse::Listed { ids, next, .. } => (ids, next),
             other => panic!("unexpected {other:?}"),
         }
     }
@@ -269,6 +269,27 @@ fn an_envelope_is_kept_until_its_device_releases_it() {
 }
 
 #[test]
+fn whoever_collects_is_told_which_envelopes_fit_no_datagram() {
+    let mut desk = Desk::new(DEFAULT_MAIL_QUOTA);
+    let expires = desk.now.wall.saturating_add(DAY);
+    for (number, class) in (1..).zip(crate::mail::SIZE_CLASSES) {
+        // What comes with an envelope does not make it longer.
+        let envelope = sealed(number, class, expires);
+        let (tag, bytes) = (desk.tag(), Admission::Work(7).deposit(envelope.as_bytes()));
+        desk.mailbox.handle_deposit(tag, &contact("10.0.0.1:1"), &bytes, &holder(), desk.now);
+        assert_eq!(desk.answer(tag), MailResponse::Deposited);
+    }
+    let tag = desk.tag();
+    desk.mailbox.handle_collect(tag, bobs(), MAILBOX, 0, desk.now);
+    let MailResponse::Listed { ids, large, next } = desk.answer(tag) else { panic!("it is listed") };
+    assert_eq!((ids.len(), large, next), (6, 0b11_1100, None));
+    for (index, id) in ids.into_iter().enumerate() {
+        let MailResponse::Fetched(bytes) = desk.fetch(id) else { panic!("it is given out") };
+        assert_eq!(bytes.len() > crate::mail::MAX_SMALL_LEN, large & 1 << index != 0);
+    }
+}
+
+#[test]
 fn nothing_is_acknowledged_listed_or_given_out_before_it_is_on_disk() {
     let mut desk = Desk::new(DEFAULT_MAIL_QUOTA);
     let envelope = desk.envelope(1);
@@ -280,7 +301,7 @@ fn nothing_is_acknowledged_listed_or_given_out_before_it_is_on_disk() {
     desk.mailbox.handle_collect(tags[2], bobs(), MAILBOX, 0, desk.now);
     desk.mailbox.handle_fetch(tags[3], bob().node_id(), MAILBOX, &envelope.id(), desk.now);
     desk.drain();
-    let nothing = MailResponse::Listed { ids: vec![], next: None };
+    let nothing = MailResponse::Listed { ids: vec![], large: 0, next: None };
     assert_eq!(desk.replies, BTreeMap::from([(tags[2], nothing), (tags[3], refused(MailRefusal::Gone))]));
     desk.settle();
     assert_eq!(
@@ -355,7 +376,7 @@ fn mail_is_for_its_device_only() {
         desk.now,
     );
     desk.mailbox.handle_fetch(tags[1], eves_node, MAILBOX, &envelope.id(), desk.now);
-    assert_eq!(desk.answer(tags[0]), MailResponse::Listed { ids: vec![], next: None });
+    assert_eq!(desk.answer(tags[0]), MailResponse::Listed { ids: vec![], large: 0, next: None });
     assert_eq!(desk.answer(tags[1]), refused(MailRefusal::Gone));
 
     let ids = vec![envelope.id()];

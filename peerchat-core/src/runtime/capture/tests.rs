@@ -293,7 +293,16 @@ impl Stranger {
         self.last_call += 1;
         let request = Request::Mail(MailRequest::Deposit { envelope: envelope.to_vec() }).encode();
         let (id, to) = (CallId(self.last_call), Contact::new(at.node_key(), at.local_address()));
-        let call = Call { id, to, kind: request.kind, body: request.body, is_early: false, is_bulk: false };
+        let call = Call {
+            id,
+            to,
+            kind: request.kind,
+            body: request.body,
+            is_early: false,
+            is_bulk: false,
+            is_answer_long: false,
+            is_fleeting: false,
+        };
         self.carriers.call(call, None, crate::runtime::now());
         loop {
             while let Some(transmit) = self.carriers.poll_transmit() {

@@ -16,6 +16,7 @@ struct Host {
     address: SocketAddr,
     /// The answer to every request; `None` echoes it.
     answer: Option<Vec<u8>>,
+    request_count: u64,
     ended: BTreeMap<CallId, Vec<Result<Vec<u8>, CallError>>>,
 }
 
@@ -43,6 +44,7 @@ impl Pair {
             ),
             address: format!("10.0.0.{}:4000", at + 1).parse().unwrap(),
             answer: None,
+            request_count: 0,
             ended: BTreeMap::new(),
         };
         Self {
@@ -61,10 +63,23 @@ impl Pair {
     }
 
     fn call_as(&mut self, body: &[u8], is_bulk: bool) -> CallId {
+        self.call_for(body, is_bulk, false)
+    }
+
+    fn call_for(&mut self, body: &[u8], is_bulk: bool, is_answer_long: bool) -> CallId {
         self.last_call += 1;
         let id = CallId(self.last_call);
         let to = Contact::new(secret(1).public().into(), self.hosts[1].address);
-        let call = Call { id, to, kind: KIND, body: body.to_vec(), is_early: false, is_bulk };
+        let call = Call {
+            id,
+            to,
+            kind: KIND,
+            body: body.to_vec(),
+            is_early: false,
+            is_bulk,
+            is_answer_long,
+            is_fleeting: false,
+        };
         self.hosts[0].carrier.call(call, self.now);
         self.settle();
         id
@@ -92,6 +107,7 @@ impl Pair {
             while let Some(event) = host.carrier.poll_event() {
                 match event {
                     TransportEvent::Request { token, body, .. } => {
+                        host.request_count += 1;
                         let answer = host.answer.clone().unwrap_or(body);
                         host.carrier.reply(token, KIND, answer, self.now);
                     }
@@ -169,6 +185,18 @@ fn a_long_answer_is_fetched_by_stream() {
     }
     assert_eq!(pair.hosts[1].carrier.stats().0.replies_by_stream, 2);
     assert_eq!((pair.streams(0).calls, pair.streams(1).retries_sent), (2, 0));
+}
+
+#[test]
+fn an_answer_that_is_known_to_be_long_is_asked_for_once() {
+    let mut pair = Pair::new();
+    pair.ask(b"makes a link").unwrap();
+    pair.hosts[1].answer = Some(vec![7; 30_000]);
+    let id = pair.call_for(b"give", false, true);
+    pair.run();
+    assert_eq!(pair.outcome(id), Ok(vec![7; 30_000]));
+    assert_eq!((pair.hosts[1].request_count, pair.streams(0).calls), (2, 1), "once, by stream");
+    assert_eq!(pair.hosts[1].carrier.stats().0.replies_by_stream, 0);
 }
 
 #[test]

@@ -44,7 +44,16 @@ impl Net {
     fn call(&mut self, to: usize, throwaway: Option<u64>, len: usize) -> CallId {
         self.last_call += 1;
         let (id, body) = (CallId(self.last_call), vec![7; len]);
-        let call = Call { id, to: contact(to), kind: KIND, body, is_early: false, is_bulk: false };
+        let call = Call {
+            id,
+            to: contact(to),
+            kind: KIND,
+            body,
+            is_early: false,
+            is_bulk: false,
+            is_answer_long: false,
+            is_fleeting: false,
+        };
         self.hosts[0].call(call, throwaway.map(ThrowawayId), self.now);
         id
     }

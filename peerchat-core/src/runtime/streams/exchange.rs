@@ -142,7 +142,16 @@ mod tests {
     fn exchange_bytes() {
         let key = SecretKey::from_bytes(&[1; 32]).public();
         let to = Contact::new(key.into(), "192.0.2.1:4000".parse().unwrap());
-        let call = Call { id: CallId(1), to, kind: 5, body: b"ask".to_vec(), is_early: false, is_bulk: true };
+        let call = Call {
+            id: CallId(1),
+            to,
+            kind: 5,
+            body: b"ask".to_vec(),
+            is_early: false,
+            is_bulk: true,
+            is_answer_long: false,
+            is_fleeting: false,
+        };
         let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
         insta::assert_snapshot!(hex(&request_bytes(&call)), @"0561736b");
         let response = response_bytes(5, to.address(), b"tell");

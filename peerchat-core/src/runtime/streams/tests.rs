@@ -98,7 +98,16 @@ impl Net {
     fn call_contact(&mut self, from: usize, to: Contact, body: &[u8], can_fall_back: bool) -> CallId {
         self.last_call += 1;
         let id = CallId(self.last_call);
-        let call = Call { id, to, kind: KIND, body: body.to_vec(), is_early: false, is_bulk: true };
+        let call = Call {
+            id,
+            to,
+            kind: KIND,
+            body: body.to_vec(),
+            is_early: false,
+            is_bulk: true,
+            is_answer_long: false,
+            is_fleeting: false,
+        };
         self.hosts[from].streams.call(call, to.address(), can_fall_back, self.now);
         self.settle();
         id

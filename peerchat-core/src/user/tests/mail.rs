@@ -7,9 +7,10 @@ use rand::seq::SliceRandom;
 use super::*;
 use crate::event::MessageId;
 use crate::mail::{
-    Admission, EnvelopeId, MAX_LISTED, MailRefusal, MailRequest, MailResponse, SealedEnvelope, Work,
+    Admission, EnvelopeId, MAX_LISTED, MAX_SMALL_LEN, MailRefusal, MailRequest, MailResponse, SealedEnvelope,
+    Work,
 };
-use crate::user::{COLLECT_INTERVAL, REDEPOSIT_INTERVAL};
+use crate::user::{COLLECT_INTERVAL, ContentKind, REDEPOSIT_INTERVAL};
 
 mod admission;
 mod people;
@@ -260,6 +261,8 @@ struct Person {
     sends_read_receipts: bool,
     /// Our own messages in state Delivered.
     delivered: Vec<SavedMessage>,
+    /// The bodies of all receipts that were ever written to the disk.
+    receipts: Vec<Vec<u8>>,
 }
 
 impl Town {
@@ -366,7 +369,8 @@ impl Town {
                 self.people[who].bench.user.handle_nodes(id, &nodes, now);
             }
             UserAction::Call { tag, to, request } => self.call(who, tag, to, request),
-            UserAction::Mail { tag, to, request } => {
+            UserAction::Mail { tag, to, request, is_answer_long } => {
+                assert_eq!(is_answer_long, self.is_long(&request), "{request:?}");
                 let response = self.ask_holder(who, to, request);
                 self.people[who].bench.user.handle_mail_response(tag, response, now);
             }
@@ -488,7 +492,10 @@ impl Town {
                 if self.is_shuffled {
                     ids.shuffle(&mut self.rng);
                 }
-                MailResponse::Listed { ids, next }
+                let is_large = |id| self.kept[id].as_bytes().len() > MAX_SMALL_LEN;
+                let large = (0..).zip(&ids).filter(|(_, id)| is_large(*id));
+                let large = large.fold(0, |set, (index, _)| set | 1 << index);
+                MailResponse::Listed { ids, large, next }
             }
             MailRequest::Fetch { id, .. } => {
                 self.fetch_count += 1;
@@ -505,6 +512,12 @@ impl Town {
             }
             MailRequest::Waiting { .. } | MailRequest::Offer { .. } => panic!("only holders say so"),
         }
+    }
+
+    /// Tells whether the answer to a request fits no datagram, as whoever asks should know.
+    fn is_long(&self, request: &MailRequest) -> bool {
+        let MailRequest::Fetch { id, .. } = request else { return false };
+        self.kept.get(id).is_some_and(|envelope| envelope.as_bytes().len() > MAX_SMALL_LEN)
     }
 
     fn is_for(&self, who: usize, envelope: &SealedEnvelope) -> bool {
@@ -550,6 +563,7 @@ impl Person {
             records: Vec::new(),
             sends_read_receipts: true,
             delivered: Vec::new(),
+            receipts: Vec::new(),
         }
     }
 
@@ -613,6 +627,9 @@ impl Person {
                     put(&mut saved.own_records, bytes, kind);
                 }
                 Write::Message(message) => {
+                    if message.kind == ContentKind::RECEIPT.0 {
+                        self.receipts.push(message.body.clone());
+                    }
                     saved.last_position = saved.last_position.max(message.position);
                     if message.state.is_some() {
                         saved.outbox.push(message);

@@ -244,6 +244,18 @@ fn a_late_answer_about_a_delivered_message_numbers_nothing_anew() {
     assert_eq!(bench.user.outbox_count(), 0);
 }
 
+/// The writer gave the second message up, and an old copy of it gives the number to another one.
+#[test]
+fn a_message_under_a_number_that_was_passed_over_is_not_said_to_have_arrived() {
+    let (mut bench, peer) = (Bench::new(), Peer::new(2, "bob"));
+    bench.meet(&peer);
+    assert_eq!(bench.deliver(&peer, 1, 1), ChatResponse::Delivered { next: 2 });
+    assert_eq!(bench.deliver(&peer, 3, 3), ChatResponse::Delivered { next: 4 });
+    let other = Delivery { tag: 77, ..bench.delivery(&peer, 2, 2) };
+    assert_eq!(bench.hand_over(&peer, other), ChatResponse::OutOfStep { next: 4 });
+    assert_eq!(bench.messages().iter().filter(|message| message.state.is_none()).count(), 2);
+}
+
 #[test]
 fn a_message_that_comes_again_under_another_number_is_taken_once() {
     let (mut bench, peer) = (Bench::new(), Peer::new(2, "bob"));

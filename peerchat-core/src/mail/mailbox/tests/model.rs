@@ -129,7 +129,7 @@ proptest! {
                     desk.drain();
                     let on_disk = |entry: &&Entry| on_disk.kept.iter().any(|other| other.id == entry.id);
                     let ids = state.kept.iter().filter(on_disk).map(|entry| entry.id).collect();
-                    prop_assert_eq!(desk.replies.remove(&tag), Some(MailResponse::Listed { ids, next: None }));
+                    prop_assert_eq!(desk.replies.remove(&tag), Some(MailResponse::Listed { ids, large: 0, next: None }));
                 }
                 Step::Write => {
                     desk.drain();

@@ -49,7 +49,16 @@ fn a_body_over_the_limit_is_refused_on_either_side() {
     let peer = net.contact(1);
     let handle = net.hosts[0].streams.connection_for(peer.key(), peer.address(), net.now.instant).unwrap();
     let id = CallId(77);
-    let call = Call { id, to: peer, kind: KIND, body: too_long, is_early: false, is_bulk: true };
+    let call = Call {
+        id,
+        to: peer,
+        kind: KIND,
+        body: too_long,
+        is_early: false,
+        is_bulk: true,
+        is_answer_long: false,
+        is_fleeting: false,
+    };
     let own = OwnCall { call, can_fall_back: false, until: net.now.instant + CALL_LIFETIME };
     let (streams, now) = (&mut net.hosts[0].streams, net.now.instant);
     streams.connections.get_mut(&handle).unwrap().call(own, now);

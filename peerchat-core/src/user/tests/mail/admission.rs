@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::mail::{MAX_WORK_BITS, TokenProof};
-use crate::user::{TOKEN_DELAY, TOKEN_LIFETIME, TOKEN_RENEWAL, Verb};
+use crate::user::{Receipt, TOKEN_DELAY, TOKEN_LIFETIME, TOKEN_RENEWAL, Verb};
 
 impl Town {
     /// Lets two people who have written to one another give each other tokens.
@@ -37,6 +37,19 @@ fn contacts_give_each_other_tokens_and_show_them_to_every_holder() {
     let header = envelope.header();
     assert!(town.proofs().iter().all(|proof| proof.is_for(&header.mailbox, &header.device, &envelope.id())));
     assert_eq!(town.worked, []);
+}
+
+#[test]
+fn a_receipt_that_waits_to_be_sent_holds_no_token() {
+    let mut town = Town::acquainted();
+    town.leave(BOB);
+    town.bits = MAX_WORK_BITS;
+    town.send(ALICE, "bob", "are you there?");
+    assert!(!town.proofs().is_empty(), "bob gave a token");
+    let receipts = &town.people[BOB].receipts;
+    let receipts = receipts.iter().map(|body| crate::codec::decode::<Receipt>(body).unwrap());
+    let promised: Vec<usize> = receipts.map(|receipt| receipt.token.len()).filter(|len| *len > 0).collect();
+    assert_eq!(promised, [8], "it says when the token was promised");
 }
 
 #[test]

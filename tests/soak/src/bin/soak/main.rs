@@ -4,13 +4,14 @@
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use peerchat_soak::outcome::{Outcome, table};
-use peerchat_soak::{Failure, Progress, child, kills, life, million, model};
+use peerchat_soak::{Failure, Progress, child, kills, lab, life, million, model, partition};
 
 /// Every run, with how much of it there is unless told otherwise.
-const RUNS: [(&str, usize); 4] = [("kills", 300), ("life", 50), ("model", 300), ("million", 1_000_000)];
+const RUNS: [(&str, usize); 5] =
+    [("kills", 300), ("life", 50), ("model", 300), ("million", 1_000_000), ("partition", 3600)];
 
 /// How many people live in `life`.
 const PEOPLE: usize = 30;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.split_first() {
         Some((word, rest)) if word == "child" => child::run(rest),
+        Some((word, _)) if word == "hold" => lab::hold(),
         Some((name, rest)) => choose(name, rest.first().map(String::as_str)),
         None => run_all(&RUNS),
     };
@@ -48,17 +50,26 @@ fn run_all(runs: &[(&str, usize)]) -> Result<(), Failure> {
     let mut outcomes = Vec::new();
     for (name, amount) in runs {
         let mut progress = |words: &str| eprintln!("{name}: {words}");
-        outcomes.push(run(name, *amount, seed, &mut progress)?);
+        outcomes.extend(run(name, *amount, seed, &mut progress)?);
     }
     print!("{}", table(&outcomes));
     Ok(())
 }
 
-fn run(name: &str, amount: usize, seed: u64, progress: Progress<'_>) -> Result<Outcome, Failure> {
-    match name {
-        "kills" => kills::run(&std::env::current_exe()?, amount, seed, progress),
-        "life" => life::run(PEOPLE, amount, seed, progress),
-        "model" => model::run(amount, seed, progress),
-        _ => million::run(amount as u64, seed, progress),
-    }
+/// Returns what a run went through, `None` if it was left out.
+fn run(name: &str, amount: usize, seed: u64, progress: Progress<'_>) -> Result<Option<Outcome>, Failure> {
+    Ok(Some(match name {
+        "kills" => kills::run(&std::env::current_exe()?, amount, seed, progress)?,
+        "life" => life::run(PEOPLE, amount, seed, progress)?,
+        "model" => model::run(amount, seed, progress)?,
+        "partition" => {
+            let parted = Duration::from_secs(amount as u64);
+            let outcome = partition::run(&std::env::current_exe()?, parted, seed, progress)?;
+            if outcome.is_none() {
+                lab::note_skipped("soak partition", "the system gives no network namespaces")?;
+            }
+            return Ok(outcome);
+        }
+        _ => million::run(amount as u64, seed, progress)?,
+    }))
 }
