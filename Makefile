@@ -3,7 +3,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz soak sweep sim bench build install header bindings python-wheel fmt clippy doc clean
+.PHONY: help demo test fuzz tsan soak sweep sim bench build install header bindings python-wheel fmt clippy doc clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
@@ -15,8 +15,11 @@ demo: ## Run a C program, a Python script and the terminal client against each o
 test: ## Run everything that is tested
 	@tests/run
 
-fuzz: ## Fuzz every target for SECONDS=60 each, or one: make fuzz TARGET=abi|engine|letters|link|mailbox|names|profile|records|transport|wire
-	@fuzz/run "$(SECONDS)" $(TARGET)
+fuzz: ## Fuzz every target for SECONDS=60 each, JOBS=1 at once, or some: make fuzz TARGET=abi|archive|engine|letters|link|mailbox|names|profile|records|streams|transport|wire
+	@JOBS="$(JOBS)" fuzz/run "$(SECONDS)" $(TARGET)
+
+tsan: ## Run what meets on threads under ThreadSanitizer; needs rust-src
+	@tests/tsan
 
 # With SEED=N the choices of an earlier run are made again.
 soak: ## Run kills, real life, random stories, a million messages, a parted network and 10,000 clients of each language; or one: make soak RUN=kills|life|model|million|partition AMOUNT=50

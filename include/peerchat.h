@@ -446,6 +446,12 @@ enum peerchat_event_kind_t
    * PEERCHAT_ERR_NAME_CONTESTED. Has `name`, `claimants`.
    */
   PEERCHAT_EVENT_NAME_CONTESTED = 11,
+  /**
+   * A contact is typing, or has stopped. Told once for each change; it ends by itself, when a text of theirs arrives, just
+   * before its PEERCHAT_EVENT_MESSAGE, or when nothing was heard of it for 10 seconds. Only the latest word on each person
+   * waits to be taken, and none is told again after a restart. Has `name`, `user_id`, `fingerprint`, `is_typing`.
+   */
+  PEERCHAT_EVENT_TYPING = 12,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -742,6 +748,10 @@ typedef struct {
    * peerchat_block decides.
    */
   bool is_request;
+  /**
+   * Whether the person is typing now.
+   */
+  bool is_typing;
 } peerchat_event_t;
 
 /**
@@ -909,6 +919,10 @@ typedef struct {
    * How often an envelope of this user was not left with a node because of the work that it asked for.
    */
   uint64_t work_given_up;
+  /**
+   * Typing notices of others that were not told: of nobody who is a contact, malformed, or too many.
+   */
+  uint64_t hints_dropped;
 } peerchat_statistics_t;
 
 /**
@@ -1666,6 +1680,26 @@ peerchat_status_t peerchat_cancel(const peerchat_t *client,
  */
 peerchat_status_t peerchat_mark_read(const peerchat_t *client,
                                      const peerchat_message_id_t *id);
+
+/**
+ * Says whether this user is typing to somebody, who is shown it if they are a contact and there: PEERCHAT_EVENT_TYPING. To be
+ * called with every key, and with false when the text is deleted or left alone for a while: no more than one notice in 3
+ * seconds goes out, and sending a text says that typing has ended. A program that never calls this tells nobody.
+ *
+ * It is a notice that is worth something now or never. It goes over an encrypted link to the person's device that is up
+ * already, and is neither saved nor repeated nor kept by others: if they are away, or no link is up, or they are no contact,
+ * nothing happens, and PEERCHAT_OK is returned all the same. Waits for the node to take it, which is well under a millisecond
+ * unless it is busy, and neither for the disk nor for the network. Thread-safe.
+ * @param client     The client, with a user.
+ * @param to         "alice", or "alice#7kq2m4xd". UTF-8.
+ * @param is_typing  Whether the user is typing now.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
+ *         PEERCHAT_ERR_NOT_MET (nothing was exchanged with anybody of this name and they were not added),
+ *         PEERCHAT_ERR_BLOCKED, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_set_typing(const peerchat_t *client,
+                                      const char *to,
+                                      bool is_typing);
 
 /**
  * Waits for the next event and gives it to the caller.

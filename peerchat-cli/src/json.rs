@@ -78,6 +78,11 @@ pub(crate) enum JsonLine<'a> {
         name: &'a str,
         claimants: Vec<String>,
     },
+    Typing {
+        from: &'a str,
+        user: String,
+        is_typing: bool,
+    },
 }
 
 impl<'a> JsonLine<'a> {
@@ -146,6 +151,9 @@ impl<'a> JsonLine<'a> {
             Event::NameContested { name, holders } => {
                 let claimant = |holder| Recipient::exactly(name.clone(), holder).to_string();
                 Self::NameContested { name: name.as_str(), claimants: holders.iter().map(claimant).collect() }
+            }
+            Event::Typing { from, user, is_typing } => {
+                Self::Typing { from, user: user.to_string(), is_typing: *is_typing }
             }
             _ => return None,
         })
@@ -241,6 +249,7 @@ mod tests {
                 name: UserName::parse("bob").unwrap(),
                 holders: [1, 2].map(|seed| UserId::from_bytes([seed; 32])).to_vec(),
             },
+            Event::Typing { from: "bob".to_owned(), user: UserId::from_bytes([1; 32]), is_typing: true },
         ];
         let lines: String = events.iter().map(line).collect();
         insta::assert_snapshot!(lines, @r#"
@@ -251,6 +260,7 @@ mod tests {
         {"event":"closed","code":-43,"detail":"disk full"}
         {"event":"identity_changed","name":"bob","old":"aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq","new":"aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba"}
         {"event":"name_contested","name":"bob","claimants":["bob#aeaqcaib","bob#aibaeaqc"]}
+        {"event":"typing","from":"bob","user":"aeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq","is_typing":true}
         "#);
     }
 

@@ -215,7 +215,21 @@ fn encode_refused_records(statistics: &Statistics, encoder: &mut DescriptorEncod
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever arrives is answered, and only a whole GET of what is there with what is asked for.
+        #[test]
+        fn any_request_has_an_answer(request in prop::collection::vec(any::<u8>(), 0..200), is_get: bool) {
+            let request = if is_get { [b"GET /", &request[..]].concat() } else { request };
+            let answer = answer_for(&request, Statistics::default());
+            let is_known = |path: &[u8]| request.starts_with(&[b"GET ", path].concat());
+            prop_assert_eq!(answer.kind == PLAIN, !is_known(b"/metrics") || answer.status != "200 OK");
+            prop_assert!(answer.status != "200 OK" || is_known(b"/metrics") || is_known(b"/health"));
+        }
+    }
 
     fn answer_for(request: &[u8], statistics: Statistics) -> Answer {
         answer_to(request, &Ok(statistics), &Registry::default())

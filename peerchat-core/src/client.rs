@@ -199,6 +199,8 @@ pub struct Statistics {
     /// Introductions and envelopes of strangers that were turned away because there were too many requests; whoever tries
     /// again counts again.
     pub requests_refused: u64,
+    /// Typing notices of others that were not told: of nobody who is a contact, malformed, or too many.
+    pub hints_dropped: u64,
     /// Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
     /// of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them. It
     /// asks contacts elsewhere from earlier days then.

@@ -326,6 +326,17 @@ impl Engine {
         Ok(())
     }
 
+    /// Tells somebody, if they are a contact and there, whether this user types to them; see [`User::set_typing`].
+    ///
+    /// # Errors
+    ///
+    /// What [`DecisionError`] says; a node without a user has met nobody.
+    pub fn set_typing(&mut self, to: &Recipient, is_typing: bool, now: Now) -> Result<(), DecisionError> {
+        self.user.as_mut().ok_or(DecisionError::NotMet)?.set_typing(to, is_typing, now)?;
+        self.run(now);
+        Ok(())
+    }
+
     /// Saves that the application has confirmed every received message up to this position in history.
     pub fn confirm(&mut self, position: u64) {
         let none = self.saving.add(vec![Write::Confirmed { position }], Vec::new());

@@ -198,6 +198,17 @@ pub enum Event {
         /// Everyone who was named, most often named first.
         holders: Vec<UserId>,
     },
+    /// A contact is typing, or has stopped. It is told once for each change, and ends by itself: when a text of theirs
+    /// arrives, just before [`Self::Message`], or when nothing was heard of it for
+    /// [`TYPING_LIFETIME`](crate::TYPING_LIFETIME). Only the latest word on each person waits to be told, and nobody keeps it.
+    Typing {
+        /// Who: `alice` or `alice#7kq2m4xd`.
+        from: String,
+        /// The person behind the name.
+        user: UserId,
+        /// Whether they are typing now.
+        is_typing: bool,
+    },
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ pub use identity::{NameError, Recipient, UserId, UserName};
 pub use kademlia::{NodeId, NodeKey, RefusedRecords, Serve};
 pub use save::Relation;
 pub use time::Timestamp;
-pub use user::{FoundUser, Verb};
+pub use user::{FoundUser, TYPING_INTERVAL, TYPING_LIFETIME, Verb};
 
 /// Longest text of a message in bytes of UTF-8. About 1,000 fit one datagram with everything around them; what is
 /// longer goes by stream.

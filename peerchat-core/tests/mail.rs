@@ -137,8 +137,16 @@ impl Flood {
         let envelope = SealedEnvelope::new(&self.header, &body).unwrap().as_bytes().to_vec();
         let Encoded { kind, body } = Request::Mail(MailRequest::Deposit { envelope }).encode();
         let id = CallId(self.sent_count);
-        let call =
-            Call { id, to: self.to, kind, body, is_early: false, is_bulk: false, is_answer_long: false };
+        let call = Call {
+            id,
+            to: self.to,
+            kind,
+            body,
+            is_early: false,
+            is_bulk: false,
+            is_answer_long: false,
+            is_fleeting: false,
+        };
         self.open.insert(id);
         self.transport.call(call, now());
     }

@@ -105,3 +105,41 @@ fn a_message_is_canceled_or_expires_when_it_was_told_to() {
     assert_eq!(alice.message_state(canceled).unwrap(), MessageState::Canceled);
     assert_eq!(alice.contacts().unwrap()[0].relation, Relation::Contact, "who was written to");
 }
+
+fn typing(client: &Client) -> (String, bool) {
+    expect(client, |event| match event {
+        Event::Typing { from, is_typing, .. } => Some((from.clone(), *is_typing)),
+        _ => None,
+    })
+}
+
+#[test]
+fn who_types_is_seen_by_contacts_until_the_text_is_there() {
+    let town = Town::new();
+    assert!(matches!(town.alice.set_typing_blocking("bob", true), Err(Error::NotMet)));
+    town.alice.send_blocking("bob", "hello").unwrap();
+    let from = message(&town.bob).from;
+    // Alice is no contact of Bob's, so she learns nothing and is not shown.
+    town.bob.set_typing_blocking(&from, true).unwrap();
+    town.alice.set_typing_blocking("bob", true).unwrap();
+    town.alice.send_blocking("bob", "are you there?").unwrap();
+    message(&town.bob);
+    assert_eq!(town.bob.statistics().unwrap().hints_dropped, 1);
+    town.bob.relate_blocking(&from, Verb::Accept).unwrap();
+
+    // The first answer is announced as well: Bob's record, which Alice has, lists his device.
+    town.bob.set_typing_blocking(&from, true).unwrap();
+    assert_eq!(typing(&town.alice), ("bob".to_owned(), true));
+    town.bob.send_blocking(&from, "hello yourself").unwrap();
+    assert_eq!(typing(&town.alice), ("bob".to_owned(), false));
+    assert_eq!(message(&town.alice).text, "hello yourself");
+
+    // By now Alice may tell again, or what she says goes out once she may.
+    town.alice.set_typing_blocking("bob", true).unwrap();
+    assert!(matches!(town.alice.set_typing_blocking("two words", true), Err(Error::Name(_))));
+    assert_eq!(town.alice.statistics().unwrap().hints_dropped, 0);
+    assert!(town.bob.shutdown());
+    town.alice.set_typing_blocking("bob", false).unwrap();
+    assert_eq!(town.alice.statistics().unwrap().outbox_count, 0, "nothing is owed to who is away");
+    assert!(matches!(town.bob.set_typing_blocking(&from, true), Err(Error::Closed)));
+}

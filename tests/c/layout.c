@@ -38,6 +38,7 @@ OFFSET(old_fingerprint, 144);
 OFFSET(claimants, 152);
 OFFSET(held_by, 160);
 OFFSET(is_request, 164);
+OFFSET(is_typing, 165);
 ASSERT(event, sizeof(peerchat_event_t) >= 168);
 ASSERT(offset_of_is_verified, offsetof(peerchat_person_t, is_verified) == 4);
 ASSERT(offset_of_person_name, offsetof(peerchat_person_t, name) == 8);
@@ -73,6 +74,7 @@ ASSERT(requests_refused, offsetof(peerchat_statistics_t, requests_refused) == 30
 ASSERT(is_surrounded, offsetof(peerchat_statistics_t, is_surrounded) == 31 * 8);
 ASSERT(mail_refused_full, offsetof(peerchat_statistics_t, mail_refused_full) == 32 * 8);
 ASSERT(work_given_up, offsetof(peerchat_statistics_t, work_given_up) == 36 * 8);
+ASSERT(hints_dropped, offsetof(peerchat_statistics_t, hints_dropped) == 37 * 8);
 
 ASSERT(wrong_mode, PEERCHAT_ERR_WRONG_MODE == -3);
 ASSERT(log_levels, PEERCHAT_LOG_OFF == 0 && PEERCHAT_LOG_ERROR == 1 && PEERCHAT_LOG_WARN == 2);
@@ -106,6 +108,7 @@ ASSERT(relations, PEERCHAT_RELATION_STRANGER == 0 && PEERCHAT_RELATION_REQUEST =
 ASSERT(more_relations, PEERCHAT_RELATION_CONTACT == 2 && PEERCHAT_RELATION_BLOCKED == 3);
 ASSERT(kinds, PEERCHAT_EVENT_OTHER == 0 && PEERCHAT_EVENT_BOOTSTRAPPED == 1 && PEERCHAT_EVENT_CLOSED == 9);
 ASSERT(people_kinds, PEERCHAT_EVENT_IDENTITY_CHANGED == 10 && PEERCHAT_EVENT_NAME_CONTESTED == 11);
+ASSERT(typing_kind, PEERCHAT_EVENT_TYPING == 12);
 
 int main(void)
 {

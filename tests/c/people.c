@@ -46,6 +46,28 @@ static char *check_request(peerchat_t *alice, peerchat_t *bob)
     return sender;
 }
 
+/* Both are contacts: what one types the other sees, until the text is there. */
+static void check_typing(peerchat_t *alice, peerchat_t *bob, const char *sender)
+{
+    peerchat_event_t *event;
+    CHECK_OK(peerchat_set_typing(alice, "bob", true));
+    event = wait_for(bob, PEERCHAT_EVENT_TYPING);
+    CHECK(event->is_typing && strcmp(event->name, sender) == 0 && strlen(event->fingerprint) == 8);
+    peerchat_event_free(event);
+    say(alice, "bob", "this");
+    event = wait_for(bob, PEERCHAT_EVENT_TYPING);
+    CHECK(!event->is_typing && strlen(event->user_id) == 52);
+    peerchat_event_free(event);
+    event = wait_for(bob, PEERCHAT_EVENT_MESSAGE);
+    CHECK(strcmp(event->text, "this") == 0 && !event->is_typing);
+    peerchat_event_free(event);
+    CHECK_STATUS(PEERCHAT_ERR_NOT_MET, peerchat_set_typing(alice, "carol", true));
+    CHECK_STATUS(PEERCHAT_ERR_INVALID_NAME, peerchat_set_typing(alice, "two words", true));
+    CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_set_typing(alice, NULL, true));
+    CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_set_typing(NULL, "bob", true));
+    CHECK_STATUS(PEERCHAT_ERR_INVALID_UTF8, peerchat_set_typing(alice, "\xff", true));
+}
+
 static void check_block(peerchat_t *alice, peerchat_t *bob, const char *sender)
 {
     peerchat_message_id_t id;
@@ -58,6 +80,7 @@ static void check_block(peerchat_t *alice, peerchat_t *bob, const char *sender)
     peerchat_event_free(event);
     CHECK_STATUS(PEERCHAT_ERR_BLOCKED, peerchat_send(bob, sender, "no", 2, &id));
     CHECK_STATUS(PEERCHAT_ERR_BLOCKED, peerchat_add_contact(bob, sender));
+    CHECK_STATUS(PEERCHAT_ERR_BLOCKED, peerchat_set_typing(bob, sender, true));
     CHECK_OK(peerchat_unblock(bob, sender));
     CHECK_STATUS(PEERCHAT_ERR_NOT_MET, peerchat_accept_contact(bob, sender));
     CHECK_OK(peerchat_add_contact(bob, sender));
@@ -91,6 +114,7 @@ int main(void)
     peerchat_event_free(wait_for(alice, PEERCHAT_EVENT_REGISTERED));
 
     sender = check_request(alice, bob);
+    check_typing(alice, bob, sender);
     check_block(alice, bob, sender);
     check_cancel_and_lifetime(alice);
 

@@ -213,6 +213,7 @@ static void move(void)
 {
     peerchat_t *stranger;
     peerchat_message_id_t id;
+    peerchat_event_t *typing;
     text_t address = address_of(alice);
     peerchat_destroy(alice);
     CHECK_OK(try_node(address.text, &stranger));
@@ -220,6 +221,10 @@ static void move(void)
     id = say(bob, "alice", "where are you?");
     expect_text(alice, "where are you?", 2);
     expect_delivered(bob, id);
+    CHECK_OK(peerchat_set_typing(alice, "bob", true));
+    typing = wait_for(bob, PEERCHAT_EVENT_TYPING);
+    CHECK(typing->is_typing && strcmp(typing->name, "alice") == 0);
+    peerchat_event_free(typing);
     peerchat_destroy(stranger);
 }
 

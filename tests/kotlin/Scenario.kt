@@ -164,6 +164,9 @@ private class Scenario(private val directory: File, private val count: ULong) {
             val id = bob.send("alice", "where are you?")
             alice.expectText("where are you?", 2uL)
             bob.expectDelivered(id)
+            alice.setTyping("bob", true)
+            val typing = bob.expect<Event.Typing>()
+            same("alice" to true, typing.sender to typing.isTyping)
         }
     }
 

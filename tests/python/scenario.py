@@ -144,6 +144,9 @@ class Scenario:
             message_id = self.bob.send_blocking("alice", "where are you?")
             expect_text(self.alice, "where are you?", 2)
             check_delivered(self.bob, message_id)
+            self.alice.set_typing("bob", True)
+            typing = wait_for(self.bob, events.Typing)
+            check((typing.sender, typing.is_typing) == ("alice", True), "alice is typing")
 
     def errors(self) -> None:
         self.bad_calls()

@@ -37,6 +37,24 @@ def wait_blocking(client, kind, condition=lambda event: True):
 
 
 class Async(unittest.IsolatedAsyncioTestCase):
+    async def test_a_contact_sees_who_is_typing(self):
+        async with open_client("alice") as alice, open_client("bob") as bob:
+            bob.bootstrap(alice.local_address)
+            for client in (alice, bob):
+                await wait_for(client, events.Registered)
+            with self.assertRaises(errors.NotMetError):
+                alice.set_typing("bob", True)
+            await alice.send("bob", "hello")
+            await bob.send((await wait_for(bob, events.Message)).sender, "hello")
+            await wait_for(alice, events.Message)
+            alice.set_typing("bob", True)
+            typing = await wait_for(bob, events.Typing)
+            self.assertEqual((typing.sender, typing.user_id, typing.is_typing), ("alice", alice.user_id, True))
+            await alice.send("bob", "this")
+            self.assertFalse((await wait_for(bob, events.Typing)).is_typing)
+            self.assertEqual((await wait_for(bob, events.Message)).text, "this")
+            self.assertEqual(bob.statistics().hints_dropped, 0)
+
     async def test_two_people_talk(self):
         async with open_client("alice") as alice, open_client("bob") as bob:
             command = bob.bootstrap(alice.local_address)

@@ -209,6 +209,12 @@ impl Scenario {
         let message = self.bob.send_blocking("alice", "where are you?").unwrap();
         expect_text(&self.alice, "where are you?", 2);
         expect_delivered(&self.bob, message);
+        self.alice.set_typing_blocking("bob", true).unwrap();
+        let typing = expect(&self.bob, |event| match event {
+            Event::Typing { from, is_typing, .. } => Some((from.clone(), *is_typing)),
+            _ => None,
+        });
+        assert_eq!(typing, ("alice".to_owned(), true));
         stranger.shutdown();
     }
 

@@ -208,6 +208,11 @@ final class Scenario {
         let id = try await bob.send(to: "alice", "where are you?")
         try await alice.expectText("where are you?", 2)
         try await bob.expectDelivered(id)
+        try alice.setTyping(to: "bob", true)
+        let typist = try await bob.expect { event -> String? in
+            if case .typing(let from, _, _, true) = event { from } else { nil }
+        }
+        try same("alice", typist)
         await stranger.shutdown()
     }
 

@@ -589,6 +589,8 @@ def _uniffi_check_api_checksums(lib):
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_send_for_blocking() != 25499:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    if lib.uniffi_peerchat_checksum_method_client_set_typing() != 45786:
+        raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_set_verified() != 18371:
         raise InternalError("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     if lib.uniffi_peerchat_checksum_method_client_shutdown() != 14009:
@@ -730,6 +732,9 @@ _UniffiLib.uniffi_peerchat_checksum_method_client_send_for.restype = ctypes.c_ui
 _UniffiLib.uniffi_peerchat_checksum_method_client_send_for_blocking.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_send_for_blocking.restype = ctypes.c_uint16
+_UniffiLib.uniffi_peerchat_checksum_method_client_set_typing.argtypes = (
+)
+_UniffiLib.uniffi_peerchat_checksum_method_client_set_typing.restype = ctypes.c_uint16
 _UniffiLib.uniffi_peerchat_checksum_method_client_set_verified.argtypes = (
 )
 _UniffiLib.uniffi_peerchat_checksum_method_client_set_verified.restype = ctypes.c_uint16
@@ -951,6 +956,13 @@ _UniffiLib.uniffi_peerchat_fn_method_client_send_for_blocking.argtypes = (
     ctypes.POINTER(_UniffiRustCallStatus),
 )
 _UniffiLib.uniffi_peerchat_fn_method_client_send_for_blocking.restype = _UniffiRustBuffer
+_UniffiLib.uniffi_peerchat_fn_method_client_set_typing.argtypes = (
+    ctypes.c_uint64,
+    _UniffiRustBuffer,
+    ctypes.c_int8,
+    ctypes.POINTER(_UniffiRustCallStatus),
+)
+_UniffiLib.uniffi_peerchat_fn_method_client_set_typing.restype = None
 _UniffiLib.uniffi_peerchat_fn_method_client_set_verified.argtypes = (
     ctypes.c_uint64,
     _UniffiRustBuffer,
@@ -2159,7 +2171,7 @@ class Statistics:
     """
     Counts since the client was opened, but for the gauges.
 """
-    def __init__(self, *, contact_count:int, record_count:int, mail_count:int, mail_len:int, mail_deposited:int, mail_fetched:int, mail_refused:int, outbox_count:int, link_count:int, refused_records:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, mail_dropped:int, blocked:int, requests_refused:int, is_surrounded:bool, dropped:int):
+    def __init__(self, *, contact_count:int, record_count:int, mail_count:int, mail_len:int, mail_deposited:int, mail_fetched:int, mail_refused:int, outbox_count:int, link_count:int, refused_records:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, mail_dropped:int, blocked:int, requests_refused:int, hints_dropped:int, is_surrounded:bool, dropped:int):
         self.contact_count = contact_count
         self.record_count = record_count
         self.mail_count = mail_count
@@ -2177,6 +2189,7 @@ class Statistics:
         self.mail_dropped = mail_dropped
         self.blocked = blocked
         self.requests_refused = requests_refused
+        self.hints_dropped = hints_dropped
         self.is_surrounded = is_surrounded
         self.dropped = dropped
         
@@ -2184,7 +2197,7 @@ class Statistics:
 
     
     def __str__(self):
-        return "Statistics(contact_count={}, record_count={}, mail_count={}, mail_len={}, mail_deposited={}, mail_fetched={}, mail_refused={}, outbox_count={}, link_count={}, refused_records={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, mail_dropped={}, blocked={}, requests_refused={}, is_surrounded={}, dropped={})".format(self.contact_count, self.record_count, self.mail_count, self.mail_len, self.mail_deposited, self.mail_fetched, self.mail_refused, self.outbox_count, self.link_count, self.refused_records, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.mail_dropped, self.blocked, self.requests_refused, self.is_surrounded, self.dropped)
+        return "Statistics(contact_count={}, record_count={}, mail_count={}, mail_len={}, mail_deposited={}, mail_fetched={}, mail_refused={}, outbox_count={}, link_count={}, refused_records={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, mail_dropped={}, blocked={}, requests_refused={}, hints_dropped={}, is_surrounded={}, dropped={})".format(self.contact_count, self.record_count, self.mail_count, self.mail_len, self.mail_deposited, self.mail_fetched, self.mail_refused, self.outbox_count, self.link_count, self.refused_records, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.mail_dropped, self.blocked, self.requests_refused, self.hints_dropped, self.is_surrounded, self.dropped)
     def __eq__(self, other):
         if self.contact_count != other.contact_count:
             return False
@@ -2220,6 +2233,8 @@ class Statistics:
             return False
         if self.requests_refused != other.requests_refused:
             return False
+        if self.hints_dropped != other.hints_dropped:
+            return False
         if self.is_surrounded != other.is_surrounded:
             return False
         if self.dropped != other.dropped:
@@ -2247,6 +2262,7 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
             mail_dropped=_UniffiFfiConverterUInt64.read(buf),
             blocked=_UniffiFfiConverterUInt64.read(buf),
             requests_refused=_UniffiFfiConverterUInt64.read(buf),
+            hints_dropped=_UniffiFfiConverterUInt64.read(buf),
             is_surrounded=_UniffiFfiConverterBoolean.read(buf),
             dropped=_UniffiFfiConverterUInt64.read(buf),
         )
@@ -2270,6 +2286,7 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.check_lower(value.mail_dropped)
         _UniffiFfiConverterUInt64.check_lower(value.blocked)
         _UniffiFfiConverterUInt64.check_lower(value.requests_refused)
+        _UniffiFfiConverterUInt64.check_lower(value.hints_dropped)
         _UniffiFfiConverterBoolean.check_lower(value.is_surrounded)
         _UniffiFfiConverterUInt64.check_lower(value.dropped)
 
@@ -2292,6 +2309,7 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.write(value.mail_dropped, buf)
         _UniffiFfiConverterUInt64.write(value.blocked, buf)
         _UniffiFfiConverterUInt64.write(value.requests_refused, buf)
+        _UniffiFfiConverterUInt64.write(value.hints_dropped, buf)
         _UniffiFfiConverterBoolean.write(value.is_surrounded, buf)
         _UniffiFfiConverterUInt64.write(value.dropped, buf)
 
@@ -3298,6 +3316,62 @@ class Event:
             return True
 
     @dataclass
+    class TYPING:
+        """
+        A contact is typing, or has stopped. Told once for each change; it ends by itself, when a text of theirs arrives, just
+        before its Message, or when nothing was heard of it for 10 seconds. Only the latest word on each person waits to be
+        taken, and none is told again after a restart.
+"""
+        
+        def __init__(self, sender:str, user_id:str, fingerprint:str, is_typing:bool):
+            self.sender = sender
+            
+            """
+        Who: `alice` or `alice#7kq2m4xd`.
+"""
+        
+            self.user_id = user_id
+            
+            """
+        The person behind the name.
+"""
+        
+            self.fingerprint = fingerprint
+            
+            """
+        The first 8 characters of the person's id.
+"""
+        
+            self.is_typing = is_typing
+            
+            """
+        Whether they are typing now.
+"""
+        
+            pass
+
+    
+            
+            
+    
+        def __str__(self):
+            return "Event.TYPING(sender={}, user_id={}, fingerprint={}, is_typing={})".format(self.sender, self.user_id, self.fingerprint, self.is_typing)
+        def __eq__(self, other):
+            if not isinstance(other, Event):
+                return NotImplemented
+            if not other.is_TYPING():
+                return False
+            if self.sender != other.sender:
+                return False
+            if self.user_id != other.user_id:
+                return False
+            if self.fingerprint != other.fingerprint:
+                return False
+            if self.is_typing != other.is_typing:
+                return False
+            return True
+
+    @dataclass
     class OTHER:
         """
         Something that this version of the bindings has no words for; ignore it.
@@ -3367,6 +3441,10 @@ class Event:
         return isinstance(self, Event.NAME_CONTESTED)
     def is_name_contested(self) -> bool:
         return isinstance(self, Event.NAME_CONTESTED)
+    def is_TYPING(self) -> bool:
+        return isinstance(self, Event.TYPING)
+    def is_typing(self) -> bool:
+        return isinstance(self, Event.TYPING)
     def is_OTHER(self) -> bool:
         return isinstance(self, Event.OTHER)
     def is_other(self) -> bool:
@@ -3387,6 +3465,7 @@ Event.MESSAGE_STATE = type("Event.MESSAGE_STATE", (Event.MESSAGE_STATE, Event,),
 Event.CLOSED = type("Event.CLOSED", (Event.CLOSED, Event,), {})  # type: ignore
 Event.IDENTITY_CHANGED = type("Event.IDENTITY_CHANGED", (Event.IDENTITY_CHANGED, Event,), {})  # type: ignore
 Event.NAME_CONTESTED = type("Event.NAME_CONTESTED", (Event.NAME_CONTESTED, Event,), {})  # type: ignore
+Event.TYPING = type("Event.TYPING", (Event.TYPING, Event,), {})  # type: ignore
 Event.OTHER = type("Event.OTHER", (Event.OTHER, Event,), {})  # type: ignore
 
 
@@ -3470,6 +3549,13 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
                 _UniffiFfiConverterSequenceString.read(buf),
             )
         if variant == 12:
+            return Event.TYPING(
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterString.read(buf),
+                _UniffiFfiConverterBoolean.read(buf),
+            )
+        if variant == 13:
             return Event.OTHER(
             )
         raise InternalError("Raw enum value doesn't match any cases")
@@ -3537,6 +3623,12 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
         if value.is_NAME_CONTESTED():
             _UniffiFfiConverterString.check_lower(value.name)
             _UniffiFfiConverterSequenceString.check_lower(value.claimants)
+            return
+        if value.is_TYPING():
+            _UniffiFfiConverterString.check_lower(value.sender)
+            _UniffiFfiConverterString.check_lower(value.user_id)
+            _UniffiFfiConverterString.check_lower(value.fingerprint)
+            _UniffiFfiConverterBoolean.check_lower(value.is_typing)
             return
         if value.is_OTHER():
             return
@@ -3606,8 +3698,14 @@ class _UniffiFfiConverterTypeEvent(_UniffiConverterRustBuffer):
             buf.write_i32(11)
             _UniffiFfiConverterString.write(value.name, buf)
             _UniffiFfiConverterSequenceString.write(value.claimants, buf)
-        if value.is_OTHER():
+        if value.is_TYPING():
             buf.write_i32(12)
+            _UniffiFfiConverterString.write(value.sender, buf)
+            _UniffiFfiConverterString.write(value.user_id, buf)
+            _UniffiFfiConverterString.write(value.fingerprint, buf)
+            _UniffiFfiConverterBoolean.write(value.is_typing, buf)
+        if value.is_OTHER():
+            buf.write_i32(13)
 
 
 
@@ -5146,6 +5244,22 @@ class ClientProtocol(typing.Protocol):
         Those of `send_for`.
 """
         raise NotImplementedError
+    def set_typing(self, recipient: str,is_typing: bool) -> None:
+        """
+        Says whether this user is typing to somebody, who is shown it if they are a contact and there, as Typing. To be called
+        with every key, and with false when the text is deleted or left alone for a while: no more than one notice in 3 seconds
+        goes out, and sending a text says that typing has ended. Who never calls this tells nobody.
+
+        It goes over an encrypted link to the person's device that is up already, and is neither saved nor repeated nor kept by
+        others: if they are away, or no link is up, or they are no contact, nothing happens, and nothing tells so. Waits for the
+        node to take it, which is well under a millisecond unless it is busy, and neither for the disk nor for the network.
+
+        # Errors
+
+        NotMet if nothing was exchanged with anybody of this name and they were not added; they are blocked, the name breaks the
+        rules, there is no user, or the client is closed.
+"""
+        raise NotImplementedError
     def set_verified(self, name: str,is_verified: bool) -> None:
         """
         Marks the person of this name as verified, or no longer, on a thread that may block until it is on disk.
@@ -5895,6 +6009,38 @@ class Client(ClientProtocol):
         _uniffi_ffi_result = _uniffi_rust_call_with_error(
             _uniffi_error_converter,
             _UniffiLib.uniffi_peerchat_fn_method_client_send_for_blocking,
+            *_uniffi_lowered_args,
+        )
+        return _uniffi_lift_return(_uniffi_ffi_result)
+    def set_typing(self, recipient: str,is_typing: bool) -> None:
+        """
+        Says whether this user is typing to somebody, who is shown it if they are a contact and there, as Typing. To be called
+        with every key, and with false when the text is deleted or left alone for a while: no more than one notice in 3 seconds
+        goes out, and sending a text says that typing has ended. Who never calls this tells nobody.
+
+        It goes over an encrypted link to the person's device that is up already, and is neither saved nor repeated nor kept by
+        others: if they are away, or no link is up, or they are no contact, nothing happens, and nothing tells so. Waits for the
+        node to take it, which is well under a millisecond unless it is busy, and neither for the disk nor for the network.
+
+        # Errors
+
+        NotMet if nothing was exchanged with anybody of this name and they were not added; they are blocked, the name breaks the
+        rules, there is no user, or the client is closed.
+"""
+        
+        _UniffiFfiConverterString.check_lower(recipient)
+
+        _UniffiFfiConverterBoolean.check_lower(is_typing)
+        _uniffi_lowered_args = (
+            self._uniffi_clone_handle(),
+            _UniffiFfiConverterString.lower(recipient),
+            _UniffiFfiConverterBoolean.lower(is_typing),
+        )
+        _uniffi_lift_return = lambda val: None
+        _uniffi_error_converter = _UniffiFfiConverterTypePeerchatError
+        _uniffi_ffi_result = _uniffi_rust_call_with_error(
+            _uniffi_error_converter,
+            _UniffiLib.uniffi_peerchat_fn_method_client_set_typing,
             *_uniffi_lowered_args,
         )
         return _uniffi_lift_return(_uniffi_ffi_result)

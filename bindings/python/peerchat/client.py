@@ -148,6 +148,8 @@ class Statistics:
     blocked: int
     #: Introductions and envelopes of strangers that were turned away because there were too many requests.
     requests_refused: int
+    #: Typing notices of others that were not told: of nobody who is a contact, malformed, or too many.
+    hints_dropped: int
     #: Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large
     #: blocks of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
     is_surrounded: bool
@@ -317,6 +319,20 @@ class Client:
         """
         with translated():
             self._native.cancel(message_id)
+
+    def set_typing(self, recipient: str, is_typing: bool) -> None:
+        """Says whether this user is typing to somebody, who is shown it if they are a contact and there: `events.Typing`.
+
+        To be called with every key, and with False when the text is deleted or left alone for a while: no more than one notice
+        in 3 seconds goes out, and sending a text says that typing has ended. Who never calls this tells nobody.
+
+        It goes over an encrypted link to the person's device that is up already, and is neither saved nor repeated nor kept by
+        others: if they are away, or no link is up, or they are no contact, nothing happens, and nothing tells so. Waits for the
+        node to take it, neither for the disk nor for the network. Raises `errors.NotMetError` for somebody who was neither met
+        nor added.
+        """
+        with translated():
+            self._native.set_typing(recipient, is_typing)
 
     def mark_read(self, message_id: str) -> None:
         """Marks a received message, and everything that the person wrote before it, as read. Waits for the disk.

@@ -194,6 +194,24 @@ class NameContested:
 
 
 @dataclass(frozen=True)
+class Typing:
+    """A contact is typing, or has stopped.
+
+    Told once for each change. It ends by itself: when a text of theirs arrives, just before its `Message`, or when nothing was
+    heard of it for 10 seconds. Only the latest word on each person waits to be taken, and none is told again after a restart.
+    """
+
+    #: Who: `alice` or `alice#7kq2m4xd`.
+    sender: str
+    #: The person behind the name.
+    user_id: str
+    #: The first 8 characters of the person's id.
+    fingerprint: str
+    #: Whether they are typing now.
+    is_typing: bool
+
+
+@dataclass(frozen=True)
 class Other:
     """Something that this version has no words for; ignore it."""
 
@@ -210,6 +228,7 @@ Event = Union[
     Closed,
     IdentityChanged,
     NameContested,
+    Typing,
     Other,
 ]
 
@@ -225,6 +244,7 @@ _KINDS: dict[str, type[Event]] = {
     "CLOSED": Closed,
     "IDENTITY_CHANGED": IdentityChanged,
     "NAME_CONTESTED": NameContested,
+    "TYPING": Typing,
     "OTHER": Other,
 }
 

@@ -880,6 +880,22 @@ public protocol NativeClientProtocol: AnyObject, Sendable {
     func sendForBlocking(recipient: String, text: String, lifetimeMs: UInt64) throws  -> String
     
     /**
+     * Says whether this user is typing to somebody, who is shown it if they are a contact and there, as Typing. To be called
+     * with every key, and with false when the text is deleted or left alone for a while: no more than one notice in 3 seconds
+     * goes out, and sending a text says that typing has ended. Who never calls this tells nobody.
+     *
+     * It goes over an encrypted link to the person's device that is up already, and is neither saved nor repeated nor kept by
+     * others: if they are away, or no link is up, or they are no contact, nothing happens, and nothing tells so. Waits for the
+     * node to take it, which is well under a millisecond unless it is busy, and neither for the disk nor for the network.
+     *
+     * # Errors
+     *
+     * NotMet if nothing was exchanged with anybody of this name and they were not added; they are blocked, the name breaks the
+     * rules, there is no user, or the client is closed.
+     */
+    func setTyping(recipient: String, isTyping: Bool) throws 
+    
+    /**
      * Takes what somebody writes again, on a thread that may block until it is on disk; their next message makes a request.
      *
      * # Errors
@@ -1542,6 +1558,30 @@ open func sendForBlocking(recipient: String, text: String, lifetimeMs: UInt64)th
         FfiConverterUInt64.lower(lifetimeMs),uniffiCallStatus
     )
 })
+}
+    
+    /**
+     * Says whether this user is typing to somebody, who is shown it if they are a contact and there, as Typing. To be called
+     * with every key, and with false when the text is deleted or left alone for a while: no more than one notice in 3 seconds
+     * goes out, and sending a text says that typing has ended. Who never calls this tells nobody.
+     *
+     * It goes over an encrypted link to the person's device that is up already, and is neither saved nor repeated nor kept by
+     * others: if they are away, or no link is up, or they are no contact, nothing happens, and nothing tells so. Waits for the
+     * node to take it, which is well under a millisecond unless it is busy, and neither for the disk nor for the network.
+     *
+     * # Errors
+     *
+     * NotMet if nothing was exchanged with anybody of this name and they were not added; they are blocked, the name breaks the
+     * rules, there is no user, or the client is closed.
+     */
+open func setTyping(recipient: String, isTyping: Bool)throws   {try rustCallWithError(FfiConverterTypePeerchatError_lift) {
+        uniffiCallStatus in
+    uniffi_peerchat_fn_method_client_set_typing(
+            self.uniffiCloneHandle(),
+        FfiConverterString.lower(recipient),
+        FfiConverterBool.lower(isTyping),uniffiCallStatus
+    )
+}
 }
     
     /**
@@ -2308,6 +2348,10 @@ public struct Statistics: Equatable, Hashable {
      */
     public let requestsRefused: UInt64
     /**
+     * Typing notices of others that were not told: of nobody who is a contact, malformed, or too many.
+     */
+    public let hintsDropped: UInt64
+    /**
      * Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
      * of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
      */
@@ -2372,6 +2416,9 @@ public struct Statistics: Equatable, Hashable {
          * Introductions and envelopes of strangers that were turned away because there were too many requests.
          */requestsRefused: UInt64, 
         /**
+         * Typing notices of others that were not told: of nobody who is a contact, malformed, or too many.
+         */hintsDropped: UInt64, 
+        /**
          * Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
          * of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
          */isSurrounded: Bool, 
@@ -2395,6 +2442,7 @@ public struct Statistics: Equatable, Hashable {
         self.mailDropped = mailDropped
         self.blocked = blocked
         self.requestsRefused = requestsRefused
+        self.hintsDropped = hintsDropped
         self.isSurrounded = isSurrounded
         self.dropped = dropped
     }
@@ -2432,6 +2480,7 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
                 mailDropped: FfiConverterUInt64.read(from: &buf), 
                 blocked: FfiConverterUInt64.read(from: &buf), 
                 requestsRefused: FfiConverterUInt64.read(from: &buf), 
+                hintsDropped: FfiConverterUInt64.read(from: &buf), 
                 isSurrounded: FfiConverterBool.read(from: &buf), 
                 dropped: FfiConverterUInt64.read(from: &buf)
         )
@@ -2455,6 +2504,7 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value.mailDropped, into: &buf)
         FfiConverterUInt64.write(value.blocked, into: &buf)
         FfiConverterUInt64.write(value.requestsRefused, into: &buf)
+        FfiConverterUInt64.write(value.hintsDropped, into: &buf)
         FfiConverterBool.write(value.isSurrounded, into: &buf)
         FfiConverterUInt64.write(value.dropped, into: &buf)
     }
@@ -3053,6 +3103,25 @@ public enum Event: Equatable, Hashable {
          */claimants: [String]
     )
     /**
+     * A contact is typing, or has stopped. Told once for each change; it ends by itself, when a text of theirs arrives, just
+     * before its Message, or when nothing was heard of it for 10 seconds. Only the latest word on each person waits to be
+     * taken, and none is told again after a restart.
+     */
+    case typing(
+        /**
+         * Who: `alice` or `alice#7kq2m4xd`.
+         */sender: String, 
+        /**
+         * The person behind the name.
+         */userId: String, 
+        /**
+         * The first 8 characters of the person's id.
+         */fingerprint: String, 
+        /**
+         * Whether they are typing now.
+         */isTyping: Bool
+    )
+    /**
      * Something that this version of the bindings has no words for; ignore it.
      */
     case other
@@ -3109,7 +3178,10 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
         case 11: return .nameContested(name: try FfiConverterString.read(from: &buf), claimants: try FfiConverterSequenceString.read(from: &buf)
         )
         
-        case 12: return .other
+        case 12: return .typing(sender: try FfiConverterString.read(from: &buf), userId: try FfiConverterString.read(from: &buf), fingerprint: try FfiConverterString.read(from: &buf), isTyping: try FfiConverterBool.read(from: &buf)
+        )
+        
+        case 13: return .other
         
         default: throw UniffiInternalError.unexpectedEnumCase
         }
@@ -3203,8 +3275,16 @@ public struct FfiConverterTypeEvent: FfiConverterRustBuffer {
             FfiConverterSequenceString.write(claimants, into: &buf)
             
         
-        case .other:
+        case let .typing(sender,userId,fingerprint,isTyping):
             writeInt(&buf, Int32(12))
+            FfiConverterString.write(sender, into: &buf)
+            FfiConverterString.write(userId, into: &buf)
+            FfiConverterString.write(fingerprint, into: &buf)
+            FfiConverterBool.write(isTyping, into: &buf)
+            
+        
+        case .other:
+            writeInt(&buf, Int32(13))
         
         }
     }
@@ -4937,6 +5017,9 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_send_for_blocking() != 25499) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_peerchat_checksum_method_client_set_typing() != 45786) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_peerchat_checksum_method_client_unblock() != 55690) {

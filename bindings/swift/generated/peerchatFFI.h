@@ -423,6 +423,11 @@ uint64_t uniffi_peerchat_fn_method_client_send_for(uint64_t ptr, RustBuffer reci
 RustBuffer uniffi_peerchat_fn_method_client_send_for_blocking(uint64_t ptr, RustBuffer recipient, RustBuffer text, uint64_t lifetime_ms, RustCallStatus *_Nonnull out_status
 );
 #endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SET_TYPING
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_SET_TYPING
+void uniffi_peerchat_fn_method_client_set_typing(uint64_t ptr, RustBuffer recipient, int8_t is_typing, RustCallStatus *_Nonnull out_status
+);
+#endif
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_UNBLOCK
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_FN_METHOD_CLIENT_UNBLOCK
 void uniffi_peerchat_fn_method_client_unblock(uint64_t ptr, RustBuffer name, RustCallStatus *_Nonnull out_status
@@ -943,6 +948,12 @@ uint16_t uniffi_peerchat_checksum_method_client_send_for(void
 #ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SEND_FOR_BLOCKING
 #define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SEND_FOR_BLOCKING
 uint16_t uniffi_peerchat_checksum_method_client_send_for_blocking(void
+    
+);
+#endif
+#ifndef UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SET_TYPING
+#define UNIFFI_FFIDEF_UNIFFI_PEERCHAT_CHECKSUM_METHOD_CLIENT_SET_TYPING
+uint16_t uniffi_peerchat_checksum_method_client_set_typing(void
     
 );
 #endif

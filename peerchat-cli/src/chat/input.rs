@@ -99,7 +99,27 @@ fn split_word(text: &str) -> (&str, Option<&str>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// A line is one thing, and what is not a command is never taken for one.
+        #[test]
+        fn any_line_is_understood_or_refused(line in "[/@ ]{0,3}.{0,40}") {
+            let is_command = line.starts_with('/') && !line.starts_with("//");
+            match Input::parse(&line) {
+                Input::Nothing => prop_assert!(line.trim().is_empty()),
+                Input::Text(text) => prop_assert!(!is_command && line.ends_with(text) && !text.is_empty()),
+                Input::To { name, text } => {
+                    prop_assert!(line.starts_with('@') && !name.is_empty());
+                    prop_assert!(text.is_none_or(|text| line.ends_with(text) && !text.is_empty()));
+                }
+                Input::Wrong(expected) => prop_assert!((is_command || line.starts_with('@')) && !expected.is_empty()),
+                _ => prop_assert!(is_command),
+            }
+        }
+    }
 
     #[test]
     fn a_plain_line_is_text_as_it_was_typed() {

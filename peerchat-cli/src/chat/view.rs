@@ -48,6 +48,8 @@ pub(crate) fn event(event: &Event) -> Option<String> {
                 holders.iter().map(|holder| Recipient::exactly(name.clone(), holder).to_string()).collect();
             format!("* {name} is contested: {}", people.join(", "))
         }
+        // That they have stopped is seen by what they wrote, or is of no interest.
+        Event::Typing { from, is_typing: true, .. } => format!("* {from} is typing..."),
         Event::RegistrationFailed { name, detail, .. } => format!("* {name} is not registered: {detail}"),
         _ => return None,
     })
@@ -199,6 +201,17 @@ mod tests {
     #[test]
     fn a_message_is_shown_with_its_writer() {
         assert_eq!(event(&message("hello")).unwrap(), "bob: hello");
+    }
+
+    #[test]
+    fn who_begins_to_type_is_shown() {
+        let typing = |is_typing| Event::Typing {
+            from: "bob".to_owned(),
+            user: UserId::from_bytes([1; 32]),
+            is_typing,
+        };
+        assert_eq!(event(&typing(true)).unwrap(), "* bob is typing...");
+        assert_eq!(event(&typing(false)), None);
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! How a message is sent otherwise than usual, read by others, and taken back.
+//! How a message is sent otherwise than usual, announced, read by others, and taken back.
 
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use super::Client;
 use crate::config::{MAX_MESSAGE_LIFETIME, MIN_MESSAGE_LIFETIME};
 use crate::error::Error;
 use crate::event::MessageId;
-use crate::runtime::block_on;
+use crate::identity::Recipient;
+use crate::runtime::{Command, block_on};
 use crate::save::StreamId;
 use crate::user::Decision;
 
@@ -65,6 +68,40 @@ impl Client {
     /// Those of [`Client::cancel`].
     pub fn cancel_blocking(&self, id: MessageId) -> Result<(), Error> {
         block_on(self.cancel(id))
+    }
+
+    /// Says whether this user is typing to somebody, who is shown it if they are a contact and there. To be called with every
+    /// key, and with `false` when the text is deleted or left alone for a while: no more than one notice in
+    /// [`TYPING_INTERVAL`](crate::TYPING_INTERVAL) goes out, and sending a text says that typing has ended. An application
+    /// that never calls this tells nobody.
+    ///
+    /// It is a notice that is worth something now or never. It goes over a link to the person's device that is there
+    /// already, and is neither saved nor repeated nor kept by others: if they are away, or no link is up, nothing happens, and
+    /// nothing tells so. Nor does it if they are no contact: a stranger does not learn when this user types. At the other end
+    /// it is [`Event::Typing`](crate::Event::Typing).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotMet`] if nothing was exchanged with anybody of this name and they were not added, [`Error::Blocked`] if
+    /// they are blocked; the name breaks the rules, there is no user, or the client is closed.
+    pub async fn set_typing(&self, to: &str, is_typing: bool) -> Result<(), Error> {
+        let to = Recipient::parse(to)?;
+        if self.handle.user.is_none() {
+            return Err(Error::NoUser);
+        }
+        let (done, set) = oneshot::channel();
+        self.command(Command::SetTyping { to, is_typing, done }).await?;
+        set.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Does what [`Client::set_typing`] does on a thread that may block. It waits for the node to take it, which is well under
+    /// a millisecond unless it is busy, and neither for the disk nor for the network.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Client::set_typing`].
+    pub fn set_typing_blocking(&self, to: &str, is_typing: bool) -> Result<(), Error> {
+        block_on(self.set_typing(to, is_typing))
     }
 
     /// Marks a received message, and everything that the same person wrote from the same device before it, as read, and

@@ -93,6 +93,20 @@ impl Distance {
         if upper > 0 { (upper as f64).log2() + 128.0 } else { (self.lower().max(1) as f64).log2() }
     }
 
+    /// Returns its first 64 bits.
+    pub(super) fn start(&self) -> u64 {
+        self.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    }
+
+    /// Returns the smallest distance with these first 64 bits.
+    pub(super) fn first_with(start: u64) -> Self {
+        let mut bytes = [0; ID_LEN];
+        if let Some(first) = bytes.first_chunk_mut() {
+            *first = start.to_be_bytes();
+        }
+        Self(bytes)
+    }
+
     fn upper(&self) -> u128 {
         self.0.first_chunk().map_or(0, |bytes| u128::from_be_bytes(*bytes))
     }

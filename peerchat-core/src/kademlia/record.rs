@@ -1,6 +1,7 @@
 //! [`Record`]: a signed value in the DHT, with a fixed header that holders read and a body that they do not parse.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,16 @@ use crate::time::Timestamp;
 /// Version of the record layout, its first byte.
 const RECORD_VERSION: u8 = 1;
 
-/// Length of everything before the body: version, kind, key, owner, sequence, issued, expires, body length.
-const HEADER_LEN: usize = 1 + 1 + 32 + KEY_LEN + 8 + 8 + 8 + 2;
+/// Where the fields of a record begin, after its version and its kind.
+const KEY_AT: usize = 2;
+const OWNER_AT: usize = KEY_AT + 32;
+const SEQUENCE_AT: usize = OWNER_AT + KEY_LEN;
+const ISSUED_AT: usize = SEQUENCE_AT + 8;
+const EXPIRES_AT: usize = ISSUED_AT + 8;
+const BODY_LEN_AT: usize = EXPIRES_AT + 8;
+
+/// Length of everything before the body.
+const HEADER_LEN: usize = BODY_LEN_AT + 2;
 
 /// Longest body in bytes: with header and signature it fits one datagram.
 pub const MAX_RECORD_BODY_LEN: usize = 700;
@@ -131,11 +140,13 @@ pub enum RecordError {
     Signature,
 }
 
-/// A record whose signature was checked, with the bytes that were signed.
+/// A record whose signature was checked: the bytes that were signed.
+///
+/// A copy shares them, and the header is read from them each time: a process may run thousands of nodes, each of which
+/// keeps dozens of records.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Record {
-    header: RecordHeader,
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
 }
 
 impl Record {
@@ -180,29 +191,24 @@ impl Record {
         if bytes.len() > MAX_RECORD_LEN {
             return Err(RecordError::Length);
         }
-        let mut reader = Reader(bytes);
-        let [version] = reader.take()?;
-        if version != RECORD_VERSION {
-            return Err(RecordError::Version);
+        match bytes {
+            [] => return Err(RecordError::Length),
+            [RECORD_VERSION, rest @ ..] => match rest {
+                [] => return Err(RecordError::Length),
+                [1 | 2, ..] => {}
+                _ => return Err(RecordError::Kind),
+            },
+            _ => return Err(RecordError::Version),
         }
-        let kind = match reader.take()? {
-            [1] => RecordKind::Claim,
-            [2] => RecordKind::User,
-            [_] => return Err(RecordError::Kind),
-        };
-        let key = RecordKey::from_bytes(reader.take()?);
-        let owner: [u8; KEY_LEN] = reader.take()?;
-        let sequence = u64::from_be_bytes(reader.take()?);
-        let issued = Timestamp::from_unix_ms(u64::from_be_bytes(reader.take()?));
-        let expires = Timestamp::from_unix_ms(u64::from_be_bytes(reader.take()?));
-        let body_len = usize::from(u16::from_be_bytes(reader.take()?));
-        if reader.0.len() != body_len + SIGNATURE_LEN {
+        let body_len = usize::from(u16::from_be_bytes(field(bytes, BODY_LEN_AT)));
+        if bytes.len() != HEADER_LEN + body_len + SIGNATURE_LEN {
             return Err(RecordError::Length);
         }
+        let RecordHeader { kind, key, owner, issued, expires, .. } = read_header(bytes);
         if expires <= issued || expires.saturating_since(issued) > MAX_RECORD_LIFETIME {
             return Err(RecordError::Times);
         }
-        let owner = PublicKey::from_bytes(owner).map_err(|_| RecordError::Owner)?;
+        PublicKey::from_bytes(*owner.as_bytes()).map_err(|_| RecordError::Owner)?;
         let (signed, signature) = bytes.split_at(bytes.len() - SIGNATURE_LEN);
         let body = signed.get(HEADER_LEN..).unwrap_or_default();
         // Neither kind may stand under a key of the other: a claim on somebody's user key would keep their record out.
@@ -220,8 +226,7 @@ impl Record {
         if !owner.verifies(&[SIGNATURE_CONTEXT, signed].concat(), &signature) {
             return Err(RecordError::Signature);
         }
-        let header = RecordHeader { kind, key, owner, sequence, issued, expires };
-        Ok(Self { header, bytes: bytes.into() })
+        Ok(Self { bytes: bytes.into() })
     }
 
     /// Returns the key that the bytes of a record name, unchecked.
@@ -232,8 +237,8 @@ impl Record {
 
     /// Returns the header.
     #[must_use]
-    pub const fn header(&self) -> &RecordHeader {
-        &self.header
+    pub fn header(&self) -> RecordHeader {
+        read_header(&self.bytes)
     }
 
     /// Returns the whole record as it was signed.
@@ -251,7 +256,10 @@ impl Record {
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Record").field("header", &self.header).field("body_len", &self.body().len()).finish()
+        f.debug_struct("Record")
+            .field("header", &self.header())
+            .field("body_len", &self.body().len())
+            .finish()
     }
 }
 
@@ -261,15 +269,21 @@ fn is_name(bytes: &[u8]) -> bool {
     text.is_some_and(|text| UserName::parse(text).is_ok_and(|name| name.as_str() == text))
 }
 
-/// Takes fixed-length fields off the front of a slice.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
-        let (field, rest) = self.0.split_first_chunk().ok_or(RecordError::Length)?;
-        self.0 = rest;
-        Ok(*field)
+/// Reads the header of a record whose length and kind are right.
+fn read_header(bytes: &[u8]) -> RecordHeader {
+    RecordHeader {
+        kind: if field(bytes, 1) == [1] { RecordKind::Claim } else { RecordKind::User },
+        key: RecordKey::from_bytes(field(bytes, KEY_AT)),
+        owner: PublicKey::from_checked_bytes(field(bytes, OWNER_AT)),
+        sequence: u64::from_be_bytes(field(bytes, SEQUENCE_AT)),
+        issued: Timestamp::from_unix_ms(u64::from_be_bytes(field(bytes, ISSUED_AT))),
+        expires: Timestamp::from_unix_ms(u64::from_be_bytes(field(bytes, EXPIRES_AT))),
     }
+}
+
+/// Returns the bytes of a field, zeros if there are not as many.
+fn field<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
 }
 
 #[cfg(test)]
@@ -298,7 +312,7 @@ mod tests {
         let record = Record::sign(&key, header(&key), b"devices").unwrap();
         assert_eq!(Record::parse(record.as_bytes()), Ok(record.clone()));
         assert_eq!(record.body(), b"devices");
-        assert_eq!(*record.header(), header(&key));
+        assert_eq!(record.header(), header(&key));
     }
 
     #[test]

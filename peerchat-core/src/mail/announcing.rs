@@ -1,13 +1,14 @@
 //! WAITING: devices that are there are told that mail waits for them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::kept::MailPlace;
 use super::mailbox::{CallUse, MailAction, Mailbox};
 use super::rpc::MailRequest;
 use crate::idle;
-use crate::kademlia::Contact;
+use crate::kademlia::{Contact, NodeKey};
 use crate::time::Now;
 
 /// How long a device counts as present after it has stored its record or asked for its mail.
@@ -19,7 +20,8 @@ pub const MAX_PRESENT: usize = 1024;
 /// A device that was heard of late.
 #[derive(Clone, Copy, Debug)]
 struct Presence {
-    contact: Contact,
+    key: NodeKey,
+    address: SocketAddr,
     heard: Instant,
     /// A WAITING is on its way; there is never a second.
     is_told: bool,
@@ -36,7 +38,7 @@ pub(super) struct Presences {
 impl Presences {
     fn note(&mut self, place: MailPlace, contact: Contact, now: Instant) {
         if let Some(presence) = self.present.get_mut(&place) {
-            (presence.contact, presence.heard) = (contact, now);
+            (presence.key, presence.address, presence.heard) = (contact.key(), contact.address(), now);
             return;
         }
         if self.present.len() >= MAX_PRESENT {
@@ -44,7 +46,8 @@ impl Presences {
                 self.present.iter().min_by_key(|(_, presence)| presence.heard).map(|(place, _)| *place);
             oldest.map(|place| self.present.remove(&place));
         }
-        self.present.insert(place, Presence { contact, heard: now, is_told: false, is_due: false });
+        let (key, address) = (contact.key(), contact.address());
+        self.present.insert(place, Presence { key, address, heard: now, is_told: false, is_due: false });
     }
 }
 
@@ -70,7 +73,10 @@ impl Mailbox {
             presence.is_due = true;
         } else {
             (presence.is_told, presence.is_due) = (true, false);
-            let (to, request) = (presence.contact, MailRequest::Waiting { mailbox: place.mailbox, count });
+            let (to, request) = (
+                Contact::new(presence.key, presence.address),
+                MailRequest::Waiting { mailbox: place.mailbox, count },
+            );
             let tag = self.begin_call(CallUse::Waiting(place));
             self.actions.push_back(MailAction::Call { tag, to, request });
         }

@@ -15,7 +15,7 @@ use crate::user::{Decision, FoundUser, LookupError};
 /// Where the answer to a sent message goes.
 pub(crate) type SendDone = oneshot::Sender<Result<MessageId, Error>>;
 
-/// Where it goes that a decision is on disk.
+/// Where it goes that a decision is on disk, or that something was taken that needs none.
 pub(crate) type DecideDone = oneshot::Sender<Result<(), Error>>;
 
 /// Something asked of the driver.
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Lookup { id: CommandId, name: Recipient, done: oneshot::Sender<Result<FoundUser, LookupError>> },
     /// Do what the application decided about a person.
     Decide { id: CommandId, decision: Decision, done: DecideDone },
+    /// Tell somebody, if they are there, whether this user types.
+    SetTyping { to: Recipient, is_typing: bool, done: DecideDone },
     /// Count.
     Statistics { done: oneshot::Sender<Statistics> },
     /// Save what is in flight and stop.

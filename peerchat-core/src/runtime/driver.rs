@@ -278,6 +278,10 @@ impl Driver {
                     self.decisions.insert(id, done);
                 }
             },
+            Command::SetTyping { to, is_typing, done } => {
+                let set = self.parts.engine.set_typing(&to, is_typing, now);
+                answer(done, set.map_err(Error::from));
+            }
             Command::Statistics { done } => answer(done, self.statistics()),
         }
         None
@@ -343,6 +347,7 @@ impl Driver {
             mail_dropped: user.map_or(0, User::dropped_mail_count),
             blocked: user.map_or(0, User::blocked_count),
             requests_refused: user.map_or(0, User::refused_request_count),
+            hints_dropped: user.map_or(0, User::dropped_hint_count),
             dropped: self.dropped
                 + user.map_or(0, User::malformed_count)
                 + transport.dropped()
@@ -476,10 +481,11 @@ impl Driver {
     fn drain_engine(&mut self, now: Now) {
         while let Some(call) = self.parts.engine.poll_call() {
             let encoded = call.request.encode();
-            let (is_early, is_bulk) = (call.request.is_early(), matches!(call.request, Request::Chat(_)));
+            let (is_early, is_fleeting) = (call.request.is_early(), call.request.is_fleeting());
+            let is_bulk = matches!(call.request, Request::Chat(_)) && !is_fleeting;
             let EngineCall { id, to, throwaway, is_answer_long, .. } = call;
             let Encoded { kind, body } = encoded;
-            let call = Call { id, to, kind, body, is_early, is_bulk, is_answer_long };
+            let call = Call { id, to, kind, body, is_early, is_bulk, is_answer_long, is_fleeting };
             self.parts.carrier.call(call, throwaway, now);
         }
         while let Some(reply) = self.parts.engine.poll_reply() {

@@ -1,7 +1,7 @@
 //! [`EventQueue`]: the one ordered queue between a node and its application.
 //!
 //! Memory is bounded without losing anything. Message events are a cursor over history: a limited number waits in
-//! memory, the rest is read from disk when there is room. State events coalesce per message. Asking for the next event
+//! memory, the rest is read from disk when there is room. State events coalesce per message, and who is typing per person. Asking for the next event
 //! confirms the last; what was confirmed is saved, and everything after it is told again when the profile is
 //! opened next.
 
@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 
 use crate::error::Error;
 use crate::event::{Event, MessageId};
+use crate::identity::UserId;
+use crate::idle;
 
 /// Most message events in memory; the rest waits on disk.
 pub(crate) const MAX_MESSAGES: usize = 1024;
@@ -36,6 +38,8 @@ struct Inner {
     states: BTreeMap<MessageId, Sequence>,
     /// The event that says whether the node is online, at most one.
     network: Option<Sequence>,
+    /// The events that say who is typing, at most one for each person.
+    typing: BTreeMap<UserId, Sequence>,
     /// Every received message up to this position is or was in memory.
     loaded_to: u64,
     /// The latest received message.
@@ -299,6 +303,15 @@ impl Inner {
                 }
                 self.network = Some(self.insert(event, None));
             }
+            Event::Typing { user, .. } => {
+                let user = *user;
+                if let Some(earlier) = idle::remove(&mut self.typing, &user) {
+                    self.waiting.remove(&earlier);
+                }
+                self.make_room();
+                let sequence = self.insert(event, None);
+                self.typing.insert(user, sequence);
+            }
             _ => {
                 self.insert(event, None);
             }
@@ -321,6 +334,9 @@ impl Inner {
         let (sequence, entry) = self.waiting.pop_first()?;
         if let Event::MessageState { id, .. } = &entry.event {
             self.states.remove(id);
+        }
+        if let Event::Typing { user, .. } = &entry.event {
+            idle::remove(&mut self.typing, user);
         }
         if self.network == Some(sequence) {
             self.network = None;
@@ -402,6 +418,26 @@ mod tests {
         queue.push(Event::Offline);
         assert_eq!(take(&queue), Some(Event::Offline));
         assert_eq!(take(&queue), None);
+    }
+
+    #[test]
+    fn only_the_latest_word_on_who_is_typing_is_told() {
+        let typing = |seed: u8, is_typing| {
+            let user = UserId::from_bytes([seed; 32]);
+            Event::Typing { from: seed.to_string(), user, is_typing }
+        };
+        let queue = EventQueue::new(0, 0);
+        for is_typing in [true, false].repeat(1000) {
+            queue.push(typing(1, is_typing));
+        }
+        queue.push(typing(2, true));
+        queue.push(typing(1, true));
+        assert_eq!(queue.inner.lock().waiting.len(), 2);
+        assert_eq!([take(&queue), take(&queue)], [Some(typing(2, true)), Some(typing(1, true))]);
+        assert_eq!(take(&queue), None);
+        queue.push(typing(1, false));
+        assert_eq!(take(&queue), Some(typing(1, false)), "what was taken is not taken back");
+        assert!(queue.inner.lock().typing.is_empty());
     }
 
     #[test]

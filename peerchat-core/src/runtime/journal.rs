@@ -20,7 +20,7 @@ pub(super) fn note(event: &Event) {
         Event::MessageState { state, code, .. } => {
             tracing::debug!(?state, ?code, "a message of our own came further");
         }
-        // The driver logs why it stops.
-        Event::Closed { .. } => {}
+        // When a person types is their business, and the driver logs why it stops.
+        Event::Typing { .. } | Event::Closed { .. } => {}
     }
 }

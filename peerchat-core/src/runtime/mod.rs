@@ -26,6 +26,10 @@ pub(crate) use command::Command;
 pub(crate) use driver::{Driver, DriverParts};
 pub(crate) use events::EventQueue;
 pub(crate) use socket::Socket;
+#[cfg(feature = "fuzzing")]
+pub use streams::Deed;
+#[cfg(feature = "fuzzing")]
+pub(crate) use streams::{HostilePeer, Streams, StreamsEvent};
 
 use crate::error::Error;
 

@@ -58,8 +58,11 @@ struct Sealing {
 
 impl<W: Write> ArchiveWriter<W> {
     /// Begins an archive that this passphrase opens.
-    pub(super) fn start(mut file: W, passphrase: &Passphrase) -> Result<Self, Failure> {
-        let (lock, vault) = Lock::make(passphrase)?;
+    pub(super) fn start(file: W, passphrase: &Passphrase) -> Result<Self, Failure> {
+        Self::start_with(file, Lock::make(passphrase)?)
+    }
+
+    fn start_with(mut file: W, (lock, vault): (Lock, Vault)) -> Result<Self, Failure> {
         let header = header(&lock)?;
         file.write_all(&header).map_err(|error| write_failed(&error))?;
         let open = Zeroizing::new(Vec::with_capacity(CHUNK_LEN));
@@ -229,6 +232,31 @@ fn read_up_to(file: &mut impl Read, into: &mut [u8]) -> Result<usize, Failure> {
         }
     }
     Ok(len)
+}
+
+/// Archives of any content, for the fuzzers only.
+#[cfg(feature = "fuzzing")]
+pub(crate) mod any {
+    use super::*;
+
+    /// Returns an archive that this passphrase opens at next to no cost.
+    pub(crate) fn archive_of(content: &[u8], passphrase: &Passphrase) -> Option<Vec<u8>> {
+        let lock = crate::storage::vault::cheap::make(passphrase).ok()?;
+        let mut archive = ArchiveWriter::start_with(Vec::new(), lock).ok()?;
+        archive.write(content).ok()?;
+        archive.finish().ok()
+    }
+
+    /// Returns all that is in an archive.
+    pub(crate) fn content_of(file: File, passphrase: &Passphrase) -> Option<Vec<u8>> {
+        let mut archive = ArchiveReader::open(file, passphrase).ok()?;
+        let (mut content, mut byte) = (Vec::new(), [0]);
+        while archive.end().is_err() {
+            archive.read(&mut byte).ok()?;
+            content.extend(byte);
+        }
+        Some(content)
+    }
 }
 
 fn damaged(detail: &str) -> Failure {

@@ -29,8 +29,12 @@ use crate::error::Error;
 use crate::identity::UserName;
 use crate::save::{BatchId, ConversationId, ProfileKeys, Saved, SavedConversation, SavedMessage, WriteBatch};
 use crate::search::Query;
+#[cfg(feature = "fuzzing")]
+pub(crate) use archive::any as archives;
 use memory::Memory;
 use sqlite::Profile;
+#[cfg(feature = "fuzzing")]
+pub(crate) use vault::cheap::lock as lock_cheaply;
 
 /// A profile that was opened.
 #[derive(Debug)]

@@ -117,11 +117,20 @@ impl Lock {
     pub(super) fn make(passphrase: &Passphrase) -> Result<(Self, Vault), Failure> {
         let mut key = Zeroizing::new([0; KEY_LEN]);
         fill_random(key.as_mut_slice())?;
+        Ok((Self::around(&key, passphrase, (MEMORY_KIB, PASSES))?, Vault { key: Some(key) }))
+    }
+
+    /// Makes what lets a passphrase open a data key; so much memory and so many passes does each guess cost.
+    fn around(
+        key: &[u8; KEY_LEN],
+        passphrase: &Passphrase,
+        (memory_kib, passes): (u32, u32),
+    ) -> Result<Self, Failure> {
         let mut salt = vec![0; SALT_LEN];
         fill_random(&mut salt)?;
-        let wrapping = Vault { key: Some(stretch(passphrase, &salt, MEMORY_KIB, PASSES)?) };
+        let wrapping = Vault { key: Some(stretch(passphrase, &salt, memory_kib, passes)?) };
         let wrapped = wrapping.seal(DATA_KEY, key.as_slice())?.to_vec();
-        Ok((Self { salt, memory_kib: MEMORY_KIB, passes: PASSES, wrapped }, Vault { key: Some(key) }))
+        Ok(Self { salt, memory_kib, passes, wrapped })
     }
 
     /// Opens the data key. Refuses what would cost more than there may be.
@@ -175,6 +184,29 @@ fn cipher(key: &[u8; KEY_LEN]) -> XChaCha20Poly1305 {
 
 fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
     getrandom::fill(bytes).map_err(|error| Failure::Internal(format!("no secure randomness: {error}")))
+}
+
+/// What makes passphrases cheap to try, for the fuzzers only.
+#[cfg(feature = "fuzzing")]
+pub(crate) mod cheap {
+    use super::*;
+
+    const COSTS: (u32, u32) = (8 * LANES, 1);
+
+    /// Draws a data key that this passphrase opens.
+    pub(in crate::storage) fn make(passphrase: &Passphrase) -> Result<(Lock, Vault), Failure> {
+        let mut key = Zeroizing::new([0; KEY_LEN]);
+        fill_random(key.as_mut_slice())?;
+        Ok((Lock::around(&key, passphrase, COSTS)?, Vault { key: Some(key) }))
+    }
+
+    /// Lets the passphrase of a profile, which stays the same, open it at next to no cost.
+    pub(crate) fn lock(db: &Connection, passphrase: &Passphrase) -> Option<()> {
+        let vault = Vault::open(db, Some(passphrase)).ok()?;
+        let lock = Lock::around(vault.key.as_ref()?, passphrase, COSTS).ok()?;
+        let sql = "UPDATE vault SET salt = ?, memory_kib = ?, passes = ?, wrapped = ?";
+        db.execute(sql, params![lock.salt, lock.memory_kib, lock.passes, lock.wrapped]).ok().map(drop)
+    }
 }
 
 #[cfg(test)]

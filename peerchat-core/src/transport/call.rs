@@ -70,6 +70,9 @@ pub struct Call {
     pub is_bulk: bool,
     /// Whether the answer is known to fit no datagram, so that it is asked for by stream at once.
     pub is_answer_long: bool,
+    /// Whether the call is only worth sending over a link that is there: once, and nothing is begun or given up for it. Without
+    /// such a link it fails at once.
+    pub is_fleeting: bool,
 }
 
 /// Why a call failed.
@@ -94,6 +97,9 @@ pub enum CallError {
         /// The refused kind.
         kind: u8,
     },
+    /// The call was worth a link that is there and no more, and there is none, or it does not do.
+    #[error("no link leads to the node")]
+    NoLink,
     /// [`super::MAX_HANDSHAKES`] handshakes are pending, or as many QUIC connections are in use, or calls wait for one,
     /// as may; wait until some calls end.
     #[error("too many handshakes, connections or calls are pending")]

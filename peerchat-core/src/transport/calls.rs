@@ -77,21 +77,26 @@ impl Transport {
             self.events.push_back(TransportEvent::CallFailed { call: call.id, reason });
             return;
         }
-        let request_id = self.next_request_id();
+        let link = self.links.current(&peer).filter(|link| link.is_usable(now));
+        let link = link.map(|link| (link.local, link.is_old(now), link.address));
+        let (request_id, is_fleeting) = (self.next_request_id(), call.is_fleeting);
+        if is_fleeting && link.is_none() {
+            self.events.push_back(TransportEvent::CallFailed { call: call.id, reason: CallError::NoLink });
+            return;
+        }
         let pending = PendingCall {
             call,
             sent_at: None,
             is_repeated: false,
-            can_fall_back: true,
+            can_fall_back: !is_fleeting,
             stage: Stage::Handshake,
         };
         self.calls.insert(request_id, pending);
-        let Some(link) = self.links.current(&peer).filter(|link| link.is_usable(now)) else {
+        let Some((index, is_old, link_address)) = link else {
             self.dial_for_call(request_id, address, now);
             return;
         };
-        let (index, is_old, link_address) = (link.local, link.is_old(now), link.address);
-        if is_old && !self.is_dialling(peer, link_address) {
+        if is_old && !is_fleeting && !self.is_dialling(peer, link_address) {
             // The call does not depend on it: the old link serves until the new one is there.
             let _ = self.dial(peer, link_address, None, now);
         }
@@ -130,6 +135,11 @@ impl Transport {
     pub(super) fn on_call_timeout(&mut self, request_id: u32, now: Instant) {
         let Some(pending) = self.calls.get_mut(&request_id) else { return };
         let Stage::Sent { link: index, transmissions, wait } = &mut pending.stage else { return };
+        if pending.call.is_fleeting {
+            // It says nothing about the link: one packet may be lost.
+            self.fail_call(request_id, CallError::Timeout);
+            return;
+        }
         let index = *index;
         let link = self.links.get_mut(index);
         // A call that cannot go elsewhere makes the best of a link that others gave up.
@@ -193,6 +203,11 @@ impl Transport {
         now: Instant,
     ) {
         let Some(pending) = self.remove_call(request_id) else { return };
+        if kind == BY_STREAM && pending.call.is_fleeting {
+            let (call, reason) = (pending.call.id, CallError::NoLink);
+            self.events.push_back(TransportEvent::CallFailed { call, reason });
+            return;
+        }
         if kind == BY_STREAM {
             self.oversized.push_back(pending.call);
             return;

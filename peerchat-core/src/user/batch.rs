@@ -151,6 +151,21 @@ pub(super) fn unpack(content: Content, count: u64, tag: u64) -> Option<Vec<Opene
     is_sound.then(|| (number..).zip(entries).map(open).collect())
 }
 
+/// Understands what an envelope opened to as [`User::open`](super::User) does, for the fuzzers only; returns how many
+/// messages it has.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn count_messages(opened: &[u8], count: u64, tag: u64) -> Option<u64> {
+    let messages = unpack(codec::decode(opened).ok()?, count, tag)?;
+    for message in &messages {
+        if message.kind == ContentKind::RECEIPT
+            && let Ok(receipt) = codec::decode::<super::chat::Receipt>(&message.body)
+        {
+            assert_eq!(codec::encode(&receipt), message.body, "one form for each receipt");
+        }
+    }
+    Some(messages.len() as u64)
+}
+
 /// Tells whether an envelope may say of itself that it has so many messages from this number on. After the last number none
 /// could follow: it would be taken again and again.
 pub(super) fn is_possible(number: u64, count: u64) -> bool {

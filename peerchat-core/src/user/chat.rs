@@ -1,4 +1,4 @@
-//! The two RPCs between people's nodes, INTRODUCE and DELIVER, as types. Either may be executed twice without harm.
+//! The RPCs between people's nodes, INTRODUCE, DELIVER and HINT, as types. Each may be executed twice without harm.
 
 use std::fmt;
 
@@ -23,6 +23,9 @@ impl ContentKind {
     /// Nothing: it takes the number of a message that was given up, whose tag it has, and has no body. No receipt is sent
     /// for it.
     pub const NOTHING: Self = Self(3);
+
+    /// Whether the writer is typing, in a [`Hint`]: one byte, 1 or 0. In an envelope it is like a kind that is not known here.
+    pub const TYPING: Self = Self(4);
 
     /// Several messages with consecutive numbers; see [`super::MAX_BATCH`].
     pub const BATCH: Self = Self(16);
@@ -112,6 +115,42 @@ pub struct Delivery {
     pub envelope: Envelope,
 }
 
+/// Something about a conversation that is only worth knowing now. It goes over a link that is there, once; it has no
+/// number, is not sealed, and nobody keeps it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Hint {
+    /// Whose it is. The link must belong to a device that this user has introduced, or has said to be theirs.
+    pub from: UserId,
+    /// The conversation: for two people the hash of both their ids.
+    pub conversation: [u8; 32],
+    /// What the body is; see [`ContentKind`].
+    pub kind: u16,
+    /// The body, at most [`MAX_HINT_LEN`] bytes.
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
+}
+
+/// Longest body of a [`Hint`], in bytes.
+pub const MAX_HINT_LEN: usize = 64;
+
+impl Hint {
+    /// Says whether somebody is typing.
+    #[must_use]
+    pub fn of_typing(from: UserId, conversation: [u8; 32], is_typing: bool) -> Self {
+        Self { from, conversation, kind: ContentKind::TYPING.0, body: vec![is_typing.into()] }
+    }
+
+    /// Returns whether somebody is typing; `None` if this says something else.
+    #[must_use]
+    pub fn typing(&self) -> Option<bool> {
+        match (ContentKind(self.kind), &self.body[..]) {
+            (ContentKind::TYPING, [0]) => Some(false),
+            (ContentKind::TYPING, [1]) => Some(true),
+            _ => None,
+        }
+    }
+}
+
 /// A request between people's nodes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ChatRequest {
@@ -124,6 +163,8 @@ pub enum ChatRequest {
     },
     /// DELIVER: one envelope.
     Deliver(Delivery),
+    /// HINT: something that is only worth knowing now.
+    Hint(Hint),
 }
 
 /// The answer to a [`ChatRequest`].
@@ -142,7 +183,9 @@ pub enum ChatResponse {
         /// The number that the recipient waits for.
         next: u64,
     },
-    /// To either: nothing was taken.
+    /// To HINT, whatever became of it: that a hint was of no use is nobody's business.
+    Heard,
+    /// To any of them: nothing was taken.
     NotDelivered(DeliverRefusal),
 }
 

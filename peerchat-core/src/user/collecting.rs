@@ -196,8 +196,6 @@ impl User {
         let collector = &mut self.post.collector;
         (collector.is_finding, collector.is_again) = (true, false);
         (collector.has_left, collector.has_taken) = (false, false);
-        collector.holders.clear();
-        collector.listed.clear();
     }
 
     pub(super) fn handle_own_holders(&mut self, nodes: &[Contact], now: Now) {
@@ -332,6 +330,8 @@ impl User {
         let collector = &mut self.post.collector;
         let is_again = std::mem::take(&mut collector.is_again) || collector.has_left && collector.has_taken;
         collector.ended_at = Some(now.instant);
+        // Nobody is asked for anything any more, and most nodes wait most of the time.
+        (collector.holders, collector.listed) = (Vec::new(), BTreeMap::new());
         self.owe_receipts(now);
         let pause = if is_again { MIN_PAUSE } else { COLLECT_INTERVAL };
         self.set_timer(now.instant + pause, Timer::Collect);

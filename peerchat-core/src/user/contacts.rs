@@ -75,6 +75,7 @@ impl User {
             self.make_contact(id, now);
         } else {
             self.people.set_relation(id, relation);
+            self.forget_typing(id);
         }
         if let Some(user) = user.filter(|_| relation == Relation::Blocked) {
             self.turn_away(id, user, now);

@@ -19,6 +19,7 @@ use super::searching::Purpose;
 use super::sender::{Sender, Step};
 use super::sessions::Sessions;
 use super::timers::Timer;
+use super::typing::Typing;
 use crate::crypto::{DeviceCipher, DeviceKeys};
 use crate::deadlines::Deadlines;
 use crate::error::ErrorCode;
@@ -262,6 +263,8 @@ pub struct User {
     pub(super) registration: Registration,
     /// What is kept for others who are away, and by others for us.
     pub(super) post: Post,
+    /// Who is typing.
+    pub(super) typing: Typing,
     addresses: Vec<SocketAddr>,
     is_online: bool,
     has_published: bool,
@@ -328,6 +331,7 @@ impl User {
             introductions: BTreeMap::new(),
             registration: Registration::restore(&saved.own_records),
             post: Post::restore(saved, &tag_key),
+            typing: Typing::default(),
             addresses: Vec::new(),
             is_online: false,
             has_published: false,
@@ -408,6 +412,8 @@ impl User {
                 Timer::Vouch(stranger) => self.vouch_again(stranger),
                 Timer::Receipts => self.owe_receipts_soon(now),
                 Timer::Tokens => self.owe_tokens(now),
+                Timer::Typing(conversation) => self.handle_typing_due(conversation, now),
+                Timer::TypingHeard(conversation) => self.handle_typing_over(conversation, now),
                 Timer::Collect => self.collect(now),
             }
         }
@@ -430,6 +436,7 @@ impl User {
             return Err(PushError::Full);
         }
         let id = self.conversation_to_send(to, now)?;
+        self.stop_typing_to(id);
         let mut owed = self.new_owed(id, ContentKind::TEXT, text.as_bytes().to_vec(), now);
         if let Some(lifetime) = lifetime {
             owed.expires = now.wall.saturating_add(lifetime);
@@ -672,6 +679,10 @@ impl User {
 
     pub(super) fn set_timer(&mut self, at: Instant, timer: Timer) {
         self.timers.set(timer, at);
+    }
+
+    pub(super) fn remove_timer(&mut self, timer: Timer) {
+        self.timers.remove(timer);
     }
 
     pub(super) fn set_timer_if_unset(&mut self, at: Instant, timer: Timer) {

@@ -30,11 +30,15 @@ mod streams;
 mod tests;
 mod timers;
 mod tokens;
+mod typing;
 mod working;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use batch::count_messages;
 pub use batch::{MAX_BATCH, MAX_BATCH_LEN, MAX_BATCH_SPREAD_MS};
 pub use chat::{
-    ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, Receipt, ReceiptVerdict,
+    ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, Hint, MAX_HINT_LEN, Receipt,
+    ReceiptVerdict,
 };
 pub use collecting::{COLLECT_INTERVAL, MAX_FETCHES, MAX_LISTED_IN_ALL};
 pub use contacts::{MAX_CONTACTS, MAX_REQUESTS, MAX_REQUESTS_PER_DAY, Verb};
@@ -56,3 +60,4 @@ pub use sender::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_LEN, MAX_MESSAGES_IN_FLIGHT};
 pub use sessions::{MAX_NEW_SESSIONS, MAX_SESSIONS, MAX_SESSIONS_IN_ALL};
 pub use streams::{KEPT_ENVELOPES, KEPT_TAGS, MAX_HELD, MAX_HELD_LEN};
 pub use tokens::{TOKEN_DELAY, TOKEN_LIFETIME, TOKEN_RENEWAL};
+pub use typing::{MAX_TYPING_BURST, TYPING_INTERVAL, TYPING_LIFETIME};

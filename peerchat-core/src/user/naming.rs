@@ -196,8 +196,11 @@ impl User {
             // Somebody else whose fingerprint agrees: 40 bits were forged.
             return Err(DecisionError::NotSeen);
         }
+        // Who is told to have begun is told to have stopped under the same name.
+        self.end_typing_of(old);
         self.people.rename(old, &former_address);
         let new = self.people.with_user(&user).unwrap_or_else(|| self.people.add(&address, Some(user)));
+        self.end_typing_of(new);
         self.people.rename(new, &Recipient::from(name.clone()));
         self.make_contact(new, now);
         for id in [old, new] {

@@ -65,6 +65,7 @@ impl User {
         match request {
             ChatRequest::Introduce { claim, user } => self.handle_introduce(tag, from, &claim, &user, now),
             ChatRequest::Deliver(delivery) => self.handle_deliver(tag, from, delivery, now),
+            ChatRequest::Hint(hint) => self.handle_hint(tag, from.id(), &hint, now),
         }
     }
 
@@ -437,6 +438,10 @@ impl User {
             expires: now.wall,
         };
         let event = received_event(self.message_id(position), (from, is_request), writer, &message);
+        if event.is_some() {
+            // What they were typing is this, or came after it and is told again.
+            self.end_typing_of(conversation);
+        }
         (message, event)
     }
 

@@ -28,6 +28,7 @@ mod contacts;
 mod mail;
 mod naming;
 mod sealing;
+mod typing;
 
 /// A hostile peer need not stop before the numbers end.
 #[test]
@@ -161,6 +162,7 @@ fn a_recipient_who_never_knows_the_sender_is_not_asked_again_and_again() {
             let response = match request {
                 ChatRequest::Deliver(_) => ChatResponse::NotDelivered(DeliverRefusal::UnknownSender),
                 ChatRequest::Introduce { .. } => ChatResponse::Introduced,
+                ChatRequest::Hint(_) => ChatResponse::Heard,
             };
             bench.respond(tag, response);
         }
@@ -511,7 +513,7 @@ impl Bench {
     fn take_deliveries(&mut self) -> Vec<(CallTag, Delivery)> {
         let delivery = |(tag, request)| match request {
             ChatRequest::Deliver(delivery) => Some((tag, delivery)),
-            ChatRequest::Introduce { .. } => None,
+            ChatRequest::Introduce { .. } | ChatRequest::Hint(_) => None,
         };
         self.take_calls().into_iter().filter_map(delivery).collect()
     }

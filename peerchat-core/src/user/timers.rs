@@ -16,6 +16,10 @@ pub(super) enum Timer {
     Receipts,
     /// Contacts that were heard get a token.
     Tokens,
+    /// Somebody is told, or need not be told, whether we type.
+    Typing(ConversationId),
+    /// Somebody is taken to type no longer.
+    TypingHeard(ConversationId),
     /// What waits for us is asked for again.
     Collect,
     /// The own records are due to be signed or published again.
@@ -31,6 +35,8 @@ impl Timer {
             Self::Vouch(_) => "name of a stranger",
             Self::Receipts => "receipts for what was read",
             Self::Tokens => "tokens for contacts",
+            Self::Typing(_) => "a typing notice",
+            Self::TypingHeard(_) => "the end of somebody's typing",
             Self::Collect => "collecting of mail",
             Self::Publish => "publication of the user",
         }

@@ -13,7 +13,7 @@ use crate::kademlia::{
 use crate::mail::{
     EnvelopeId, MAX_DEPOSIT_LEN, MAX_LISTED, MAX_SEALED_LEN, MailRequest, MailResponse, Offer,
 };
-use crate::user::{ChatRequest, ChatResponse, DeliverRefusal};
+use crate::user::{ChatRequest, ChatResponse, DeliverRefusal, Hint, MAX_HINT_LEN};
 
 /// Any request of one node to another.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -70,6 +70,7 @@ mod request {
     pub(super) const DIAL: u8 = 0x07;
     pub(super) const INTRODUCE: u8 = 0x10;
     pub(super) const DELIVER: u8 = 0x11;
+    pub(super) const HINT: u8 = 0x12;
     pub(super) const DEPOSIT: u8 = 0x20;
     pub(super) const COLLECT: u8 = 0x21;
     pub(super) const FETCH: u8 = 0x22;
@@ -89,6 +90,7 @@ mod response {
     pub(super) const DELIVERED: u8 = 0x11;
     pub(super) const NOT_DELIVERED: u8 = 0x12;
     pub(super) const OUT_OF_STEP: u8 = 0x13;
+    pub(super) const HEARD: u8 = 0x14;
     pub(super) const DEPOSITED: u8 = 0x20;
     pub(super) const LISTED: u8 = 0x21;
     pub(super) const FETCHED: u8 = 0x22;
@@ -153,6 +155,12 @@ impl Request {
         matches!(self, Self::Dht(Rpc::Ping | Rpc::FindNode { .. } | Rpc::FindValue { .. }))
     }
 
+    /// Tells whether the request is only worth sending over a link that is there, and once.
+    #[must_use]
+    pub fn is_fleeting(&self) -> bool {
+        matches!(self, Self::Chat(ChatRequest::Hint(_)))
+    }
+
     /// Returns the request in the form in which the transport carries it.
     #[must_use]
     pub fn encode(&self) -> Encoded {
@@ -174,6 +182,7 @@ impl Request {
                 (request::INTRODUCE, codec::encode(&IntroduceBody(claim.clone(), user.clone())))
             }
             Self::Chat(ChatRequest::Deliver(delivery)) => (request::DELIVER, codec::encode(delivery)),
+            Self::Chat(ChatRequest::Hint(hint)) => (request::HINT, codec::encode(hint)),
             Self::Mail(MailRequest::Deposit { envelope }) => (request::DEPOSIT, envelope.clone()),
             Self::Mail(MailRequest::Collect { mailbox, after }) => {
                 (request::COLLECT, codec::encode(&CollectBody(*mailbox, *after)))
@@ -221,6 +230,7 @@ impl Request {
                 Self::Chat(ChatRequest::Introduce { claim: record(&claim)?, user: record(&user)? })
             }
             request::DELIVER => Self::Chat(ChatRequest::Deliver(decode(body)?)),
+            request::HINT => Self::Chat(ChatRequest::Hint(hint(body)?)),
             request::DEPOSIT => {
                 Self::Mail(MailRequest::Deposit { envelope: bounded(body, MAX_DEPOSIT_LEN)? })
             }
@@ -264,6 +274,7 @@ impl Response {
             Self::Chat(ChatResponse::Introduced) => (response::INTRODUCED, Vec::new()),
             Self::Chat(ChatResponse::Delivered { next }) => (response::DELIVERED, codec::encode(next)),
             Self::Chat(ChatResponse::OutOfStep { next }) => (response::OUT_OF_STEP, codec::encode(next)),
+            Self::Chat(ChatResponse::Heard) => (response::HEARD, Vec::new()),
             Self::Chat(ChatResponse::NotDelivered(refusal)) => {
                 (response::NOT_DELIVERED, codec::encode(refusal))
             }
@@ -307,6 +318,7 @@ impl Response {
             response::NOT_DELIVERED => {
                 Self::Chat(ChatResponse::NotDelivered(decode::<DeliverRefusal>(body)?))
             }
+            response::HEARD => empty(body, Self::Chat(ChatResponse::Heard))?,
             response::OUT_OF_STEP => Self::Chat(ChatResponse::OutOfStep { next: decode(body)? }),
             response::DEPOSITED => empty(body, Self::Mail(MailResponse::Deposited))?,
             response::LISTED => {
@@ -333,6 +345,11 @@ fn decode<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
 
 fn empty<T>(body: &[u8], message: T) -> Result<T, WireError> {
     if body.is_empty() { Ok(message) } else { Err(WireError::Malformed) }
+}
+
+fn hint(body: &[u8]) -> Result<Hint, WireError> {
+    let hint: Hint = decode(body)?;
+    if hint.body.len() > MAX_HINT_LEN { Err(WireError::Malformed) } else { Ok(hint) }
 }
 
 fn record(bytes: &[u8]) -> Result<Vec<u8>, WireError> {

@@ -7,7 +7,7 @@ use crate::crypto::{Envelope, EnvelopeKind};
 use crate::identity::UserId;
 use crate::kademlia::{NodeId, NodeKey};
 use crate::mail::{EnvelopeTag, MAX_OFFERED, MAX_RELEASED, MAX_SMALL_LEN, MailRefusal, Offer, Release};
-use crate::user::Delivery;
+use crate::user::{Delivery, Hint, MAX_HINT_LEN};
 
 /// Returns kind and body in rows of sixteen bytes, long runs of one byte shortened.
 fn hex_rows(encoded: &Encoded) -> String {
@@ -129,6 +129,31 @@ fn deliver_bytes() {
 }
 
 #[test]
+fn hint_bytes() {
+    let hint = Hint::of_typing(UserId::from_bytes([0xaa; 32]), [0xdd; 32], true);
+    insta::assert_snapshot!(check_request(Request::Chat(ChatRequest::Hint(hint.clone()))));
+    insta::assert_snapshot!(check_response(Response::Chat(ChatResponse::Heard)));
+    assert!(Request::Chat(ChatRequest::Hint(hint.clone())).is_fleeting());
+    assert!(!Request::Chat(ChatRequest::Hint(hint)).is_early(), "what can be replayed would be told again");
+}
+
+#[test]
+fn a_hint_is_short_and_may_be_of_a_kind_that_is_not_known() {
+    let hint = |len| Hint {
+        from: UserId::from_bytes([1; 32]),
+        conversation: [2; 32],
+        kind: 999,
+        body: vec![0; len],
+    };
+    let decode = |len| Request::decode(request::HINT, &codec::encode(&hint(len)));
+    assert_eq!(decode(MAX_HINT_LEN), Ok(Request::Chat(ChatRequest::Hint(hint(MAX_HINT_LEN)))));
+    assert_eq!(decode(MAX_HINT_LEN + 1), Err(WireError::Malformed));
+    let mut trailing = codec::encode(&hint(1));
+    trailing.push(0);
+    assert_eq!(Request::decode(request::HINT, &trailing), Err(WireError::Malformed));
+}
+
+#[test]
 fn unsupported_bytes() {
     insta::assert_snapshot!(check_response(Response::Unsupported));
 }
@@ -239,6 +264,7 @@ fn truncated_and_trailing_bytes_are_refused() {
         }),
         Request::Chat(ChatRequest::Introduce { claim: vec![1; 9], user: vec![1; 9] }),
         Request::Chat(ChatRequest::Deliver(delivery())),
+        Request::Chat(ChatRequest::Hint(Hint::of_typing(UserId::from_bytes([1; 32]), [2; 32], false))),
     ];
     for request in requests {
         let Encoded { kind, mut body } = request.encode();

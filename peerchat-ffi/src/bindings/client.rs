@@ -237,6 +237,8 @@ pub struct Statistics {
     pub blocked: u64,
     /// Introductions and envelopes of strangers that were turned away because there were too many requests.
     pub requests_refused: u64,
+    /// Typing notices of others that were not told: of nobody who is a contact, malformed, or too many.
+    pub hints_dropped: u64,
     /// Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
     /// of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
     pub is_surrounded: bool,
@@ -264,6 +266,7 @@ impl From<peerchat_core::Statistics> for Statistics {
             mail_dropped: statistics.mail_dropped,
             blocked: statistics.blocked,
             requests_refused: statistics.requests_refused,
+            hints_dropped: statistics.hints_dropped,
             is_surrounded: statistics.is_surrounded,
             dropped: statistics.dropped,
         }

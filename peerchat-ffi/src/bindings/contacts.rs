@@ -1,4 +1,4 @@
-//! Contacts, requests and the blocked; what was read; what is taken back.
+//! Contacts, requests and the blocked; who is typing; what was read; what is taken back.
 
 use std::time::Duration;
 
@@ -163,6 +163,22 @@ impl Client {
     /// is closed.
     pub fn cancel(&self, id: &str) -> Result<(), PeerchatError> {
         Ok(self.inner.cancel_blocking(message_id(id)?)?)
+    }
+
+    /// Says whether this user is typing to somebody, who is shown it if they are a contact and there, as Typing. To be called
+    /// with every key, and with false when the text is deleted or left alone for a while: no more than one notice in 3 seconds
+    /// goes out, and sending a text says that typing has ended. Who never calls this tells nobody.
+    ///
+    /// It goes over an encrypted link to the person's device that is up already, and is neither saved nor repeated nor kept by
+    /// others: if they are away, or no link is up, or they are no contact, nothing happens, and nothing tells so. Waits for the
+    /// node to take it, which is well under a millisecond unless it is busy, and neither for the disk nor for the network.
+    ///
+    /// # Errors
+    ///
+    /// NotMet if nothing was exchanged with anybody of this name and they were not added; they are blocked, the name breaks the
+    /// rules, there is no user, or the client is closed.
+    pub fn set_typing(&self, recipient: &str, is_typing: bool) -> Result<(), PeerchatError> {
+        Ok(self.inner.set_typing_blocking(recipient, is_typing)?)
     }
 
     /// Marks a received message, and everything that the same person wrote from the same device before it, as read, on a

@@ -160,6 +160,19 @@ pub enum Event {
         /// Everyone who was named, most often named first, as to address them: `alice#7kq2m4xd`.
         claimants: Vec<String>,
     },
+    /// A contact is typing, or has stopped. Told once for each change; it ends by itself, when a text of theirs arrives, just
+    /// before its Message, or when nothing was heard of it for 10 seconds. Only the latest word on each person waits to be
+    /// taken, and none is told again after a restart.
+    Typing {
+        /// Who: `alice` or `alice#7kq2m4xd`.
+        sender: String,
+        /// The person behind the name.
+        user_id: String,
+        /// The first 8 characters of the person's id.
+        fingerprint: String,
+        /// Whether they are typing now.
+        is_typing: bool,
+    },
     /// Something that this version of the bindings has no words for; ignore it.
     Other,
 }
@@ -222,6 +235,12 @@ impl From<CoreEvent> for Event {
                     .map(|holder| Recipient::exactly(name.clone(), holder).to_string())
                     .collect(),
                 name: name.to_string(),
+            },
+            CoreEvent::Typing { from, user, is_typing } => Self::Typing {
+                sender: from,
+                user_id: user.to_string(),
+                fingerprint: user.fingerprint(),
+                is_typing,
             },
             // The enum may grow; a test beside the C events counts what the core has now.
             _ => Self::Other,

@@ -1,4 +1,4 @@
-//! Contacts, requests and the blocked; what was read; what is taken back.
+//! Contacts, requests and the blocked; who is typing; what was read; what is taken back.
 
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
@@ -243,5 +243,31 @@ pub extern "C" fn peerchat_mark_read(
     guard(|| {
         let (client, id) = (required(client, "client")?, required(id, "id")?);
         Ok(client.inner().mark_read_blocking((*id).into())?)
+    })
+}
+
+/// Says whether this user is typing to somebody, who is shown it if they are a contact and there: PEERCHAT_EVENT_TYPING. To be
+/// called with every key, and with false when the text is deleted or left alone for a while: no more than one notice in 3
+/// seconds goes out, and sending a text says that typing has ended. A program that never calls this tells nobody.
+///
+/// It is a notice that is worth something now or never. It goes over an encrypted link to the person's device that is up
+/// already, and is neither saved nor repeated nor kept by others: if they are away, or no link is up, or they are no contact,
+/// nothing happens, and PEERCHAT_OK is returned all the same. Waits for the node to take it, which is well under a millisecond
+/// unless it is busy, and neither for the disk nor for the network. Thread-safe.
+/// @param client     The client, with a user.
+/// @param to         "alice", or "alice#7kq2m4xd". UTF-8.
+/// @param is_typing  Whether the user is typing now.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_NAME,
+///         PEERCHAT_ERR_NOT_MET (nothing was exchanged with anybody of this name and they were not added),
+///         PEERCHAT_ERR_BLOCKED, PEERCHAT_ERR_NO_USER, PEERCHAT_ERR_CLOSED or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_set_typing(
+    client: Option<&peerchat_t>,
+    to: CStrArg<'_>,
+    is_typing: bool,
+) -> peerchat_status_t {
+    guard(|| {
+        let client = required(client, "client")?;
+        Ok(client.inner().set_typing_blocking(string(to, "to")?, is_typing)?)
     })
 }

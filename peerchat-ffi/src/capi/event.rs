@@ -58,6 +58,10 @@ pub enum peerchat_event_kind_t {
     /// The network does not agree on who holds a name that something was sent to; what was sent fails with
     /// PEERCHAT_ERR_NAME_CONTESTED. Has `name`, `claimants`.
     PEERCHAT_EVENT_NAME_CONTESTED = 11,
+    /// A contact is typing, or has stopped. Told once for each change; it ends by itself, when a text of theirs arrives, just
+    /// before its PEERCHAT_EVENT_MESSAGE, or when nothing was heard of it for 10 seconds. Only the latest word on each person
+    /// waits to be taken, and none is told again after a restart. Has `name`, `user_id`, `fingerprint`, `is_typing`.
+    PEERCHAT_EVENT_TYPING = 12,
 }
 
 /// Something the application is told. Read-only; it owns its strings until peerchat_event_free, or until the
@@ -118,6 +122,8 @@ pub struct peerchat_event_t {
     /// Whether the message is of somebody who is neither a contact nor blocked: peerchat_accept_contact or
     /// peerchat_block decides.
     pub is_request: bool,
+    /// Whether the person is typing now.
+    pub is_typing: bool,
 }
 
 // SAFETY: `text` is owned by the event alone, as the other strings are, and nothing changes behind it.
@@ -150,6 +156,7 @@ impl peerchat_event_t {
             claimants: owned(""),
             held_by: 0,
             is_request: false,
+            is_typing: false,
         }
     }
 
@@ -259,6 +266,13 @@ impl From<Event> for peerchat_event_t {
                 let mut event = Self::new(kind::PEERCHAT_EVENT_NAME_CONTESTED);
                 event.claimants = owned(&lines(&holders, |holder| exactly(&name, holder)));
                 event.name = owned(name.as_str());
+                event
+            }
+            Event::Typing { from, user, is_typing } => {
+                let mut event = Self::new(kind::PEERCHAT_EVENT_TYPING);
+                event.name = owned(&from);
+                event.set_user(&user);
+                event.is_typing = is_typing;
                 event
             }
             // The enum may grow; the test below walks what the core has now.
@@ -409,12 +423,13 @@ mod tests {
                 name: UserName::parse("bob").unwrap(),
                 holders: vec![user, UserId::from_bytes([1; 32])],
             },
+            Event::Typing { from: "bob#aibaeaqc".into(), user, is_typing: true },
         ]
     }
 
     #[test]
     fn a_changed_identity_names_both_and_a_contested_name_everyone() {
-        let [.., changed, contested] = &every_event()[..] else { panic!("events") };
+        let [.., changed, contested, _] = &every_event()[..] else { panic!("events") };
         let changed = peerchat_event_t::from(changed.clone());
         assert_eq!((changed.name.to_str(), changed.fingerprint.to_str()), ("bob", "aeaqcaib"));
         assert_eq!((changed.old_fingerprint.to_str(), changed.old_user_id.to_str().len()), ("aibaeaqc", 52));
@@ -423,6 +438,13 @@ mod tests {
             (contested.name.to_str(), contested.claimants.to_str()),
             ("bob", "bob#aibaeaqc\nbob#aeaqcaib")
         );
+    }
+
+    #[test]
+    fn who_is_typing_is_named() {
+        let typing = peerchat_event_t::from(every_event().pop().unwrap());
+        assert_eq!((typing.name.to_str(), typing.fingerprint.to_str()), ("bob#aibaeaqc", "aibaeaqc"));
+        assert!(typing.is_typing && typing.text_len == 0);
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub struct peerchat_statistics_t {
     pub mail_refused_token: u64,
     /// How often an envelope of this user was not left with a node because of the work that it asked for.
     pub work_given_up: u64,
+    /// Typing notices of others that were not told: of nobody who is a contact, malformed, or too many.
+    pub hints_dropped: u64,
 }
 
 impl From<Statistics> for peerchat_statistics_t {
@@ -131,6 +133,7 @@ impl From<Statistics> for peerchat_statistics_t {
             mail_refused_work: counts.mail_refused_work,
             mail_refused_token: counts.mail_refused_token,
             work_given_up: counts.work_given_up,
+            hints_dropped: counts.hints_dropped,
         }
     }
 }

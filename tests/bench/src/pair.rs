@@ -55,6 +55,7 @@ impl Pair {
             is_early,
             is_bulk: false,
             is_answer_long: false,
+            is_fleeting: false,
         };
         self.asking.call(call, now);
         let mut outcome = None;

@@ -1,6 +1,6 @@
-//! The C interface, called in any order with any arguments: NULLs, strings that are no UTF-8, numbers of any size,
-//! clients that were closed. A seed is a program of calls. `peerchat_log_set` is left out, because the log is the
-//! process's, and so are search, export and import, which the C tests call. Clients are in memory or in a directory of their own, bound to loopback, and call nobody elsewhere.
+//! The C interface, every function of it (a test of the corpus says so), called in any order with any arguments: NULLs,
+//! strings that are no UTF-8, numbers of any size, clients that were closed. A seed is a program of calls. Clients are in
+//! memory or in a directory of their own, bound to loopback, and call nobody elsewhere.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::mem::MaybeUninit;
@@ -20,23 +20,29 @@ const MAX_CALLS: usize = 60;
 /// How many clients it makes at most: each costs a socket and the start of a node.
 const MAX_CLIENTS: usize = 3;
 
+/// How often it tries a passphrase at most: each time takes 64 MiB and a tenth of a second.
+const MAX_COSTLY: usize = 4;
+
 /// What a program has in hand.
 struct Caller {
     directory: TempDir,
     options: Vec<repr_c::Box<peerchat_options_t>>,
     clients: Vec<repr_c::Box<peerchat_t>>,
     client_count: usize,
+    costly_count: usize,
     ids: Vec<peerchat_message_id_t>,
 }
 
 /// Every status has a name, and what a call gives is whole and can be freed; nothing is written where it failed.
 pub fn target(data: &[u8]) {
     let mut input = Input::new(data);
+    assert!(!text_at(peerchat_version()).is_empty());
     let mut caller = Caller {
         directory: tempfile::tempdir().expect("there is room for a directory"),
         options: Vec::new(),
         clients: Vec::new(),
         client_count: 0,
+        costly_count: 0,
         ids: Vec::new(),
     };
     for _ in 0..MAX_CALLS {
@@ -55,6 +61,10 @@ pub fn target(data: &[u8]) {
     }
     caller.clients.drain(..).for_each(|client| peerchat_destroy(Some(client)));
     caller.options.drain(..).for_each(|options| peerchat_options_free(Some(options)));
+    assert!(
+        check(peerchat_log_set(0, None, ptr::null_mut())),
+        "the log is the process's: the next input has none"
+    );
 }
 
 /// Checks what a call returned.
@@ -124,6 +134,10 @@ extern "C-unwind" fn heard(_: *mut c_void, event: *const peerchat_event_t) {
     assert!(!event.is_null());
 }
 
+extern "C-unwind" fn logged(_: *mut c_void, _: peerchat_log_level_t, line: *const c_char) {
+    assert!(!text_at(line).is_empty());
+}
+
 impl Caller {
     /// Any of the clients, or NULL.
     fn client(&self, input: &mut Input<'_>) -> Option<&peerchat_t> {
@@ -187,11 +201,19 @@ impl Caller {
     }
 
     /// Calls that only read.
-    fn ask(&self, input: &mut Input<'_>) {
-        let client = self.client(input);
+    fn ask(&mut self, input: &mut Input<'_>) {
+        let number = input.below(4);
         let name = string(input);
         let id = self.ids.get(input.below(8)).copied();
-        match input.below(17) {
+        let what = input.below(21);
+        if (18..).contains(&what) {
+            if self.costly_count == MAX_COSTLY {
+                return;
+            }
+            self.costly_count += 1;
+        }
+        let client = number.checked_sub(1).and_then(|at| self.clients.get(at)).map(|client| &**client);
+        match what {
             0 => out_text(input, |slot| peerchat_local_address(client, slot)),
             1 => out_text(input, |slot| peerchat_node_key(client, slot)),
             2 => out_text(input, |slot| peerchat_node_id(client, slot)),
@@ -214,7 +236,14 @@ impl Caller {
             13 => self.list_people(client, input),
             14 => self.read_history(client, &name, input),
             15 => self.count(client, input),
-            _ => self.change_passphrase(&name, input),
+            16 => self.search(client, &name, input),
+            17 => log(input),
+            18 => self.change_passphrase(&name, input),
+            19 => {
+                let (path, passphrase) = (self.file(input), string(input));
+                check(peerchat_export(client, lent(&path), lent(&passphrase)));
+            }
+            _ => self.import(input),
         }
     }
 
@@ -243,6 +272,36 @@ impl Caller {
             assert!(history.count <= limit && !history.entries.is_null());
         }
         peerchat_history_free(history);
+    }
+
+    fn search(&self, client: Option<&peerchat_t>, peer: &Option<CString>, input: &mut Input<'_>) {
+        let words = if input.flag() { Some(c"hel*".to_owned()) } else { string(input) };
+        let (before, limit) = (input.number(), usize::try_from(input.number()).unwrap_or(usize::MAX));
+        let found = out(input, |slot| peerchat_search(client, lent(&words), lent(peer), before, limit, slot));
+        if let Some(found) = &found {
+            assert!(found.count <= limit && !found.entries.is_null());
+        }
+        peerchat_history_free(found);
+    }
+
+    /// Where an archive is, may not be, or cannot be: never outside.
+    fn file(&self, input: &mut Input<'_>) -> Option<CString> {
+        let directory = self.directory.path();
+        let path = match input.below(5) {
+            0 => return None,
+            1 => return Some(c"\xff".to_owned()),
+            2 => directory.to_owned(),
+            3 => directory.join("archive"),
+            _ => directory.join("elsewhere"),
+        };
+        CString::new(path.into_os_string().into_encoded_bytes()).ok()
+    }
+
+    fn import(&self, input: &mut Input<'_>) {
+        let (archive, data_dir) = (self.file(input), self.file(input));
+        let (passphrase, new) = (string(input), string(input));
+        let (passphrase, new) = (lent(&passphrase), lent(&new));
+        out_text(input, |slot| peerchat_import(lent(&archive), passphrase, lent(&data_dir), new, slot));
     }
 
     fn count(&self, client: Option<&peerchat_t>, input: &mut Input<'_>) {
@@ -354,6 +413,12 @@ impl Caller {
     }
 }
 
+fn log(input: &mut Input<'_>) {
+    let level = i32::from(input.byte()) - 2;
+    let callback = if input.flag() { Some(logged as _) } else { None };
+    check(peerchat_log_set(level, callback, ptr::null_mut()));
+}
+
 /// Where to bootstrap: at the client itself, at nobody, or at what is no address.
 fn address(client: Option<&peerchat_t>, input: &mut Input<'_>) -> Option<CString> {
     match input.below(4) {
@@ -375,14 +440,39 @@ fn address(client: Option<&peerchat_t>, input: &mut Input<'_>) -> Option<CString
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let create: &[u8] = &[48, 0, 0, 1, 1, 0];
-    let ask = |what: u8| Script::default().put(&[64, 1, 2, 0, what, 0, 0, 0]).done();
-    let send =
-        |way: u8, text: &[u8]| Script::default().put(&[160, 1, 2, way, 0, 0]).bytes(text).put(&[0, 0]).done();
-    let relate = |what: u8| vec![128, 1, 2, what, 1];
+    // What each question takes besides: mostly where to write to.
+    let ask = |what: u8| {
+        let more: &[u8] = match what {
+            10 | 13 => &[0, 0],
+            12 => &[1, 0],
+            14 => &[0, 1, 10, 0],
+            15 => &[2, 2, 0, 0],
+            16 => &[1, 0, 1, 10, 0],
+            17 => &[7, 1],
+            18 => &[1, 0, 2],
+            19 => &[3, 2],
+            20 => &[3, 4, 2, 0, 0],
+            _ => &[0],
+        };
+        [&[64, 1, 2, 0, what], more].concat()
+    };
+    // The last two of them give nothing, and so have nowhere to write to.
+    let send = |way: u8, text: &[u8]| {
+        let out: &[u8] = if way < 4 { &[0, 0] } else { &[0] };
+        Script::default().put(&[160, 1, 2, way, 0, 0]).bytes(text).put(out).done()
+    };
+    let relate = |what: u8| [&[128, 1, 2, what][..], if what < 5 { &[] } else { &[1] }].concat();
     let poll: &[u8] = &[208, 1, 0, 1];
-    let asked: Vec<u8> = (0..17).flat_map(ask).collect();
+    let asked: Vec<u8> = (0..21).flat_map(ask).collect();
     let related: Vec<u8> = (0..7).flat_map(relate).collect();
     let sent: Vec<u8> = (0..6).flat_map(|way| send(way, b"hello")).collect();
+    // On disk as alice: to `archive` with the passphrase "bob", and from there to where a profile can and cannot be.
+    let on_disk: &[u8] = &[48, 0, 0, 0, 1, 0];
+    let export: &[u8] = &[64, 1, 2, 0, 19, 3, 2];
+    let import = |to: u8| vec![64, 1, 2, 0, 20, 3, to, 2, 0, 0];
+    let moved = [export, &import(4), &import(2), &import(3)].concat();
+    let find: &[u8] = &[64, 1, 0, 0, 16, 1, 0, 1, 10, 0];
+    let log: &[u8] = &[64, 1, 0, 0, 17, 7, 1];
     let close: &[u8] = &[240, 1, 1];
     let nothing: Vec<u8> = (64..=255).step_by(7).flat_map(|call| [call, 0, 0, 0, 0, 0, 0, 0]).collect();
     let mut seeds = vec![
@@ -390,6 +480,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         [create, &sent, poll, poll].concat(),
         [create, &sent, &related, poll, &asked, close, &asked].concat(),
         [&[48, 0, 0, 0, 1, 0][..], &sent, &asked].concat(),
+        [on_disk, log, &sent, find, &moved, close].concat(),
+        [create, log, &sent, find, poll].concat(),
         [create, &[208, 1, 3, 1, 0, 0], poll, poll, &[240, 0], create, &send(0, &[0xff, 0xfe])].concat(),
         nothing,
     ];

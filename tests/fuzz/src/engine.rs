@@ -1,15 +1,16 @@
 //! Whole engines, two with a user and one without: everything that they say to one another is delivered, lost, repeated,
-//! reordered, changed or invented, in any interleaving with time, the disk, the application and restarts. A seed is a
-//! program of steps.
+//! reordered, changed or invented, in any interleaving with time, the disk, the application and restarts; and each may seal
+//! other words than its user's. A seed is a program of steps.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use peerchat_core::crypto::{DeviceCipher, StandIn};
+use peerchat_core::crypto::DeviceCipher;
 use peerchat_core::engine::{Engine, EngineCall, EngineConfig};
 use peerchat_core::event::{CommandId, Event};
 use peerchat_core::identity::{Recipient, UserName};
 use peerchat_core::kademlia::{ALPHA, AddressFamily, Contact, K, LOOKUP_PATHS, NodeKey, Serve};
+use peerchat_core::mail::{Work, WorkId};
 use peerchat_core::save::{BatchId, ConversationId, ProfileKeys, Read, ReadId, Saved, StreamId};
 use peerchat_core::time::Now;
 use peerchat_core::transport::{CallId, ProbeId, ReplyToken};
@@ -17,7 +18,8 @@ use peerchat_core::user::{Decision, Verb};
 use peerchat_core::wire::{Request, Response};
 use peerchat_sim::Disk;
 
-use crate::input::{Input, address, secret, start};
+use crate::input::{Input, Script, address, secret, start};
+use crate::liar::{Liar, Lies};
 use crate::random_programs;
 use crate::wire::{requests, responses};
 
@@ -30,6 +32,9 @@ const MAX_RUN: usize = 300;
 /// How often a deadline may be due again at once before that is a loop without end.
 const MAX_DUE: usize = 1000;
 
+/// Most work that is done: more is too much for a fuzzer.
+const MAX_BITS_DONE: u8 = 10;
+
 struct Host {
     engine: Engine,
     disk: Disk,
@@ -38,6 +43,8 @@ struct Host {
     calls: BTreeSet<CallId>,
     requests: BTreeMap<u64, (usize, CallId)>,
     texts: BTreeMap<Vec<u8>, usize>,
+    /// What it seals in the place of what it was given to.
+    lies: Lies,
 }
 
 /// Something that will happen to a host, if the input lets it.
@@ -48,6 +55,7 @@ enum Under {
     Probed(ProbeId, Option<NodeKey>),
     Written(BatchId),
     Read(ReadId, Read),
+    Worked(WorkId, Work),
 }
 
 struct World {
@@ -57,9 +65,10 @@ struct World {
     last_token: u64,
     last_command: u64,
     last_text: u64,
+    has_lied: bool,
 }
 
-/// Nothing panics, every text arrives once, and only what was written arrives.
+/// Nothing panics, and every text arrives once, unless one has lied.
 pub fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let mut world = World::new();
@@ -78,9 +87,10 @@ impl World {
         let host = |number: u8, name: Option<&str>| {
             let keys = ProfileKeys { node: secret(number), user: name.map(|_| secret(number + 10)) };
             let disk = Disk::new(Saved::fresh(keys));
-            let config = config(name);
+            let (config, lies) = (config(name), Lies::default());
             Host {
-                engine: engine(&config, &disk, number, now),
+                engine: engine(&config, &disk, &lies, number, now),
+                lies,
                 disk,
                 config,
                 contact: Contact::new(NodeKey::from(secret(number).public()), address(number)),
@@ -90,15 +100,22 @@ impl World {
             }
         };
         let hosts = vec![host(0, Some("alice")), host(1, Some("bob")), host(2, None)];
-        let mut world =
-            Self { hosts, under_way: VecDeque::new(), now, last_token: 0, last_command: 0, last_text: 0 };
+        let mut world = Self {
+            hosts,
+            under_way: VecDeque::new(),
+            now,
+            last_token: 0,
+            last_command: 0,
+            last_text: 0,
+            has_lied: false,
+        };
         (0..3).for_each(|host| world.drain(host));
         world
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
         let host = input.below(self.hosts.len());
-        match input.below(14) {
+        match input.below(15) {
             0 => self.wait(input.time()),
             1..=3 => {
                 let at = input.below(self.under_way.len().min(256));
@@ -116,7 +133,11 @@ impl World {
                 self.hosts[host].contact =
                     Contact::new(self.hosts[host].contact.key(), address(100 + input.byte() % 100));
             }
-            _ => self.run(input.below(256)),
+            13 => self.run(input.below(256)),
+            _ => {
+                self.has_lied = true;
+                self.hosts[host].lies.add(input.bytes());
+            }
         }
     }
 
@@ -268,7 +289,7 @@ impl World {
         host.disk.cut();
         host.calls.clear();
         host.requests.clear();
-        host.engine = engine(&host.config, &host.disk, seed, now);
+        host.engine = engine(&host.config, &host.disk, &host.lies, seed, now);
         self.drain(id);
     }
 
@@ -339,6 +360,11 @@ impl World {
                 let found = self.hosts[to].disk.read(what);
                 self.hosts[to].engine.handle_read(id, found, now);
             }
+            Under::Worked(id, work) => {
+                let is_little = work.bits <= MAX_BITS_DONE;
+                let nonce = is_little.then(|| work.search(|| true)).flatten();
+                self.hosts[to].engine.handle_worked(id, nonce, now);
+            }
         }
         self.drain(to);
     }
@@ -372,12 +398,15 @@ impl World {
         while let Some((id, what)) = host.engine.poll_read() {
             self.under_way.push_back((at, Under::Read(id, what)));
         }
+        while let Some((id, work)) = host.engine.poll_work() {
+            self.under_way.push_back((at, Under::Worked(id, work)));
+        }
         while host.engine.poll_outcome().is_some() {}
         while let Some(event) = host.engine.poll_event() {
             if let Event::Message(message) = event {
                 let times = host.texts.entry(message.text.into_bytes()).or_default();
                 *times += 1;
-                assert_eq!(*times, 1, "a text arrives once");
+                assert!(*times == 1 || self.has_lied, "a text arrives once");
             }
         }
         let _ = host.engine.own_addresses();
@@ -398,18 +427,16 @@ fn config(name: Option<&str>) -> EngineConfig {
     }
 }
 
-fn engine(config: &EngineConfig, disk: &Disk, seed: u8, now: Now) -> Engine {
+fn engine(config: &EngineConfig, disk: &Disk, lies: &Lies, seed: u8, now: Now) -> Engine {
     let saved = disk.saved();
     let cipher = config.user.as_ref().map(|_| -> Box<dyn DeviceCipher> {
-        Box::new(match &saved.device {
-            Some(device) => StandIn::restore(&device.state, seed.into()).expect("what was written is there"),
-            None => StandIn::new(seed.into()),
-        })
+        let state = saved.device.as_ref().map(|device| &device.state);
+        Box::new(Liar::new(state, seed, lies.clone()))
     });
     Engine::new(config.clone(), saved, cipher, [seed; 32], now)
 }
 
-/// Two who join and write, one who is away meanwhile, and random programs.
+/// Two who join and write, one who is away meanwhile, one who lies, and random programs.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let join: &[u8] = &[0, 10, 2, 0, 0, 13, 255, 1, 10, 2, 1, 0, 13, 255, 0, 13, 255];
@@ -418,6 +445,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let crash: &[u8] = &[1, 11, 7, 0, 13, 255];
     let later: &[u8] = &[0, 0, 22, 0, 13, 255];
     let moves: &[u8] = &[1, 12, 5, 0, 13, 255];
+    // A text as a batch and as a receipt, anything in its place, and a part of it.
+    let lie = |by: &[u8]| Script::default().put(&[0, 14]).bytes(by).done();
+    let lies =
+        [lie(&[0, 1, 33, 2, 17]), lie(&[0, 1, 33, 2, 3]), lie(b"\x01anything"), lie(&[0, 1, 20, 0])].concat();
     let blocks: &[u8] = &[1, 7, 0, 6, 2, 0, 13, 255];
     let mut seeds = vec![
         join.to_vec(),
@@ -425,6 +456,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         [join, write, crash, write, later].concat(),
         [join, moves, write, later, answer].concat(),
         [join, write, blocks, write, later].concat(),
+        [join, write, &lies, write, answer, write, later].concat(),
+        [join, &lies, write, answer, crash, write, later].concat(),
         [join, write, &[0, 4, 0, 0, 4, 0, 0, 5, 0, 1, 1, 5, 1, 0], later].concat(),
     ];
     seeds.extend(random_programs(6, 500).into_iter().map(|random| [join, &random].concat()));

@@ -1,9 +1,10 @@
-//! What a device is given to open: sealed envelopes of mail, letters, and what its sessions with others open, by the
-//! cryptography that is used and by the stand-in of simulations.
+//! What a device is given to open: sealed envelopes of mail, letters, what its sessions with others open, by the
+//! cryptography that is used and by the stand-in of simulations, and what is found within.
 
 use peerchat_core::crypto::{
     DeviceCipher, DeviceKeys, Envelope, EnvelopeKind, Olm, SEAL_OVERHEAD, SealKeys, Secret, StandIn, seal,
 };
+use peerchat_core::fuzzing;
 use peerchat_core::identity::UserId;
 use peerchat_core::kademlia::{NodeId, NodeKey, RecordKey};
 use peerchat_core::mail::{EnvelopeHeader, Letter, SIZE_CLASSES, SealedEnvelope};
@@ -13,7 +14,7 @@ use crate::input::{Input, START, Script, secret};
 /// Nothing opens that was changed, and whatever does open was sealed for this device.
 pub fn target(data: &[u8]) {
     let mut input = Input::new(data);
-    match input.below(6) {
+    match input.below(7) {
         0 => {
             if let Ok(envelope) = SealedEnvelope::parse(input.rest()) {
                 let _ = open(&envelope);
@@ -26,7 +27,8 @@ pub fn target(data: &[u8]) {
             let device = || Olm::restore(None).expect("a new device has no state to damage");
             sessions(&mut device(), &mut device(), &mut input);
         }
-        _ => saved_states(&mut input),
+        5 => saved_states(&mut input),
+        _ => contents(&mut input),
     }
 }
 
@@ -147,7 +149,32 @@ fn saved_states(input: &mut Input<'_>) {
     let _ = SealKeys::restore([(state, START)]);
 }
 
-/// One for each way.
+/// What somebody may have sealed: messages alone and in batches, receipts, and what is none of these.
+fn contents(input: &mut Input<'_>) {
+    let (count, tag) = (input.number(), input.number());
+    if let Some(found) = fuzzing::count_messages(input.rest(), count, tag) {
+        assert_eq!(found, count, "an envelope has as many messages as it says");
+    }
+}
+
+/// The parts of a content, of a batch and of a receipt, as `docs/protocol.md` has them; each number is below 251.
+fn content_seeds() -> [Vec<u8>; 4] {
+    let content = |kind: u8, body: &[u8]| {
+        let len = u8::try_from(body.len()).expect("it is short");
+        [&[1; 32], &[3, kind, 7, len][..], body].concat()
+    };
+    let found = |count: u8, opened: &[u8]| [&[6, 1, count, 1, 9], opened].concat();
+    let receipt = [&[2; 32], &[0, 5, 1, 9, 4, 3][..], b"tok"].concat();
+    let batch = [2, 1, 0, 9, 2, b'h', b'i', 1, 4, 8, 1, b'!'];
+    [
+        found(1, &content(1, b"hello")),
+        found(1, &content(2, &receipt)),
+        found(1, &content(3, b"")),
+        found(2, &content(16, &batch)),
+    ]
+}
+
+/// Some for each way.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
     let letter = Letter {
@@ -169,7 +196,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     };
     let addressed = Script::default().put(&[2, 1]).put(&[9; 32]).put(&[1, 3, 1, 2, 1, 7]).bytes(&[5; 60]);
     let device = DeviceCipher::state(&StandIn::new(1));
-    vec![
+    let mut seeds = vec![
         [&[0], sealed.as_bytes()].concat(),
         [vec![1, 0], vec![0; 100]].concat(),
         [vec![1, 1], vec![0xfb; 700]].concat(),
@@ -178,5 +205,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         written(4),
         [&[5], device.reveal()].concat(),
         b"\x05{\"signing_key\":{\"Normal\":[1,2,3]},\"one_time_keys\":{}}".to_vec(),
-    ]
+    ];
+    seeds.extend(content_seeds());
+    seeds
 }

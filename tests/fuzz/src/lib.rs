@@ -7,14 +7,17 @@
 use std::path::PathBuf;
 
 pub mod abi;
+pub mod archive;
 pub mod engine;
 mod input;
 pub mod letters;
+mod liar;
 pub mod link;
 pub mod mailbox;
 pub mod names;
 pub mod profile;
 pub mod records;
+pub mod streams;
 pub mod transport;
 pub mod wire;
 
@@ -32,8 +35,9 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "abi", run: abi::target, seeds: abi::seeds },
+    Target { name: "archive", run: archive::target, seeds: archive::seeds },
     Target { name: "engine", run: engine::target, seeds: engine::seeds },
     Target { name: "letters", run: letters::target, seeds: letters::seeds },
     Target { name: "link", run: link::target, seeds: link::seeds },
@@ -41,6 +45,7 @@ pub const TARGETS: [Target; 10] = [
     Target { name: "names", run: names::target, seeds: names::seeds },
     Target { name: "profile", run: profile::target, seeds: profile::seeds },
     Target { name: "records", run: records::target, seeds: records::seeds },
+    Target { name: "streams", run: streams::target, seeds: streams::seeds },
     Target { name: "transport", run: transport::target, seeds: transport::seeds },
     Target { name: "wire", run: wire::target, seeds: wire::seeds },
 ];

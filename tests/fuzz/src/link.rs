@@ -129,7 +129,16 @@ impl Net {
         let host = &mut self.hosts[host];
         host.calls.insert(id);
         host.transport.call(
-            Call { id, to: Contact::new(key, at), kind, body, is_early, is_bulk, is_answer_long: false },
+            Call {
+                id,
+                to: Contact::new(key, at),
+                kind,
+                body,
+                is_early,
+                is_bulk,
+                is_answer_long: false,
+                is_fleeting: false,
+            },
             self.now,
         );
     }

@@ -1,13 +1,15 @@
-//! The mail that a node keeps for others: DEPOSIT, COLLECT, FETCH, RELEASE and OFFER of anybody, in any interleaving with
-//! time, the disk, hand-overs and restarts. A seed is a program of steps.
+//! The mail that a node keeps for others: DEPOSIT, COLLECT, FETCH, RELEASE and OFFER of anybody, with work and tokens or
+//! without, in any interleaving with time, the disk, hand-overs and restarts. A seed is a program of steps, for a mailbox
+//! that is empty or one that strangers have nearly filled.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use peerchat_core::kademlia::{Contact, NodeKey, RecordKey};
 use peerchat_core::mail::{
-    EnvelopeHeader, EnvelopeId, EnvelopeTag, KeptEnvelope, MAX_LISTED, MailAction, MailAnswer, MailCallTag,
-    MailEffect, MailPlace, MailReadId, MailRequest, MailResponse, MailTag, Mailbox, Offer, Release,
-    ReleasedEnvelope, SIZE_CLASSES, SealedEnvelope, Standing,
+    Admission, Depositor, EnvelopeHeader, EnvelopeId, EnvelopeTag, KEPT_OVERHEAD, KeptEnvelope, MAX_LISTED,
+    MAX_SEALED_LEN, MAX_WORK_BITS, MIN_WORK_BITS, MailAction, MailAnswer, MailCallTag, MailEffect, MailPlace,
+    MailReadId, MailRefusal, MailRequest, MailResponse, MailTag, Mailbox, Offer, Release, ReleasedEnvelope,
+    SIZE_CLASSES, STRANGERS_LEN, SealedEnvelope, Standing, TokenTag, Work, WriteToken,
 };
 use peerchat_core::save::Write;
 use peerchat_core::time::{Now, Timestamp};
@@ -21,7 +23,16 @@ const MAX_STEPS: usize = 300;
 /// Room for a few dozen envelopes.
 const QUOTA: u64 = 60_000;
 
+/// Room for more than all strangers may leave in one mailbox.
+const LARGE_QUOTA: u64 = 2 * STRANGERS_LEN;
+
+/// Most work that is done: more is too much for a fuzzer.
+const MAX_BITS_DONE: u8 = 12;
+
 struct Holder {
+    quota: u64,
+    /// How much work was asked for last.
+    bits: u8,
     mailbox: Mailbox,
     now: Now,
     disk: BTreeMap<u64, (KeptEnvelope, Box<[u8]>)>,
@@ -38,10 +49,15 @@ struct Holder {
 pub fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let now = start();
+    let disk = if input.flag() { crowd(input.byte()) } else { BTreeMap::new() };
+    let quota = if disk.is_empty() { QUOTA } else { LARGE_QUOTA };
+    let kept: Vec<KeptEnvelope> = disk.values().map(|(kept, _)| kept.clone()).collect();
     let mut holder = Holder {
-        mailbox: Mailbox::new(QUOTA, &[], &[], now),
+        quota,
+        bits: 0,
+        mailbox: Mailbox::new(quota, &kept, &[], now),
         now,
-        disk: BTreeMap::new(),
+        disk,
         released: BTreeMap::new(),
         unwritten: VecDeque::new(),
         reads: VecDeque::new(),
@@ -55,12 +71,27 @@ pub fn target(data: &[u8]) {
         }
         holder.step(&mut input);
         holder.drain();
-        assert!(holder.mailbox.kept_len() <= QUOTA);
+        assert!(holder.mailbox.kept_len() <= holder.quota);
     }
     while holder.write() {
         holder.drain();
     }
     assert_eq!(holder.mailbox.kept_count(), holder.disk.len(), "what is kept is what is on disk");
+}
+
+/// So many envelopes of strangers for one device that each more costs work.
+fn crowd(more: u8) -> BTreeMap<u64, (KeptEnvelope, Box<[u8]>)> {
+    let len = u32::try_from(MAX_SEALED_LEN).expect("envelopes are short");
+    let free = STRANGERS_LEN / 8 * 5 / (u64::from(len) + KEPT_OVERHEAD);
+    let place = MailPlace { mailbox: RecordKey::from_bytes([1; 32]), device: contact(1).id() };
+    let envelope = |position: u64| {
+        let mut id = [8; 32];
+        id[..8].copy_from_slice(&position.to_be_bytes());
+        let (id, depositor) = (EnvelopeId::from_bytes(id), Depositor::from_number(position));
+        let expires = START.saturating_add(std::time::Duration::from_secs(3600));
+        KeptEnvelope { position, place, id, expires, len, depositor, token: TokenTag::NONE }
+    };
+    (1..=free + u64::from(more)).map(|position| (position, (envelope(position), Box::default()))).collect()
 }
 
 fn contact(number: u8) -> Contact {
@@ -77,7 +108,7 @@ impl Holder {
         match input.below(13) {
             0..=2 => {
                 let standing = standing(input);
-                let bytes = self.envelope(place, input);
+                let bytes = self.deposit(place, input);
                 self.mailbox.handle_deposit(to, &contact(10 + input.byte() % 3), &bytes, &standing, now);
             }
             3 => self.mailbox.handle_collect(to, who, mailbox, input.number(), now),
@@ -134,7 +165,7 @@ impl Holder {
         }
     }
 
-    fn envelope(&mut self, place: MailPlace, input: &mut Input<'_>) -> Vec<u8> {
+    fn envelope(&mut self, place: MailPlace, input: &mut Input<'_>) -> SealedEnvelope {
         let class = SIZE_CLASSES[input.below(SIZE_CLASSES.len())];
         let lifetime = input.time();
         let expires = if input.flag() {
@@ -146,7 +177,29 @@ impl Holder {
         let envelope =
             SealedEnvelope::new(&header, &vec![input.byte(); class]).expect("it is of a size class");
         self.deposited.push(envelope.id());
-        let mut bytes = envelope.into_bytes().into_vec();
+        envelope
+    }
+
+    /// An envelope and what comes with it: nothing, work that was done or was not, or a token of this device or of another.
+    fn deposit(&mut self, place: MailPlace, input: &mut Input<'_>) -> Vec<u8> {
+        let envelope = self.envelope(place, input);
+        let admission = match input.below(4) {
+            0 => Admission::Nothing,
+            1 => Admission::Work(input.number()),
+            2 => {
+                let work = Work { envelope: envelope.id(), bits: self.bits };
+                let is_little = self.bits <= MAX_BITS_DONE;
+                is_little.then(|| work.search(|| true)).flatten().map_or(Admission::Nothing, Admission::Work)
+            }
+            _ => {
+                let (device, mailbox) =
+                    (secret(input.byte() % 6), RecordKey::from_bytes([input.byte() % 3; 32]));
+                let expires = START.saturating_add(input.time());
+                let token = WriteToken::issue(&device, &mailbox, secret(30 + input.byte() % 3), expires);
+                Admission::Token(Box::new(token.proof(&envelope.id())))
+            }
+        };
+        let mut bytes = admission.deposit(envelope.as_bytes());
         if input.below(16) == 1 {
             input.damage(&mut bytes);
         }
@@ -176,6 +229,7 @@ impl Holder {
         for write in writes {
             match write {
                 Write::MailKept { envelope, bytes } => {
+                    check_admission(&envelope, &bytes);
                     let before = self.disk.insert(envelope.position, (envelope, bytes));
                     assert!(before.is_none(), "a position is used once");
                 }
@@ -208,6 +262,19 @@ impl Holder {
                 MailAction::Reply { response: MailResponse::Listed { ids, .. }, .. } => {
                     assert!(ids.len() <= MAX_LISTED);
                 }
+                MailAction::Reply { response: MailResponse::Fetched(bytes), .. } => {
+                    assert!(
+                        bytes.is_empty() || SealedEnvelope::parse(&bytes).is_ok(),
+                        "without what came with it"
+                    );
+                }
+                MailAction::Reply {
+                    response: MailResponse::Refused(MailRefusal::WorkNeeded { bits }),
+                    ..
+                } => {
+                    assert!((MIN_WORK_BITS..=MAX_WORK_BITS).contains(&bits));
+                    self.bits = bits;
+                }
                 MailAction::Reply { .. } | MailAction::Review { .. } => {}
             }
         }
@@ -220,8 +287,19 @@ impl Holder {
         self.calls.clear();
         let kept: Vec<KeptEnvelope> = self.disk.values().map(|(kept, _)| kept.clone()).collect();
         let released: Vec<ReleasedEnvelope> = self.released.values().copied().collect();
-        self.mailbox = Mailbox::new(QUOTA, &kept, &released, self.now);
+        self.mailbox = Mailbox::new(self.quota, &kept, &released, self.now);
         assert_eq!(self.mailbox.kept_count(), kept.len());
+    }
+}
+
+/// What counts as a contact's has shown the token of this device for this envelope.
+fn check_admission(envelope: &KeptEnvelope, bytes: &[u8]) {
+    let KeptEnvelope { place, id, token, .. } = envelope;
+    match Admission::split(bytes).expect("what is kept was understood").1 {
+        Admission::Token(proof) => {
+            assert!(*token != TokenTag::NONE && proof.is_for(&place.mailbox, &place.device, id));
+        }
+        Admission::Nothing | Admission::Work(_) => assert_eq!(*token, TokenTag::NONE),
     }
 }
 
@@ -250,21 +328,29 @@ fn answer(input: &mut Input<'_>) -> MailAnswer {
     }
 }
 
-/// Envelopes that come, are listed, fetched and released, and random programs.
+/// Envelopes that come, are listed, fetched and released, with work and tokens, and random programs.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
-    // The device 1, its mailbox 1; standing 0, the smallest class, 1 << 20 ms to live, a body of sevens, no damage.
-    let deposit: &[u8] = &[1, 1, 0, 0, 0, 20, 1, 7, 0, 0];
+    // The device 1, its mailbox 1; standing 0, the smallest class, 1 << 20 ms to live, a body of as many bytes, with nothing,
+    // no damage.
+    let another = |body: u8, with: &[u8]| [&[1, 1, 0, 0, 0, 20, 1, body], with, &[0, 0]].concat();
+    let deposit: &[u8] = &another(7, &[0]);
+    let token: &[u8] = &[3, 1, 1, 20, 0];
+    let others_token: &[u8] = &[3, 2, 1, 20, 0];
+    let late_token: &[u8] = &[3, 1, 1, 5, 0];
     let written: &[u8] = &[0, 0, 8];
     let collect: &[u8] = &[1, 1, 3, 0];
     let fetch: &[u8] = &[1, 1, 4, 0];
     let read: &[u8] = &[0, 0, 9, 0];
     let release: &[u8] = &[1, 1, 5, 1, 0, 1, 0, 0];
     let later: &[u8] = &[0, 0, 7, 30];
+    let soon: &[u8] = &[0, 0, 7, 10];
     let restart: &[u8] = &[0, 0, 12];
     let kept = [deposit, written].concat();
     let mut seeds = vec![
         kept.clone(),
+        [&another(7, token), written, &another(8, others_token), soon, &another(9, late_token)].concat(),
+        [&another(7, token), written, collect, fetch, read, restart, collect, fetch, read].concat(),
         [&kept, collect, fetch, read].concat(),
         [&kept, release, written, deposit, written].concat(),
         [&kept, later, written, deposit].concat(),
@@ -273,5 +359,15 @@ pub fn seeds() -> Vec<Vec<u8>> {
         [&kept, &[1, 1, 11, 3, 1, 2, 3, 0, 0, 1, 0, 0, 10, 1, 1, 1, 0, 0, 0, 9, 0][..]].concat(),
     ];
     seeds.extend(random_programs(5, 600));
+    let mut seeds: Vec<Vec<u8>> = seeds.iter().map(|seed| [&[0], seed.as_slice()].concat()).collect();
+    // Of a crowded mailbox: a stranger who does no work, and then does; one whose nonce is none; a contact.
+    let work: &[u8] = &[2];
+    let poor: &[u8] = &[1, 1, 5];
+    let crowded =
+        [&[1, 20][..], deposit, &another(7, work), written, &another(8, poor), &another(9, token), written];
+    seeds.push(crowded.concat());
+    seeds.push(
+        [&[1, 255][..], deposit, &another(7, work), soon, written, restart, &another(8, work)].concat(),
+    );
     seeds
 }

@@ -1,6 +1,7 @@
-//! What people type: names, recipients, addresses, keys, fingerprints, and the settings of a client.
+//! What people type: names, recipients, addresses, keys, fingerprints, what to search for, and the settings of a client.
 
 use peerchat_core::identity::PublicKey;
+use peerchat_core::search::Query;
 use peerchat_core::{BootstrapAddress, Config, Passphrase, Recipient, UserId, UserName};
 
 use crate::input::{Input, Script};
@@ -31,6 +32,10 @@ fn understood(text: &str) {
     }
     if let Ok(key) = text.parse::<PublicKey>() {
         assert_eq!(key.to_string().parse(), Ok(key));
+    }
+    if let Ok(query) = Query::parse(text) {
+        assert!(query.matches(text), "a text has its own words");
+        assert!(!query.matches(""));
     }
 }
 
@@ -71,6 +76,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         format!("{key}@[::1]:4600"),
         "127.0.0.1:4600".to_owned(),
         "example.org:0".to_owned(),
+        "Trai* Zürich 東京 ﬁn".to_owned(),
     ];
     let settings = Script::default().put(&[1, 20, 1, 3, 2, 4, 0, 0, 4, 0, 16, 0, 0]);
     let settings = settings.bytes(b"network").bytes(b"secret words").bytes(b"carol").done();

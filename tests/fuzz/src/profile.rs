@@ -1,4 +1,5 @@
-//! A damaged profile: bytes of the file changed, or what its tables hold. A seed is a list of changes to a small profile.
+//! A damaged profile, with a passphrase or without: bytes of the file changed, or what its tables hold. A seed is a list of
+//! changes to a small profile.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 
-use peerchat_core::config::Location;
+use peerchat_core::config::{Location, Passphrase};
 use peerchat_core::crypto::{Envelope, EnvelopeKind, Prekey, Prekeys, SealKeys, Secret, SessionId, StandIn};
 use peerchat_core::engine::{Engine, EngineConfig};
 use peerchat_core::event::MessageState;
@@ -16,12 +17,14 @@ use peerchat_core::kademlia::{
 };
 use peerchat_core::mail::{
     DEFAULT_MAIL_QUOTA, Depositor, EnvelopeId, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope,
+    WriteToken,
 };
 use peerchat_core::save::{
     BatchId, ConversationId, ProfileKeys, Saved, SavedConversation, SavedDevice, SavedEnvelope,
-    SavedIncoming, SavedMessage, SavedSession, SavedStream, StreamId, Write, WriteBatch,
+    SavedIncoming, SavedMessage, SavedSession, SavedStream, SavedToken, StreamId, Write, WriteBatch,
 };
-use peerchat_core::storage::{self, Store};
+use peerchat_core::search::Query;
+use peerchat_core::storage::{self, Opened, Store};
 use peerchat_core::time::Timestamp;
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -29,6 +32,8 @@ use tempfile::TempDir;
 
 use crate::input::{Input, START, Script, address, secret, start};
 use crate::records::user_record;
+
+const TABLES: &str = "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name";
 
 /// How many changes are made at most.
 const MAX_CHANGES: usize = 8;
@@ -38,7 +43,8 @@ pub fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let directory = directory();
     let path = path_in(&directory);
-    fs::write(&path, template()).expect("there is room for a small file");
+    let passphrase = input.flag().then(passphrase);
+    fs::write(&path, template(passphrase.as_ref())).expect("there is room for a small file");
     for _ in 0..MAX_CHANGES {
         if input.is_empty() {
             break;
@@ -51,12 +57,12 @@ pub fn target(data: &[u8]) {
     }
     let before = fs::read(&path).expect("it was just written");
     let never = || unreachable!("a profile that is there is not made anew");
-    let opened = storage::open(&Location::Directory(directory.path().to_owned()), Some(&alice()), never);
-    match opened {
+    let location = Location::Directory(directory.path().to_owned());
+    match storage::open_with(&location, Some(&alice()), passphrase.as_ref(), never) {
         Ok(opened) => {
             read_all(&opened.store);
             opened.store.close();
-            start_with(opened.saved);
+            start_with(opened.saved, &alice());
         }
         Err(_) => assert!(fs::read(&path).expect("it is still there") == before, "it was touched"),
     }
@@ -70,8 +76,12 @@ fn path_in(directory: &TempDir) -> PathBuf {
     directory.path().join("user-alice.db")
 }
 
+fn passphrase() -> Passphrase {
+    Passphrase::new("secret words").expect("it is one")
+}
+
 /// In memory, where there is such a place: a disk would be slow.
-fn directory() -> TempDir {
+pub(crate) fn directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     made.expect("there is room for a directory")
@@ -86,7 +96,7 @@ fn change_file(path: &Path, input: &mut Input<'_>) {
 /// Sets a column of a row, or all rows, to something else, or drops a row. SQLite may refuse.
 fn change_tables(path: &Path, input: &mut Input<'_>) {
     let Ok(db) = Connection::open(path) else { return };
-    let Ok(tables) = names(&db, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name") else {
+    let Ok(tables) = names(&db, TABLES) else {
         return;
     };
     let Some(table) = pick(&tables, input) else { return };
@@ -104,6 +114,8 @@ fn change_tables(path: &Path, input: &mut Input<'_>) {
         1 => db.execute(&format!("UPDATE \"{table}\" SET \"{column}\" = -\"{column}\""), []),
         _ => db.execute(&format!("UPDATE OR IGNORE \"{table}\" SET \"{column}\" = ?1"), [value]),
     };
+    // What a passphrase may cost has its limits, but they leave it to cost more than a fuzzer has time for.
+    let _ = db.execute("UPDATE vault SET memory_kib = memory_kib % 1024, passes = passes % 4", []);
     let _ = db.pragma_update(None, "wal_checkpoint", "truncate");
     let _ = db.close();
 }
@@ -117,7 +129,7 @@ fn pick<'a>(names: &'a [String], input: &mut Input<'_>) -> Option<&'a str> {
 }
 
 /// Reads everything that a client can ask for.
-fn read_all(store: &Store) {
+pub(crate) fn read_all(store: &Store) {
     let conversations = store.conversations().unwrap_or_default();
     let ids = conversations.iter().map(|conversation| conversation.id);
     for id in ids.chain([ConversationId(1), ConversationId(2)]) {
@@ -127,6 +139,12 @@ fn read_all(store: &Store) {
     for conversation in &conversations {
         let _ = store.conversation_named(&conversation.peer);
     }
+    for words in ["hello", "h*", "hello there"] {
+        let query = Query::parse(words).expect("there are words in it");
+        for conversation in [None, Some(ConversationId(1))] {
+            let _ = store.search(&query, conversation, None, 100);
+        }
+    }
     let _ = store.received_after(0, 100);
     for position in [0, 1, 2, 3, u64::MAX] {
         let _ = store.message(position);
@@ -134,14 +152,15 @@ fn read_all(store: &Store) {
     }
 }
 
-fn start_with(saved: Saved) {
+/// Starts an engine and lets it do what it does by itself.
+pub(crate) fn start_with(saved: Saved, user: &UserName) {
     let config = EngineConfig {
         k: K,
         alpha: ALPHA,
         paths: LOOKUP_PATHS,
         family: AddressFamily::V4,
         serve: Serve::Auto,
-        user: saved.keys.user.is_some().then(alice),
+        user: saved.keys.user.is_some().then(|| user.clone()),
         message_lifetime: std::time::Duration::from_secs(30 * 24 * 3600),
         read_receipts: true,
         mail_quota: DEFAULT_MAIL_QUOTA,
@@ -165,23 +184,39 @@ fn start_with(saved: Saved) {
 }
 
 /// The bytes of a profile with one of everything in it.
-fn template() -> &'static [u8] {
-    static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
+fn template(passphrase: Option<&Passphrase>) -> &'static [u8] {
+    static TEMPLATES: [OnceLock<Vec<u8>>; 2] = [const { OnceLock::new() }; 2];
+    TEMPLATES[usize::from(passphrase.is_some())].get_or_init(|| {
         let directory = directory();
-        let keys = || ProfileKeys { node: secret(7), user: Some(secret(1)) };
-        let location = Location::Directory(directory.path().to_owned());
-        let opened = storage::open(&location, Some(&alice()), keys).expect("it is new");
-        let (done, outcome) = channel();
-        let batch = WriteBatch { id: BatchId(1), writes: everything() };
-        opened.store.write(batch, move |_, result| done.send(result).expect("it is waited for"));
-        outcome.recv().expect("it ends").expect("it is written");
-        opened.store.close();
+        make_template(&directory, passphrase).store.close();
+        if let Some(passphrase) = passphrase {
+            let db = Connection::open(path_in(&directory)).expect("it was just closed");
+            peerchat_core::fuzzing::lock_cheaply(&db, passphrase).expect("this is its passphrase");
+        }
         fs::read(path_in(&directory)).expect("it was just written")
     })
 }
 
-/// One write of nearly every kind.
+/// Opens a profile with one of everything in it and no passphrase.
+pub(crate) fn open_template(directory: &TempDir) -> Opened {
+    make_template(directory, None)
+}
+
+fn make_template(directory: &TempDir, passphrase: Option<&Passphrase>) -> Opened {
+    let keys = || ProfileKeys { node: secret(7), user: Some(secret(1)) };
+    let location = Location::Directory(directory.path().to_owned());
+    let opened = storage::open_with(&location, Some(&alice()), passphrase, keys).expect("it is new");
+    for (number, writes) in (1..).zip([everything(), afterwards()]) {
+        let (done, outcome) = channel();
+        let batch = WriteBatch { id: BatchId(number), writes };
+        opened.store.write(batch, move |_, result| done.send(result).expect("it is waited for"));
+        outcome.recv().expect("it ends").expect("it is written");
+    }
+    read_all(&opened.store);
+    opened
+}
+
+/// One write of every kind that adds something.
 fn everything() -> Vec<Write> {
     let (bob, device) = (UserId::of(&secret(2).public()), NodeId::from_bytes([4; 32]));
     let conversation = ConversationId(1);
@@ -202,6 +237,8 @@ fn everything() -> Vec<Write> {
     let mut seals = SealKeys::default();
     seals.rotate(&[9; 32], START);
     let prekeys = Prekeys::restore([(Prekey([5; 32]), START)]);
+    let token = WriteToken::issue(&secret(2), &place.mailbox, secret(9), START);
+    let held = Some(Secret::copy_of(&token.to_bytes()));
     vec![
         Write::Record { key: record.header().key, bytes: record.as_bytes().to_vec() },
         Write::OwnRecord { bytes: user_record(1, 1).as_bytes().to_vec() },
@@ -229,9 +266,19 @@ fn everything() -> Vec<Write> {
             is_retired: false,
         }),
         Write::Incoming(SavedIncoming { id, bytes: vec![1; 585] }),
+        Write::Message(message(4, StreamId::OWN, Some(MessageState::Queued))),
+        Write::Token(SavedToken { conversation, given: Some(START), held }),
         Write::Confirmed { position: 1 },
         Write::MailKept { envelope, bytes: vec![1; 585].into() },
         Write::MailReleased(released),
+    ]
+}
+
+/// What happens to messages later.
+fn afterwards() -> Vec<Write> {
+    vec![
+        Write::MessageStored { position: 1, held_by: 3 },
+        Write::MessageVoid { position: 4, state: MessageState::Expired },
     ]
 }
 
@@ -264,14 +311,14 @@ fn message(position: u64, stream: StreamId, state: Option<MessageState>) -> Save
     }
 }
 
-/// Nothing, bytes of the header and of pages, a cut, and rows of more than half of the tables.
+/// Nothing, bytes of the header and of pages, a cut, and rows of every table, once more with a passphrase.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
-    let mut seeds = vec![Vec::new()];
-    let at =
-        |offset: u16, value: u8| Script::default().put(&[1, 2]).put(&offset.to_be_bytes()).put(&[2, value]);
+    let at = |offset: u16, value: u8| {
+        Script::default().put(&[0, 1, 2]).put(&offset.to_be_bytes()).put(&[2, value])
+    };
+    let mut seeds = vec![vec![0], vec![1], vec![0, 1, 2, 0x20, 0, 0]];
     seeds.extend([at(0, 1), at(18, 3), at(60, 9), at(5000, 255), at(9000, 1)].map(Script::done));
-    seeds.push(vec![1, 2, 0x20, 0, 0]);
     // A number, a text, bytes and nothing into a column of each table.
     let values: BTreeMap<u8, &[u8]> = BTreeMap::from([
         (0, &[0][..]),
@@ -279,11 +326,36 @@ pub fn seeds() -> Vec<Vec<u8>> {
         (2, &[2, 0, 2, b'h', b'i']),
         (3, &[3, 0, 2, 255, 255]),
     ]);
-    for table in 0..14_u8 {
+    for table in 0..table_count() {
+        let is_locked = table % 2;
         let changes = values.iter().flat_map(|(number, value)| {
             [&[0, table, table.wrapping_mul(3).wrapping_add(*number)], *value, &[2]].concat()
         });
-        seeds.push(changes.collect());
+        seeds.push([is_locked].into_iter().chain(changes).collect());
     }
     seeds
+}
+
+fn table_count() -> u8 {
+    let (_directory, db) = whole_profile(None);
+    u8::try_from(names(&db, TABLES).expect("it has tables").len()).expect("there are a few dozen")
+}
+
+/// Returns the tables in which neither profile that is damaged has a row.
+#[must_use]
+pub fn empty_tables() -> Vec<String> {
+    let profiles = [None, Some(passphrase())].map(|passphrase| whole_profile(passphrase.as_ref()));
+    let has_none = |table: &String| {
+        let sql = format!("SELECT count(*) FROM \"{table}\"");
+        profiles.iter().all(|(_, db)| db.query_row(&sql, [], |row| row.get::<_, i64>(0)) == Ok(0))
+    };
+    names(&profiles[0].1, TABLES).expect("it has tables").into_iter().filter(has_none).collect()
+}
+
+fn whole_profile(passphrase: Option<&Passphrase>) -> (TempDir, Connection) {
+    let directory = directory();
+    let path = path_in(&directory);
+    fs::write(&path, template(passphrase)).expect("there is room for a small file");
+    let db = Connection::open(&path).expect("it is a whole profile");
+    (directory, db)
 }

@@ -69,7 +69,7 @@ fn signed(input: &mut Input<'_>) -> Option<Record> {
         expires: Timestamp::from_unix_ms(issued.saturating_add(lifetime)),
     };
     let record = Record::sign(&key, header, body).ok()?;
-    assert_eq!((record.header(), record.body()), (&header, body));
+    assert_eq!((record.header(), record.body()), (header, body));
     if input.flag() {
         let mut bytes = record.as_bytes().to_vec();
         input.damage(&mut bytes);

@@ -128,6 +128,7 @@ fn first_packets(number: usize, caller: u8, input: &mut Input<'_>, mut now: Now)
         is_early,
         is_bulk: false,
         is_answer_long: false,
+        is_fleeting: false,
     };
     transport.call(call, now);
     let mut packets = Vec::new();

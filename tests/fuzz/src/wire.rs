@@ -6,7 +6,7 @@ use peerchat_core::kademlia::{
     AddressFamily, Contact, NodeId, NodeKey, RecordKey, Rpc, RpcReply, StoreRefusal,
 };
 use peerchat_core::mail::{EnvelopeId, EnvelopeTag, MailRefusal, MailRequest, MailResponse, Offer, Release};
-use peerchat_core::user::{ChatRequest, ChatResponse, DeliverRefusal, Delivery};
+use peerchat_core::user::{ChatRequest, ChatResponse, DeliverRefusal, Delivery, Hint};
 use peerchat_core::wire::{Request, Response};
 
 use crate::input::{Input, address, secret};
@@ -62,6 +62,7 @@ pub(crate) fn requests() -> Vec<Request> {
         Request::Dht(Rpc::Dial),
         Request::Chat(ChatRequest::Introduce { claim: vec![1; 200], user: vec![2; 300] }),
         Request::Chat(ChatRequest::Deliver(delivery)),
+        Request::Chat(ChatRequest::Hint(Hint::of_typing(from, [7; 32], true))),
     ];
     requests.extend(
         [
@@ -94,6 +95,7 @@ pub(crate) fn responses() -> Vec<Response> {
             ChatResponse::Introduced,
             ChatResponse::Delivered { next: 7 },
             ChatResponse::OutOfStep { next: 1 },
+            ChatResponse::Heard,
             ChatResponse::NotDelivered(DeliverRefusal::Blocked),
         ]
         .map(Response::Chat),
@@ -107,6 +109,7 @@ pub(crate) fn responses() -> Vec<Response> {
             MailResponse::Noted,
             MailResponse::Wanted { missing: 5, released: 2 },
             MailResponse::Refused(MailRefusal::Full),
+            MailResponse::Refused(MailRefusal::WorkNeeded { bits: 9 }),
         ]
         .map(Response::Mail),
     );

@@ -45,3 +45,19 @@ fn every_target_has_a_program_of_libfuzzer() {
     }
     assert_eq!(manifest.matches("[[bin]]").count(), TARGETS.len());
 }
+
+/// The list of what the library exports is compared with the library itself by another test.
+#[test]
+fn every_function_of_the_c_interface_is_called() {
+    let exported = include_str!("../../../peerchat-ffi/symbols.txt");
+    let target = include_str!("../src/abi.rs");
+    let is_called = |name: &str| target.contains(&format!("{name}("));
+    let forgotten: Vec<&str> = exported.lines().filter(|name| !is_called(name)).collect();
+    assert!(forgotten.is_empty() && exported.lines().count() > 60, "not called: {forgotten:?}");
+}
+
+/// Every table of a profile is damaged, as is what it holds: the profile that is damaged has a row in each.
+#[test]
+fn the_profile_that_is_damaged_has_rows_in_every_table() {
+    assert_eq!(peerchat_fuzz::profile::empty_tables(), Vec::<String>::new());
+}

@@ -1,4 +1,4 @@
-//! Requests, read receipts and blocks, in networks of real engines on virtual time.
+//! Requests, read receipts, blocks and typing, in networks of real engines on virtual time.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use peerchat_core::ErrorCode;
 use peerchat_core::event::{Event, MessageId, MessageState};
 use peerchat_core::identity::Recipient;
 use peerchat_core::save::{Relation, SavedMessage, StreamId};
-use peerchat_core::user::{ContentKind, Decision, Verb};
+use peerchat_core::user::{ContentKind, Decision, TYPING_LIFETIME, Verb};
 use peerchat_sim::{Host, Network};
 
 const LONG: Duration = Duration::from_secs(300);
@@ -33,6 +33,14 @@ fn read_all(net: &mut Network, host: Host) {
     let last = net.disk(host).messages().iter().rfind(is_text).expect("something has arrived");
     let (conversation, stream, number) = (last.conversation, last.stream, last.number.unwrap());
     net.decide(host, Decision::MarkRead { conversation, stream, number }).unwrap();
+}
+
+fn typing(net: &Network, host: Host) -> Vec<bool> {
+    let typing = |event: &Event| match event {
+        Event::Typing { is_typing, .. } => Some(*is_typing),
+        _ => None,
+    };
+    net.events(host).iter().filter_map(typing).collect()
 }
 
 fn states(net: &Network, host: Host, message: MessageId) -> Vec<MessageState> {
@@ -182,4 +190,41 @@ fn a_request_is_kept_until_it_is_decided() {
     };
     let told: Vec<bool> = net.events(bob).iter().filter_map(is_request).collect();
     assert_eq!((told.first(), told.last()), (Some(&true), Some(&false)));
+}
+
+#[test]
+fn typing_is_told_over_a_lossy_network_ends_with_the_text_or_by_itself_and_is_never_saved() {
+    for seed in 0..10 {
+        let (mut net, alice, bob) = network(300 + seed, 4);
+        net.send(alice, "bob", "hello");
+        net.send(bob, "alice", "hello");
+        net.run_for(LONG);
+        net.link_mut().loss = 0.2;
+        let rows = |net: &Network| [alice, bob].map(|host| net.disk(host).messages().len());
+        let before = rows(&net);
+        for _ in 0..200 {
+            net.set_typing(alice, "bob", true).unwrap();
+            net.run_for(Duration::from_millis(300));
+        }
+        assert_eq!(rows(&net), before, "seed {seed}");
+        let heard = typing(&net, bob);
+        assert_eq!(heard.first(), Some(&true), "seed {seed}");
+        assert!(heard.windows(2).all(|pair| pair[0] != pair[1]), "seed {seed}: {heard:?}");
+        net.run_for(TYPING_LIFETIME);
+        assert_eq!(typing(&net, bob).last(), Some(&false), "seed {seed}: it ends by itself");
+
+        net.link_mut().loss = 0.0;
+        net.set_typing(alice, "bob", true).unwrap();
+        net.run_for(Duration::from_secs(1));
+        assert_eq!(typing(&net, bob).last(), Some(&true), "seed {seed}");
+        net.send(alice, "bob", "here it is");
+        net.run_for(Duration::from_secs(1));
+        assert_eq!(typing(&net, bob).last(), Some(&false), "seed {seed}");
+        net.kill(bob);
+        net.set_typing(alice, "bob", true).unwrap();
+        net.start(bob);
+        net.run_for(LONG);
+        assert_eq!(typing(&net, bob).last(), Some(&false), "seed {seed}: nothing waits for who is away");
+        assert_eq!(net.engine(alice).unwrap().outbox_count(), 0);
+    }
 }

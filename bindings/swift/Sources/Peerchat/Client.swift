@@ -95,6 +95,20 @@ public final class Client: Sendable {
         try translated { try native.cancel(id: id) }
     }
 
+    /// Says whether this user is typing to somebody, who is shown it if they are a contact and there: `typing`.
+    ///
+    /// To be called with every key, and with false when the text is deleted or left alone for a while: no more than one notice
+    /// in 3 seconds goes out, and sending a text says that typing has ended. Who never calls this tells nobody.
+    ///
+    /// It goes over an encrypted link to the person's device that is up already, and is neither saved nor repeated nor kept by
+    /// others: if they are away, or no link is up, or they are no contact, nothing happens, and nothing tells so. Waits for the
+    /// node to take it, neither for the disk nor for the network. Throws `NotMet` if nothing was exchanged with anybody of this
+    /// name and they were not added; else if they are blocked, the name breaks the rules, there is no user, or the client is
+    /// closed.
+    public func setTyping(to recipient: String, _ isTyping: Bool) throws(PeerchatError) {
+        try translated { try native.setTyping(recipient: recipient, isTyping: isTyping) }
+    }
+
     /// Marks a received message, and everything that the same person wrote before it, as read. If they are a contact they are
     /// told, unless the options say that nobody is.
     ///

@@ -44,6 +44,30 @@ final class ClientTests: XCTestCase {
         }
     }
 
+    func testAContactSeesWhoIsTyping() async throws {
+        try await waiting {
+            let (alice, bob) = (try open("alice"), try open("bob"))
+            try bob.bootstrap(alice.localAddress)
+            _ = [try await bob.registered(), try await alice.registered()]
+            await assertFails(.notMet) { try alice.setTyping(to: "bob", true) }
+            try await alice.send(to: "bob", "hello")
+            let first = try await bob.message()
+            try await bob.send(to: first.sender, "hello")
+            _ = try await alice.message()
+            try alice.setTyping(to: "bob", true)
+            let started = try await bob.typing()
+            XCTAssertEqual(started.sender, "alice")
+            XCTAssertTrue(started.isTyping)
+            try await alice.send(to: "bob", "this")
+            let stopped = try await bob.typing()
+            XCTAssertFalse(stopped.isTyping)
+            let text = try await bob.message().text
+            XCTAssertEqual(text, "this")
+            let closed = [await alice.shutdown(), await bob.shutdown()]
+            XCTAssertEqual(closed, [true, true])
+        }
+    }
+
     func testAProfileMovesInOneFile() async throws {
         try await waiting {
             let place = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)

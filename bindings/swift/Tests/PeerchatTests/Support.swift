@@ -54,6 +54,10 @@ extension Client {
         try await first { if case .message(_, let from, _, _, let text, _, _, _, _) = $0 { (from, text) } else { nil } }
     }
 
+    func typing() async throws -> (sender: String, isTyping: Bool) {
+        try await first { if case .typing(let from, _, _, let isTyping) = $0 { (from, isTyping) } else { nil } }
+    }
+
     func finalState(of id: String) async throws -> MessageState {
         try await first {
             if case .messageState(id, _, let state, _, _, _) = $0, state.isFinal { state } else { nil }

@@ -12,6 +12,7 @@ use super::calls::Why;
 use super::publishing::REPUBLISH_EVERY;
 use super::searches::Purpose;
 use super::{Node, NodeWrite};
+use crate::idle;
 use crate::time::Now;
 
 /// How much longer than [`REPUBLISH_EVERY`] a holder waits, on average, before it replicates. Whoever draws the shortest
@@ -100,7 +101,7 @@ impl Node {
         }
         while let Some(handover) = self.replication.handovers.front_mut() {
             let Some((place, record)) = self.store.next_after(handover.considered) else {
-                self.replication.handovers.pop_front();
+                idle::pop(&mut self.replication.handovers);
                 continue;
             };
             if *budget == 0 {

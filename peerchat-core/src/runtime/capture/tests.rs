@@ -301,6 +301,7 @@ impl Stranger {
             is_early: false,
             is_bulk: false,
             is_answer_long: false,
+            is_fleeting: false,
         };
         self.carriers.call(call, None, crate::runtime::now());
         loop {

@@ -70,7 +70,16 @@ impl Pair {
         self.last_call += 1;
         let id = CallId(self.last_call);
         let to = Contact::new(secret(1).public().into(), self.hosts[1].address);
-        let call = Call { id, to, kind: KIND, body: body.to_vec(), is_early: false, is_bulk, is_answer_long };
+        let call = Call {
+            id,
+            to,
+            kind: KIND,
+            body: body.to_vec(),
+            is_early: false,
+            is_bulk,
+            is_answer_long,
+            is_fleeting: false,
+        };
         self.hosts[0].carrier.call(call, self.now);
         self.settle();
         id

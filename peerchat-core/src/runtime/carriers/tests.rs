@@ -52,6 +52,7 @@ impl Net {
             is_early: false,
             is_bulk: false,
             is_answer_long: false,
+            is_fleeting: false,
         };
         self.hosts[0].call(call, throwaway.map(ThrowawayId), self.now);
         id

@@ -150,6 +150,7 @@ mod tests {
             is_early: false,
             is_bulk: true,
             is_answer_long: false,
+            is_fleeting: false,
         };
         let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(bytes);
         insta::assert_snapshot!(hex(&request_bytes(&call)), @"0561736b");

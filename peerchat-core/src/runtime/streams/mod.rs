@@ -28,6 +28,8 @@ use quinn_proto::{
 mod config;
 mod connection;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+mod hostile;
 mod outputs;
 #[cfg(test)]
 mod tests;
@@ -38,6 +40,10 @@ use connection::Connection;
 use exchange::OwnCall;
 use outputs::Outputs;
 
+#[cfg(feature = "fuzzing")]
+pub use hostile::Deed;
+#[cfg(feature = "fuzzing")]
+pub(crate) use hostile::HostilePeer;
 pub(crate) use outputs::StreamStats;
 
 use crate::identity::SecretKey;

@@ -106,6 +106,7 @@ impl Net {
             is_early: false,
             is_bulk: true,
             is_answer_long: false,
+            is_fleeting: false,
         };
         self.hosts[from].streams.call(call, to.address(), can_fall_back, self.now);
         self.settle();

@@ -167,6 +167,7 @@ fn keys_and_kinds_that_cannot_be_called_fail_at_once() {
         is_early: true,
         is_bulk: false,
         is_answer_long: false,
+        is_fleeting: false,
     };
     net.hosts[0].transport.call(call, net.now);
     net.settle();
@@ -220,6 +221,7 @@ fn ipv6_and_mapped_addresses_work() {
         is_early: true,
         is_bulk: false,
         is_answer_long: false,
+        is_fleeting: false,
     };
     net.hosts[0].transport.call(call, net.now);
     net.settle();
@@ -239,4 +241,80 @@ fn networks_do_not_mix() {
     net.run_until_idle();
     assert_eq!(net.hosts[0].events.last(), Some(&TransportEvent::ProbeFailed { probe: ProbeId(1) }));
     assert_eq!((net.stats(1).dropped_wrong_mac, net.stats(1).dropped_other_network), (3, 3));
+}
+
+fn hint(net: &mut Net, from: usize, to: usize) -> CallId {
+    net.last_call += 1;
+    let (id, to) = (CallId(net.last_call), net.contact(to));
+    let call = Call {
+        id,
+        to,
+        kind: KIND,
+        body: b"now".to_vec(),
+        is_early: true,
+        is_bulk: false,
+        is_answer_long: false,
+        is_fleeting: true,
+    };
+    net.hosts[from].transport.call(call, net.now);
+    net.settle();
+    id
+}
+
+#[test]
+fn what_is_fleeting_begins_no_link_and_goes_over_one_that_is_there() {
+    let mut net = Net::with_hosts(2);
+    let id = hint(&mut net, 0, 1);
+    let no_link = TransportEvent::CallFailed { call: id, reason: CallError::NoLink };
+    assert_eq!(net.outcome(0, id), Some(no_link));
+    assert!(net.sent.is_empty());
+    net.call_and_run_for(0, 1, b"hello");
+    for (from, to) in [(0, 1), (1, 0)] {
+        let (id, before) = (hint(&mut net, from, to), net.sent.len());
+        net.run_for(Duration::from_secs(1));
+        assert_eq!(body_of(&net.outcome(from, id).unwrap()), b"now");
+        assert_eq!(net.sent.len(), before + 1, "the answer, after one packet");
+    }
+    // An old link still serves: a new one is not begun for this.
+    net.run_for(REKEY_AFTER);
+    let handshakes =
+        |net: &Net| net.sent.iter().filter(|sent| sent.bytes[0] == packet::HANDSHAKE_INIT).count();
+    let before = handshakes(&net);
+    let id = hint(&mut net, 0, 1);
+    net.run_for(Duration::from_secs(1));
+    assert_eq!(body_of(&net.outcome(0, id).unwrap()), b"now");
+    assert_eq!(handshakes(&net), before);
+}
+
+/// A lost hint must not make the next message begin with a handshake.
+#[test]
+fn what_is_fleeting_and_lost_is_sent_once_and_costs_no_link() {
+    let mut net = Net::with_hosts(2);
+    net.call_and_run_for(0, 1, b"hello");
+    (net.loss, net.sent) = (1.0, Vec::new());
+    let id = hint(&mut net, 0, 1);
+    net.run_for(Duration::from_secs(30));
+    assert!(is_timeout(&net.outcome(0, id).unwrap()));
+    assert_eq!(net.sent.len(), 1);
+    (net.loss, net.sent) = (0.0, Vec::new());
+    net.call_and_run_for(0, 1, b"hello again");
+    assert_eq!(net.sent.len(), 2, "a request and an answer over the link that there was");
+}
+
+#[test]
+fn what_is_fleeting_dials_nobody_who_was_restarted_and_goes_by_no_stream() {
+    let mut net = Net::with_hosts(2);
+    net.call_and_run_for(0, 1, b"hello");
+    net.hosts[1].answering = Answering::Len(MAX_BODY_LEN + 1);
+    let id = hint(&mut net, 0, 1);
+    net.run_for(Duration::from_secs(1));
+    assert_eq!(net.outcome(0, id), Some(TransportEvent::CallFailed { call: id, reason: CallError::NoLink }));
+    assert!(net.hosts[0].transport.poll_oversized().is_none());
+    net.restart(1);
+    net.sent.clear();
+    let id = hint(&mut net, 0, 1);
+    net.run_for(Duration::from_secs(30));
+    assert!(is_timeout(&net.outcome(0, id).unwrap()));
+    let kinds: Vec<u8> = net.sent.iter().map(|sent| sent.bytes[0]).collect();
+    assert_eq!(kinds, [packet::DATA, packet::RESET]);
 }

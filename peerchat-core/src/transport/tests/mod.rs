@@ -115,8 +115,16 @@ impl Net {
     fn call_contact(&mut self, from: usize, to: Contact, is_early: bool, body: &[u8]) -> CallId {
         self.last_call += 1;
         let id = CallId(self.last_call);
-        let call =
-            Call { id, to, kind: KIND, body: body.to_vec(), is_early, is_bulk: false, is_answer_long: false };
+        let call = Call {
+            id,
+            to,
+            kind: KIND,
+            body: body.to_vec(),
+            is_early,
+            is_bulk: false,
+            is_answer_long: false,
+            is_fleeting: false,
+        };
         self.hosts[from].transport.call(call, self.now);
         self.settle();
         id

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use peerchat_core::engine::{EngineCall, Outcome};
+use peerchat_core::identity::Recipient;
 use peerchat_core::kademlia::{Contact, NodeKey, Rpc};
 use peerchat_core::mail::MailRequest;
 use peerchat_core::transport::{CallId, ProbeId, ReplyToken, ThrowawayId};
+use peerchat_core::user::DecisionError;
 use peerchat_core::wire::{Request, Response};
 
 use super::machine::{Happening, Scheduled};
@@ -134,12 +136,29 @@ impl Network {
         if !self.machines[host.0].pending.contains(&call.id) {
             return;
         }
-        if attempt + 1 < RETRANSMISSIONS.len() {
+        if attempt + 1 < RETRANSMISSIONS.len() && !call.request.is_fleeting() {
             self.transmit(host, call, attempt + 1, asked);
         } else {
             self.machines[host.0].pending.remove(&call.id);
             self.with_engine(host, |engine| engine.handle_call_failed(call.id, now));
         }
+    }
+
+    /// Lets the application of a host say whether its user types to somebody.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Engine::set_typing`](peerchat_core::engine::Engine::set_typing).
+    ///
+    /// # Panics
+    ///
+    /// The machine is off.
+    pub fn set_typing(&mut self, host: Host, to: &str, is_typing: bool) -> Result<(), DecisionError> {
+        let (to, now) = (Recipient::parse(to).expect("a recipient"), self.clock(host));
+        let engine = self.machines[host.0].engine.as_mut().expect("the machine is on");
+        engine.set_typing(&to, is_typing, now)?;
+        self.drain(host);
+        Ok(())
     }
 
     /// Sends a request that no engine has made, and waits for the answer; `None` if there is none.

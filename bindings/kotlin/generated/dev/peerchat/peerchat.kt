@@ -754,6 +754,8 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_peerchat_checksum_method_client_send_for_blocking(
     ): Int
+    external fun uniffi_peerchat_checksum_method_client_set_typing(
+    ): Int
     external fun uniffi_peerchat_checksum_method_client_unblock(
     ): Int
     external fun uniffi_peerchat_checksum_method_client_export(
@@ -850,6 +852,8 @@ internal object UniffiLib {
     ): Long
     external fun uniffi_peerchat_fn_method_client_send_for_blocking(`ptr`: Long,`recipient`: RustBuffer.ByValue,`text`: RustBuffer.ByValue,`lifetimeMs`: Long,uniffi_out_err: UniffiRustCallStatus, 
     ): RustBuffer.ByValue
+    external fun uniffi_peerchat_fn_method_client_set_typing(`ptr`: Long,`recipient`: RustBuffer.ByValue,`isTyping`: Byte,uniffi_out_err: UniffiRustCallStatus, 
+    ): Unit
     external fun uniffi_peerchat_fn_method_client_unblock(`ptr`: Long,`name`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
     ): Unit
     external fun uniffi_peerchat_fn_method_client_export(`ptr`: Long,`path`: RustBuffer.ByValue,`passphrase`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus, 
@@ -1091,6 +1095,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_send_for_blocking() and 0xFFFF) != 25499) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if ((lib.uniffi_peerchat_checksum_method_client_set_typing() and 0xFFFF) != 45786) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if ((lib.uniffi_peerchat_checksum_method_client_unblock() and 0xFFFF) != 55690) {
@@ -1838,6 +1845,22 @@ public interface NativeClientInterface {
      * Those of `send_for`.
      */
     fun `sendForBlocking`(`recipient`: kotlin.String, `text`: kotlin.String, `lifetimeMs`: kotlin.ULong): kotlin.String
+    
+    /**
+     * Says whether this user is typing to somebody, who is shown it if they are a contact and there, as Typing. To be called
+     * with every key, and with false when the text is deleted or left alone for a while: no more than one notice in 3 seconds
+     * goes out, and sending a text says that typing has ended. Who never calls this tells nobody.
+     *
+     * It goes over an encrypted link to the person's device that is up already, and is neither saved nor repeated nor kept by
+     * others: if they are away, or no link is up, or they are no contact, nothing happens, and nothing tells so. Waits for the
+     * node to take it, which is well under a millisecond unless it is busy, and neither for the disk nor for the network.
+     *
+     * # Errors
+     *
+     * NotMet if nothing was exchanged with anybody of this name and they were not added; they are blocked, the name breaks the
+     * rules, there is no user, or the client is closed.
+     */
+    fun `setTyping`(`recipient`: kotlin.String, `isTyping`: kotlin.Boolean)
     
     /**
      * Takes what somebody writes again, on a thread that may block until it is on disk; their next message makes a request.
@@ -2704,6 +2727,35 @@ open class NativeClient: Disposable, AutoCloseable, NativeClientInterface
 
     
     /**
+     * Says whether this user is typing to somebody, who is shown it if they are a contact and there, as Typing. To be called
+     * with every key, and with false when the text is deleted or left alone for a while: no more than one notice in 3 seconds
+     * goes out, and sending a text says that typing has ended. Who never calls this tells nobody.
+     *
+     * It goes over an encrypted link to the person's device that is up already, and is neither saved nor repeated nor kept by
+     * others: if they are away, or no link is up, or they are no contact, nothing happens, and nothing tells so. Waits for the
+     * node to take it, which is well under a millisecond unless it is busy, and neither for the disk nor for the network.
+     *
+     * # Errors
+     *
+     * NotMet if nothing was exchanged with anybody of this name and they were not added; they are blocked, the name breaks the
+     * rules, there is no user, or the client is closed.
+     */
+    @Throws(PeerchatException::class)override fun `setTyping`(`recipient`: kotlin.String, `isTyping`: kotlin.Boolean)
+        = 
+    callWithHandle {
+    uniffiRustCallWithError(PeerchatException) { _status ->
+    UniffiLib.uniffi_peerchat_fn_method_client_set_typing(
+        it,
+        
+        FfiConverterString.lower(`recipient`),
+        FfiConverterBoolean.lower(`isTyping`),_status)
+}
+    }
+    
+    
+
+    
+    /**
      * Takes what somebody writes again, on a thread that may block until it is on disk; their next message makes a request.
      *
      * # Errors
@@ -3322,6 +3374,11 @@ data class Statistics (
     val `requestsRefused`: kotlin.ULong
     , 
     /**
+     * Typing notices of others that were not told: of nobody who is a contact, malformed, or too many.
+     */
+    val `hintsDropped`: kotlin.ULong
+    , 
+    /**
      * Whether one party may be all that the node sees, as far as it can tell: its contacts lie in fewer than three large blocks
      * of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them.
      */
@@ -3364,6 +3421,7 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
             FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterULong.read(buf),
         )
@@ -3387,6 +3445,7 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.allocationSize(value.`mailDropped`) +
             FfiConverterULong.allocationSize(value.`blocked`) +
             FfiConverterULong.allocationSize(value.`requestsRefused`) +
+            FfiConverterULong.allocationSize(value.`hintsDropped`) +
             FfiConverterBoolean.allocationSize(value.`isSurrounded`) +
             FfiConverterULong.allocationSize(value.`dropped`)
     )
@@ -3409,6 +3468,7 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.write(value.`mailDropped`, buf)
             FfiConverterULong.write(value.`blocked`, buf)
             FfiConverterULong.write(value.`requestsRefused`, buf)
+            FfiConverterULong.write(value.`hintsDropped`, buf)
             FfiConverterBoolean.write(value.`isSurrounded`, buf)
             FfiConverterULong.write(value.`dropped`, buf)
     }
@@ -3870,6 +3930,35 @@ sealed class Event {
     }
     
     /**
+     * A contact is typing, or has stopped. Told once for each change; it ends by itself, when a text of theirs arrives, just
+     * before its Message, or when nothing was heard of it for 10 seconds. Only the latest word on each person waits to be
+     * taken, and none is told again after a restart.
+     */
+    data class Typing(
+        /**
+         * Who: `alice` or `alice#7kq2m4xd`.
+         */
+        val `sender`: kotlin.String, 
+        /**
+         * The person behind the name.
+         */
+        val `userId`: kotlin.String, 
+        /**
+         * The first 8 characters of the person's id.
+         */
+        val `fingerprint`: kotlin.String, 
+        /**
+         * Whether they are typing now.
+         */
+        val `isTyping`: kotlin.Boolean) : Event()
+        
+    {
+        
+
+        companion object
+    }
+    
+    /**
      * Something that this version of the bindings has no words for; ignore it.
      */
     object Other : Event()
@@ -3952,7 +4041,13 @@ public object FfiConverterTypeEvent : FfiConverterRustBuffer<Event>{
                 FfiConverterString.read(buf),
                 FfiConverterSequenceString.read(buf),
                 )
-            12 -> Event.Other
+            12 -> Event.Typing(
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterString.read(buf),
+                FfiConverterBoolean.read(buf),
+                )
+            13 -> Event.Other
             else -> throw RuntimeException("invalid enum value, something is very wrong!!")
         }
     }
@@ -4064,6 +4159,16 @@ public object FfiConverterTypeEvent : FfiConverterRustBuffer<Event>{
                 + FfiConverterSequenceString.allocationSize(value.`claimants`)
             )
         }
+        is Event.Typing -> {
+            // Add the size for the Int that specifies the variant plus the size needed for all fields
+            (
+                4UL
+                + FfiConverterString.allocationSize(value.`sender`)
+                + FfiConverterString.allocationSize(value.`userId`)
+                + FfiConverterString.allocationSize(value.`fingerprint`)
+                + FfiConverterBoolean.allocationSize(value.`isTyping`)
+            )
+        }
         is Event.Other -> {
             // Add the size for the Int that specifies the variant plus the size needed for all fields
             (
@@ -4158,8 +4263,16 @@ public object FfiConverterTypeEvent : FfiConverterRustBuffer<Event>{
                 FfiConverterSequenceString.write(value.`claimants`, buf)
                 Unit
             }
-            is Event.Other -> {
+            is Event.Typing -> {
                 buf.putInt(12)
+                FfiConverterString.write(value.`sender`, buf)
+                FfiConverterString.write(value.`userId`, buf)
+                FfiConverterString.write(value.`fingerprint`, buf)
+                FfiConverterBoolean.write(value.`isTyping`, buf)
+                Unit
+            }
+            is Event.Other -> {
+                buf.putInt(13)
                 Unit
             }
         }.let { /* this makes the `when` an expression, which ensures it is exhaustive */ }

@@ -57,6 +57,7 @@ fn a_body_over_the_limit_is_refused_on_either_side() {
         is_early: false,
         is_bulk: true,
         is_answer_long: false,
+        is_fleeting: false,
     };
     let own = OwnCall { call, can_fall_back: false, until: net.now.instant + CALL_LIFETIME };
     let (streams, now) = (&mut net.hosts[0].streams, net.now.instant);

@@ -243,7 +243,16 @@ fn ask(number: u64, to: Contact) -> Call {
     let target = some_key(number).node_id();
     let request = Request::Dht(Rpc::FindNode { target, family: AddressFamily::V4, serves: false });
     let Encoded { kind, body } = request.encode();
-    Call { id: CallId(number), to, kind, body, is_early: true, is_bulk: false, is_answer_long: false }
+    Call {
+        id: CallId(number),
+        to,
+        kind,
+        body,
+        is_early: true,
+        is_bulk: false,
+        is_answer_long: false,
+        is_fleeting: false,
+    }
 }
 
 /// Returns some key, which need not be one.

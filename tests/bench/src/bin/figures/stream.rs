@@ -23,6 +23,9 @@ const OUTSTANDING: usize = 32_768;
 /// How many calls that send wait for the sender's profile at a time.
 const IN_FLIGHT: usize = 4096;
 
+/// Messages that are sent one after another, each after the one before is known to be delivered.
+const ALONE: usize = 10_000;
+
 const COLUMNS: &[&str] = &[
     "who",
     "profiles",
@@ -45,6 +48,7 @@ pub(super) fn measure(words: &[String]) -> Result<Figure, Failure> {
     table.push(row("memory", None, COUNTS[0])?);
     let directory = tempfile::tempdir()?;
     table.push(row("on disk", Some(directory.path()), COUNTS[1])?);
+    table.push(alone("memory, one after another", None)?);
     push_peers(&mut table);
     Ok(Figure { conditions: conditions(), table })
 }
@@ -134,6 +138,32 @@ fn row(profiles: &str, directory: Option<&Path>, count: usize) -> Result<Vec<Cel
         Cell::Number(rate, 0),
         Cell::Number(all.as_secs_f64(), 2),
         Cell::Number(cpu.as_secs_f64() * 1e6 / count as f64, 1),
+    ])
+}
+
+/// Sends messages that never meet another on their way.
+fn alone(profiles: &str, directory: Option<&Path>) -> Result<Vec<Cell>, Failure> {
+    let (alice, bob) = meet(directory)?;
+    let is_delivered =
+        |event: &Event| matches!(event, Event::MessageState { state: MessageState::Delivered, .. });
+    let (start, cpu) = (Instant::now(), cpu_time());
+    for _ in 0..ALONE {
+        alice.send_blocking("bob", &text())?;
+        wait(&bob, |event| matches!(event, Event::Message(_)))?;
+        wait(&alice, is_delivered)?;
+    }
+    let (took, cpu) = (start.elapsed(), cpu_time().saturating_sub(cpu));
+    eprintln!("  {profiles}: {:.1} us of CPU a message", cpu.as_secs_f64() * 1e6 / ALONE as f64);
+    alice.shutdown();
+    bob.shutdown();
+    Ok(vec![
+        "peerchat".into(),
+        profiles.into(),
+        Cell::count(ALONE),
+        Cell::Number(took.as_secs_f64(), 2),
+        Cell::Number(ALONE as f64 / took.as_secs_f64(), 0),
+        Cell::Number(took.as_secs_f64(), 2),
+        Cell::Number(cpu.as_secs_f64() * 1e6 / ALONE as f64, 1),
     ])
 }
 

@@ -87,6 +87,27 @@ class ClientTest {
     }
 
     @Test
+    fun `a contact sees who is typing`() = waiting {
+        Client(options("alice")).use { alice ->
+            Client(options("bob")).use { bob ->
+                bob.bootstrap(alice.localAddress)
+                bob.await<Event.Registered>()
+                alice.await<Event.Registered>()
+                assertFails<PeerchatException.NotMet> { alice.setTyping("bob", true) }
+                alice.send("bob", "hello")
+                bob.send(bob.await<Event.Message>().sender, "hello")
+                alice.await<Event.Message>()
+                alice.setTyping("bob", true)
+                val typing = bob.await<Event.Typing>()
+                assertEquals(listOf("alice", alice.userId, true), listOf(typing.sender, typing.userId, typing.isTyping))
+                alice.send("bob", "this")
+                assertEquals(false, bob.await<Event.Typing>().isTyping)
+                assertEquals("this", bob.await<Event.Message>().text)
+            }
+        }
+    }
+
+    @Test
     fun `a stranger makes a request and is told what was read`() = waiting {
         Client(options("alice")).use { alice ->
             Client(options("bob")).use { bob ->
