@@ -88,6 +88,15 @@ pub struct peerchat_statistics_t {
     pub mail_refused_token: u64,
     /// How often an envelope of this user was not left with a node because of the work that it asked for.
     pub work_given_up: u64,
+    /// Requests of others that were dropped because they came faster than the limits allow; they count as dropped too.
+    pub requests_too_fast: u64,
+    /// Requests of others that were answered that there is no room now, because too many of them, or too much for the disk,
+    /// waited.
+    pub requests_busy: u64,
+    /// Requests of others that were forgotten before they were answered, because too many waited, or too long.
+    pub requests_forgotten: u64,
+    /// Events that say how far a message came and that were dropped because the application left too many.
+    pub events_dropped: u64,
 }
 
 impl From<Statistics> for peerchat_statistics_t {
@@ -131,6 +140,10 @@ impl From<Statistics> for peerchat_statistics_t {
             mail_refused_work: counts.mail_refused_work,
             mail_refused_token: counts.mail_refused_token,
             work_given_up: counts.work_given_up,
+            requests_too_fast: counts.requests_too_fast,
+            requests_busy: counts.requests_busy,
+            requests_forgotten: counts.requests_forgotten,
+            events_dropped: counts.events_dropped,
         }
     }
 }
