@@ -7,7 +7,7 @@ import atexit
 import os
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -206,8 +206,6 @@ class Client:
         alpha: int | None = None,
         message_lifetime: timedelta | None = None,
         mail_quota: int | None = None,
-        memory_limit: int | None = None,
-        limits: Mapping[str, int] | None = None,
         read_receipts: bool | None = None,
         passphrase: str | None = None,
     ) -> None:
@@ -217,9 +215,7 @@ class Client:
         closes. `user` None opens a node that serves the network and nobody in particular. `bind` is ip:port and
         excludes `port`; the default is any port on every address. `message_lifetime` is how long an undelivered
         message is retried, by default 30 days. `mail_quota` is how many bytes of mail the node keeps for people who are
-        away, by default 1 GiB, or 64 MiB in memory; 0 keeps none. `memory_limit` is how many bytes of memory others can
-        make the node take, by default 256 MiB; `limits` sets single limits by their names, which docs/limits.md has.
-        `read_receipts` False tells nobody what was read; by
+        away, by default 1 GiB, or 64 MiB in memory; 0 keeps none. `read_receipts` False tells nobody what was read; by
         default contacts are told what `mark_read` marks. `passphrase` is the one that the profile has, or gets if it is new: it
         encrypts the keys on disk; `change_passphrase` sets, changes and removes it.
         """
@@ -234,8 +230,6 @@ class Client:
             alpha=alpha,
             message_lifetime_ms=None if message_lifetime is None else message_lifetime // timedelta(milliseconds=1),
             mail_quota_len=mail_quota,
-            memory_limit_len=memory_limit,
-            limits=None if limits is None else dict(limits),
             read_receipts=read_receipts,
             passphrase=passphrase,
         )

@@ -1,6 +1,5 @@
 //! [`Client`]: the core's handle as an object.
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
@@ -43,12 +42,6 @@ pub struct ClientOptions {
     /// How much mail the node keeps for people who are away, in bytes; 0 keeps none. Default: 1 GiB, 64 MiB in memory.
     #[uniffi(default = None)]
     pub mail_quota_len: Option<u64>,
-    /// How much memory others can make the node take, in bytes, 32 MiB or more. Default: 256 MiB.
-    #[uniffi(default = None)]
-    pub memory_limit_len: Option<u64>,
-    /// Limits on what others may make the node keep and do, by their names: docs/limits.md has them all.
-    #[uniffi(default = None)]
-    pub limits: Option<HashMap<String, u64>>,
     /// The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
     #[uniffi(default = None)]
     pub passphrase: Option<String>,
@@ -96,12 +89,6 @@ impl ClientOptions {
         });
         builder = set(builder, self.read_receipts, ConfigBuilder::read_receipts);
         builder = set(builder, self.mail_quota_len, ConfigBuilder::mail_quota);
-        builder = set(builder, self.memory_limit_len, ConfigBuilder::memory_limit);
-        // In the order of their names: of several that are refused the error names the same one each time.
-        let limits: BTreeMap<_, _> = self.limits.iter().flatten().collect();
-        for (name, value) in limits {
-            builder = builder.limit(name, *value);
-        }
         Ok(builder.build()?)
     }
 }
