@@ -287,32 +287,6 @@ fn requests_by_stream_are_taken_so_often_over_a_connection_from_an_address_and_f
 }
 
 #[test]
-fn answers_that_are_not_taken_count_as_what_has_not_come_whole() {
-    const LIMIT: usize = 512 * 1024;
-    let mut net = Net::with_hosts(9);
-    net.limit(0, Limits { partial_len: LIMIT, ..Limits::default() });
-    for host in 1..9 {
-        net.call(host, 0, b"x");
-    }
-    net.run_for(CALL_LIFETIME / 2);
-    net.hosts[0].answering = Answering::Len(MAX_STREAM_BODY_LEN);
-    let mut most = 0;
-    for host in 1..9 {
-        (0..MAX_STREAMS).for_each(|_| _ = net.call(host, 0, b"much"));
-    }
-    net.run_for(LATENCY);
-    (1..9).for_each(|host| net.hosts[host].is_mute = true);
-    let end = net.now.instant + CALL_LIFETIME;
-    while net.step(end) {
-        let len = net.hosts[0].streams.connections.values().map(|found| found.partial_len()).sum::<usize>();
-        assert!(len <= LIMIT, "{len}");
-        most = most.max(len);
-    }
-    assert!(most > LIMIT / 2, "{most}");
-    assert!(net.stats(0).dropped_exchanges > 0);
-}
-
-#[test]
 fn with_no_connection_idle_a_call_fails() {
     let mut net = Net::with_hosts(4);
     net.limit(0, Limits { connections: 2, ..Limits::default() });
