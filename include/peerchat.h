@@ -923,6 +923,23 @@ typedef struct {
    * Typing notices of others that were not told: of nobody who is a contact, malformed, or too many.
    */
   uint64_t hints_dropped;
+  /**
+   * Requests of others that were dropped because they came faster than the limits allow; they count as dropped too.
+   */
+  uint64_t requests_too_fast;
+  /**
+   * Requests of others that were answered that there is no room now, because too many of them, or too much for the disk,
+   * waited.
+   */
+  uint64_t requests_busy;
+  /**
+   * Requests of others that were forgotten before they were answered, because too many waited, or too long.
+   */
+  uint64_t requests_forgotten;
+  /**
+   * Events that say how far a message came and that were dropped because the application left too many.
+   */
+  uint64_t events_dropped;
 } peerchat_statistics_t;
 
 /**
@@ -1097,6 +1114,31 @@ peerchat_status_t peerchat_options_set_read_receipts(peerchat_options_t *options
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_options_set_mail_quota_len(peerchat_options_t *options, uint64_t quota_len);
+
+/**
+ * Sets how much memory others can make the node take. Default: 256 MiB. With less than that its limits become smaller; with more
+ * there is room to raise one with peerchat_options_set_limit, and to keep more messages for people who are away.
+ *
+ * Never blocks.
+ * @param memory_len  Bytes, 32 MiB or more. Less is refused by peerchat_create, and so are limits that could take more.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_memory_limit_len(peerchat_options_t *options,
+                                                        uint64_t memory_len);
+
+/**
+ * Sets one of the limits on what others may make the node keep and do. docs/limits.md has their names, which do not change,
+ * their defaults, and what happens when one is reached.
+ *
+ * Never blocks.
+ * @param name   The name of the limit, UTF-8, such as "links".
+ * @param value  Its value; of one that is set twice the last counts.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ARGUMENT (no limit has this
+ *         name, or the value is out of its range: peerchat_last_error_message says what is allowed) or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_limit(peerchat_options_t *options,
+                                             const char *name,
+                                             uint64_t value);
 
 /**
  * Opens a profile that has this passphrase, or makes a new one that has: its keys are encrypted on disk. Default: none.

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use peerchat_core::config::{DEFAULT_MEMORY_LIMIT, MIN_MEMORY_LIMIT};
 use peerchat_core::kademlia::{ALPHA, K};
-use peerchat_core::{BootstrapAddress, UserName};
+use peerchat_core::{BootstrapAddress, Limits, UserName};
 
 use crate::passphrase::PassphraseSource;
 
@@ -123,8 +124,67 @@ pub(crate) struct ChatArgs {
     pub(crate) name: Option<UserName>,
 }
 
+/// A number of bytes, as an operator writes it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Bytes(pub(crate) u64);
+
+impl std::str::FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (digits, unit) = text.split_at(end);
+        let shift = match unit {
+            "" | "B" => 0,
+            "KiB" => 10,
+            "MiB" => 20,
+            "GiB" => 30,
+            _ => return Err(format!("`{unit}` is no unit: write B, KiB, MiB or GiB")),
+        };
+        let number: u64 = digits.parse().map_err(|_| format!("`{text}` is no size: write 128MiB"))?;
+        let bytes = number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is too much"))?;
+        Ok(Self(bytes))
+    }
+}
+
+impl std::fmt::Display for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}MiB", self.0 >> 20)
+    }
+}
+
+/// `NAME=VALUE`, which was checked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Limit {
+    pub(crate) name: String,
+    pub(crate) value: u64,
+}
+
+impl std::str::FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or("write name=value")?;
+        let value = value.parse().map_err(|_| format!("`{value}` is no number"))?;
+        Limits::default().set(name, value).map_err(|error| error.to_string())?;
+        Ok(Self { name: name.to_owned(), value })
+    }
+}
+
+fn memory_limit(text: &str) -> Result<Bytes, String> {
+    let bytes: Bytes = text.parse()?;
+    let least = Bytes(MIN_MEMORY_LIMIT);
+    if bytes.0 < least.0 { Err(format!("a node needs {least} at least")) } else { Ok(bytes) }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct NodeArgs {
+    /// How much memory others can make the node take: 128MiB, 1GiB or a number of bytes, 32MiB or more.
+    #[arg(long, value_name = "SIZE", value_parser = memory_limit, default_value_t = Bytes(DEFAULT_MEMORY_LIMIT))]
+    pub(crate) memory_limit: Bytes,
+    /// Set a limit on what others may ask for: links=512. May be repeated. docs/limits.md has the names.
+    #[arg(long = "limit", value_name = "NAME=VALUE")]
+    pub(crate) limits: Vec<Limit>,
     /// Directory of the node's identity and records [default: $XDG_DATA_HOME/peerchat or ~/.local/share/peerchat].
     #[arg(long, value_name = "DIR", conflicts_with = "memory")]
     pub(crate) data: Option<PathBuf>,
@@ -362,5 +422,19 @@ mod tests {
     fn a_node_in_memory_has_no_data_directory() {
         let refused = Args::try_parse_from(["peerchat", "node", "--memory", "--data", "d"]).unwrap_err();
         assert_eq!(refused.exit_code(), 2);
+    }
+
+    #[test]
+    fn sizes_have_units_and_limits_have_names() {
+        let sizes = ["7", "7B", "128KiB", "32MiB", "2GiB"].map(|text| text.parse::<Bytes>().unwrap().0);
+        assert_eq!(sizes, [7, 7, 128 << 10, 32 << 20, 2 << 30]);
+        for text in ["", "MiB", "1.5GiB", "7MB", "-1", "99999999999999GiB"] {
+            assert!(text.parse::<Bytes>().is_err(), "{text}");
+        }
+        assert!(memory_limit("31MiB").unwrap_err().contains("32MiB at least"));
+        assert_eq!("links=512".parse::<Limit>().unwrap(), Limit { name: "links".into(), value: 512 });
+        for text in ["links", "links=", "links=many", "links=0", "fun=1"] {
+            assert!(text.parse::<Limit>().is_err(), "{text}");
+        }
     }
 }

@@ -205,6 +205,13 @@ fn encode(statistics: &Statistics, encoder: &mut DescriptorEncoder<'_>) -> fmt::
         ("sent_bytes", "Bytes of UDP payload sent", statistics.bytes_sent),
         ("received_bytes", "Bytes of UDP payload received", statistics.bytes_received),
         (
+            "requests_too_fast",
+            "Requests dropped because they came faster than the limits allow",
+            statistics.requests_too_fast,
+        ),
+        ("requests_busy", "Requests answered that there is no room now", statistics.requests_busy),
+        ("requests_forgotten", "Requests forgotten before they were answered", statistics.requests_forgotten),
+        (
             "dropped",
             "Datagrams and requests dropped: malformed, foreign, replayed, not authentic",
             statistics.dropped,

@@ -46,6 +46,10 @@ fn open(args: &NodeArgs) -> Result<Client, Fault> {
     if let Some(address) = args.bind {
         config = config.bind(address);
     }
+    config = config.memory_limit(args.memory_limit.0);
+    for limit in &args.limits {
+        config = config.limit(&limit.name, limit.value);
+    }
     let config = config.k(args.k).alpha(args.alpha);
     if args.memory {
         return Ok(Client::open(config.build()?)?);

@@ -205,7 +205,17 @@ pub struct Statistics {
     /// of public addresses, or its neighbours' ids are much denser than others, so that somebody must have chosen them. It
     /// asks contacts elsewhere from earlier days then.
     pub is_surrounded: bool,
-    /// Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
+    /// Requests of others that were dropped because they came faster than the limits allow; they count as dropped too.
+    pub requests_too_fast: u64,
+    /// Requests of others that were answered that there is no room now, because too many of them, or too much for the disk,
+    /// waited.
+    pub requests_busy: u64,
+    /// Requests of others that were forgotten before they were answered, because too many waited, or too long.
+    pub requests_forgotten: u64,
+    /// Events that say how far a message came and that were dropped because the application left too many; the state can
+    /// still be asked for.
+    pub events_dropped: u64,
+    /// Datagrams and requests dropped because they were malformed, foreign, replayed, not authentic or too many.
     pub dropped: u64,
 }
 
@@ -233,12 +243,17 @@ impl Client {
         }
         let [engine_seed, transport_seed] = seeds;
         let carrier = Carriers::new(
-            TransportConfig { network: config.network().to_owned(), max_links: config.max_links() },
+            TransportConfig {
+                network: config.network().to_owned(),
+                max_links: config.max_links(),
+                limits: config.shared_limits(),
+            },
             &saved.keys.node,
             ChaCha20Rng::from_seed(transport_seed),
         );
         let (node_key, local_address) = (NodeKey::from(saved.keys.node.public()), socket.local_address());
-        let events = Arc::new(EventQueue::new(saved.confirmed_position, saved.last_position));
+        let events =
+            Arc::new(EventQueue::new(saved.confirmed_position, saved.last_position, config.shared_limits()));
         let engine_config = EngineConfig {
             k: config.k(),
             alpha: config.alpha(),
@@ -249,6 +264,7 @@ impl Client {
             message_lifetime: config.message_lifetime(),
             read_receipts: config.read_receipts(),
             mail_quota: config.mail_quota(),
+            limits: config.shared_limits(),
         };
         let engine = Engine::new(engine_config, saved, cipher, engine_seed, crate::runtime::now());
         let (node_id, user) = (engine.node_id(), config.user().cloned().zip(engine.user_id()));
@@ -258,6 +274,7 @@ impl Client {
             engine,
             carrier,
             socket,
+            limits: config.shared_limits(),
             store: store.clone(),
             events: events.clone(),
             commands: receiver,

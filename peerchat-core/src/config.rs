@@ -2,13 +2,13 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::crypto::Secret;
 use crate::identity::{NameError, UserName};
 use crate::kademlia::{ALPHA, K, Serve};
-use crate::mail::DEFAULT_MAIL_QUOTA;
-use crate::transport::MAX_LINKS;
+use crate::limits::{LimitError, Limits, Memory, Share};
 
 /// The network that a client joins unless told otherwise.
 pub const DEFAULT_NETWORK: &str = "peerchat";
@@ -25,8 +25,14 @@ pub const MIN_MESSAGE_LIFETIME: Duration = Duration::from_secs(1);
 /// Longest lifetime that a single message can be given.
 pub const MAX_MESSAGE_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How much mail a node in memory keeps for others unless told otherwise, in bytes.
+/// How much mail a node in memory keeps for others at most unless told otherwise, in bytes.
 pub const DEFAULT_MAIL_QUOTA_IN_MEMORY: u64 = 64 << 20;
+
+/// How much memory others can make a node take, in bytes, unless told otherwise.
+pub const DEFAULT_MEMORY_LIMIT: u64 = 256 << 20;
+
+/// The smallest memory limit, in bytes.
+pub const MIN_MEMORY_LIMIT: u64 = 32 << 20;
 
 /// Longest passphrase in bytes.
 pub const MAX_PASSPHRASE_LEN: usize = 1024;
@@ -108,6 +114,9 @@ pub enum ConfigError {
     /// The lifetime of a message is zero.
     #[error("the lifetime of a message is zero")]
     MessageLifetime,
+    /// A limit is none, out of range, or more than the memory limit has room for.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
 }
 
 /// What a client is opened with. Made by [`Config::builder`].
@@ -121,10 +130,13 @@ pub struct Config {
     k: usize,
     alpha: usize,
     serve: Serve,
-    max_links: usize,
     message_lifetime: Duration,
     read_receipts: bool,
     mail_quota: Option<u64>,
+    memory_limit: u64,
+    /// What was set, in this order.
+    set_limits: Vec<(String, u64)>,
+    limits: Arc<Limits>,
 }
 
 impl Config {
@@ -191,7 +203,7 @@ impl Config {
     /// Returns to how many peers a link is kept.
     #[must_use]
     pub fn max_links(&self) -> usize {
-        self.max_links
+        self.limits.links
     }
 
     /// Returns how long an undelivered message is retried.
@@ -209,10 +221,40 @@ impl Config {
     /// Returns how much mail the node keeps for others, in bytes.
     #[must_use]
     pub fn mail_quota(&self) -> u64 {
-        self.mail_quota.unwrap_or(match self.location {
-            Location::Directory(_) => DEFAULT_MAIL_QUOTA,
-            Location::Memory => DEFAULT_MAIL_QUOTA_IN_MEMORY,
-        })
+        self.mail_quota.unwrap_or_default()
+    }
+
+    /// Returns how much memory others can make the node take, in bytes.
+    #[must_use]
+    pub fn memory_limit(&self) -> u64 {
+        self.memory_limit
+    }
+
+    /// Returns the limits that hold for others.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    #[cfg(feature = "runtime")]
+    pub(crate) fn shared_limits(&self) -> Arc<Limits> {
+        self.limits.clone()
+    }
+
+    /// Returns what others can make the node keep in memory, by what it is for: the worst cases, whose sum is at most
+    /// [`Self::memory_limit`].
+    #[must_use]
+    pub fn memory_shares(&self) -> Vec<Share> {
+        self.limits.shares(&self.memory(), self.mail_quota())
+    }
+
+    fn memory(&self) -> Memory {
+        Memory {
+            limit: self.memory_limit,
+            has_user: self.user.is_some(),
+            is_in_memory: self.location == Location::Memory,
+            mail_quota: self.mail_quota,
+        }
     }
 }
 
@@ -234,10 +276,12 @@ impl ConfigBuilder {
                 k: K,
                 alpha: ALPHA,
                 serve: Serve::default(),
-                max_links: MAX_LINKS,
                 message_lifetime: DEFAULT_MESSAGE_LIFETIME,
                 read_receipts: true,
                 mail_quota: None,
+                memory_limit: DEFAULT_MEMORY_LIMIT,
+                set_limits: Vec::new(),
+                limits: Limits::shared(),
             },
         }
     }
@@ -306,12 +350,11 @@ impl ConfigBuilder {
     }
 
     /// Sets to how many peers an encrypted link is kept, 1 or more; when there are more, the one used least recently is
-    /// dropped. Default: [`MAX_LINKS`]. A link takes about 700 bytes of memory, and half a millisecond of processor time
+    /// dropped. Default: [`MAX_LINKS`](crate::transport::MAX_LINKS). A link takes about 700 bytes of memory, and half a millisecond of processor time
     /// to make again, so a process with very many nodes may want fewer, but not fewer than [`Self::k`].
     #[must_use]
-    pub fn max_links(mut self, count: usize) -> Self {
-        self.config.max_links = count;
-        self
+    pub fn max_links(self, count: usize) -> Self {
+        self.limit("links", count as u64)
     }
 
     /// Sets how long an undelivered message is retried. Default: [`DEFAULT_MESSAGE_LIFETIME`].
@@ -330,13 +373,34 @@ impl ConfigBuilder {
     }
 
     /// Sets how much mail the node keeps for people who are away, in bytes; 0 keeps none. Each envelope counts with
-    /// [`KEPT_OVERHEAD`](crate::mail::KEPT_OVERHEAD) bytes for what stands around it. Default: [`DEFAULT_MAIL_QUOTA`] on
-    /// disk, [`DEFAULT_MAIL_QUOTA_IN_MEMORY`] for a profile in memory. The index takes about an eighth of a byte of memory
-    /// for each byte of the quota that the smallest envelopes fill. What is kept above a quota that was lowered stays
+    /// [`KEPT_OVERHEAD`](crate::mail::KEPT_OVERHEAD) bytes for what stands around it. Default: [`DEFAULT_MAIL_QUOTA`](crate::mail::DEFAULT_MAIL_QUOTA) on
+    /// disk; for a profile in memory [`DEFAULT_MAIL_QUOTA_IN_MEMORY`], or what is left of [`Self::memory_limit`] if that is
+    /// less. How many envelopes that may be is another limit, `mail_count`. What is kept above a quota that was lowered stays
     /// until it is fetched or expires.
     #[must_use]
     pub fn mail_quota(mut self, bytes: u64) -> Self {
         self.config.mail_quota = Some(bytes);
+        self
+    }
+
+    /// Sets how much memory others can make the node take, in bytes, [`MIN_MEMORY_LIMIT`] or more. Default:
+    /// [`DEFAULT_MEMORY_LIMIT`]. It is kept by construction: everything that grows with what strangers send has a limit, and
+    /// the worst cases of all limits together are no more. With less than the default the limits become smaller; with more
+    /// they stay, but for `mail_count`, which is given what the others leave, and there is room to raise one.
+    ///
+    /// What belongs to the user is not counted: contacts, conversations and the outbox, and in a profile in memory the
+    /// history.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.config.memory_limit = bytes;
+        self
+    }
+
+    /// Sets a limit by its name; see [`Limits::all`] and docs/limits.md. Of one that is set twice the last value counts.
+    /// [`Self::build`] refuses a name that is none, and a value out of its range.
+    #[must_use]
+    pub fn limit(mut self, name: &str, value: u64) -> Self {
+        self.config.set_limits.push((name.to_owned(), value));
         self
     }
 
@@ -346,7 +410,7 @@ impl ConfigBuilder {
     ///
     /// A value is out of its range; the error says which and what is allowed.
     pub fn build(self) -> Result<Config, ConfigError> {
-        let config = self.config;
+        let mut config = self.config;
         if config.network.is_empty() || config.network.len() > MAX_NETWORK_LEN {
             return Err(ConfigError::Network { len: config.network.len() });
         }
@@ -356,7 +420,7 @@ impl ConfigBuilder {
         if !(1..=config.k).contains(&config.alpha) {
             return Err(ConfigError::Alpha { alpha: config.alpha, k: config.k });
         }
-        if config.max_links == 0 {
+        if config.set_limits.iter().any(|(name, value)| name == "links" && *value == 0) {
             return Err(ConfigError::MaxLinks);
         }
         if config.location == Location::Directory(PathBuf::new()) {
@@ -365,6 +429,9 @@ impl ConfigBuilder {
         if config.message_lifetime.is_zero() {
             return Err(ConfigError::MessageLifetime);
         }
+        let (limits, mail_quota) = Limits::within(config.memory(), &config.set_limits)?;
+        config.limits = limits.into_shared();
+        config.mail_quota = Some(mail_quota);
         Ok(config)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
@@ -13,8 +14,9 @@ use crate::identity::{Recipient, UserId, UserName};
 use crate::idle;
 use crate::kademlia::{
     AddressFamily, Contact, LookupId, Node, NodeConfig, NodeId, NodeKey, PublishId, Record, RecordKey, Rpc,
-    RpcId, RpcReply, Serve,
+    RpcId, RpcReply, Serve, StoreRefusal,
 };
+use crate::limits::Limits;
 use crate::mail::{MailAnswer, MailCallTag, MailReadId, MailRequest, Mailbox, Work, WorkId};
 use crate::save::{BatchId, ConversationId, Found, Read, ReadId, Saved, Write, WriteBatch};
 use crate::time::Now;
@@ -30,6 +32,8 @@ mod bootstrap;
 mod draining;
 mod mail;
 mod saving;
+#[cfg(test)]
+mod tests;
 
 use address::OwnAddresses;
 use bootstrap::Bootstrap;
@@ -41,9 +45,6 @@ pub const ROUTING_SAVE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How soon after the first contact the routing table is saved for the first time.
 const FIRST_ROUTING_SAVE: Duration = Duration::from_secs(1);
-
-/// Most requests that wait for an answer of the user. One more is answered "busy".
-const MAX_OPEN_REQUESTS: usize = 4096;
 
 /// What an engine is made with.
 #[derive(Clone, Debug)]
@@ -66,6 +67,8 @@ pub struct EngineConfig {
     pub read_receipts: bool,
     /// How much mail the node keeps for others, in bytes; see [`crate::mail::DEFAULT_MAIL_QUOTA`].
     pub mail_quota: u64,
+    /// What others may make the engine keep and do.
+    pub limits: Arc<Limits>,
 }
 
 /// A request to send.
@@ -148,6 +151,9 @@ pub struct Engine {
     /// Digest of the contacts that were saved last, in whatever order.
     saved_routing: [u8; 32],
     next_routing_save: Option<Instant>,
+    limits: Arc<Limits>,
+    /// Requests of others that were answered "busy" because too much waited.
+    busy_count: u64,
     calls: VecDeque<EngineCall>,
     replies: VecDeque<EngineReply>,
     probing: VecDeque<(ProbeId, SocketAddr)>,
@@ -178,8 +184,10 @@ impl Engine {
             serve: config.serve,
         };
         let mut node = Node::new(key, node_config, ChaCha20Rng::from_rng(&mut rng), now);
+        node.set_limits(&config.limits);
         node.restore(&saved.routing, &saved.records, now);
-        let mailbox = Mailbox::new(config.mail_quota, &saved.mail, &saved.released, now);
+        let mailbox =
+            Mailbox::new(config.mail_quota, config.limits.clone(), &saved.mail, &saved.released, now);
         let user = saved.keys.user.clone().zip(config.user).zip(cipher);
         let user = user.map(|((user_key, name), cipher)| {
             let user_config = UserConfig {
@@ -187,13 +195,15 @@ impl Engine {
                 family: config.family,
                 message_lifetime: config.message_lifetime,
                 read_receipts: config.read_receipts,
+                limits: config.limits.clone(),
             };
             User::new(user_config, user_key, key, cipher, &mut saved, rng, now)
         });
+        let limits = config.limits;
         let mut engine = Self {
             node,
             user,
-            mail: MailDesk::new(mailbox, &key.node_id(), now),
+            mail: MailDesk::new(mailbox, &limits, &key.node_id(), now),
             saving: Saving::default(),
             own_addresses: OwnAddresses::default(),
             bootstraps: BTreeMap::new(),
@@ -207,6 +217,8 @@ impl Engine {
             last_read: 0,
             saved_routing: digest(&saved.routing),
             next_routing_save: None,
+            limits,
+            busy_count: 0,
             calls: VecDeque::new(),
             replies: VecDeque::new(),
             probing: VecDeque::new(),
@@ -261,6 +273,12 @@ impl Engine {
     #[must_use]
     pub fn own_addresses(&self) -> Vec<SocketAddr> {
         self.own_addresses.best()
+    }
+
+    /// Returns how many requests of others were answered "busy" because too many of them, or too much for the disk, waited.
+    #[must_use]
+    pub fn busy_count(&self) -> u64 {
+        self.busy_count
     }
 
     /// Tells whether nothing waits for the disk.
@@ -370,6 +388,10 @@ impl Engine {
             self.reply(token, Response::Unsupported);
             return;
         }
+        if self.is_saving_too_much() && request.is_to_be_saved() {
+            self.refuse_for_now(token, &request);
+            return;
+        }
         match request {
             Request::Dht(rpc) => {
                 let stored = if let Rpc::Store { record } = &rpc { Record::key_of(record) } else { None };
@@ -384,7 +406,8 @@ impl Engine {
                 let refusal = |refusal| Response::Chat(ChatResponse::NotDelivered(refusal));
                 match &mut self.user {
                     None => self.reply(token, refusal(DeliverRefusal::NotHere)),
-                    Some(_) if self.requests.len() >= MAX_OPEN_REQUESTS => {
+                    Some(_) if self.requests.len() >= self.limits.chat_requests => {
+                        self.busy_count += 1;
                         self.reply(token, refusal(DeliverRefusal::Busy));
                     }
                     Some(user) => {
@@ -413,6 +436,10 @@ impl Engine {
         request: Request,
         now: Now,
     ) {
+        if self.is_saving_too_much() && request.is_to_be_saved() {
+            self.refuse_for_now(token, &request);
+            return;
+        }
         match request {
             Request::Mail(request @ MailRequest::Deposit { .. }) if is_proven => {
                 self.handle_mail_request(from, token, request, now);
@@ -424,6 +451,26 @@ impl Engine {
             _ => self.reply(token, Response::Unsupported),
         }
         self.run(now);
+    }
+
+    /// Tells whether so much waits for the disk that nothing more is taken for it from others.
+    fn is_saving_too_much(&self) -> bool {
+        self.saving.len() >= self.limits.unsaved_len
+    }
+
+    /// Answers that there is no room now. Whoever asks tries again.
+    fn refuse_for_now(&mut self, token: ReplyToken, request: &Request) {
+        self.busy_count += 1;
+        let response = match request {
+            Request::Dht(_) => {
+                self.node.note_no_room();
+                let (reason, incumbent) = (StoreRefusal::Full, None);
+                Response::Dht(RpcReply::Refused { reason, incumbent })
+            }
+            Request::Chat(_) => Response::Chat(ChatResponse::NotDelivered(DeliverRefusal::Busy)),
+            Request::Mail(_) => Response::Mail(self.mail.mailbox.refuse_unopened()),
+        };
+        self.reply(token, response);
     }
 
     /// Takes that a node has proven that it receives at its address.

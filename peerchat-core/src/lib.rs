@@ -22,6 +22,7 @@ pub mod fuzzing;
 pub mod identity;
 mod idle;
 pub mod kademlia;
+pub mod limits;
 pub mod mail;
 #[cfg(feature = "runtime")]
 mod runtime;
@@ -44,6 +45,7 @@ pub use error::{Error, ErrorCode};
 pub use event::{CommandId, Event, MessageId, MessageState, ReceivedMessage};
 pub use identity::{NameError, Recipient, UserId, UserName};
 pub use kademlia::{NodeId, NodeKey, RefusedRecords, Serve};
+pub use limits::{LimitError, LimitInfo, Limits, Share};
 pub use save::Relation;
 pub use time::Timestamp;
 pub use user::{FoundUser, TYPING_INTERVAL, TYPING_LIFETIME, Verb};

@@ -162,6 +162,25 @@ pub enum Write {
     },
 }
 
+impl Write {
+    /// Returns about how many bytes of memory it takes; those of an envelope that is kept for somebody are counted elsewhere.
+    pub(crate) fn len(&self) -> usize {
+        let bytes = match self {
+            Self::Record { bytes, .. } | Self::OwnRecord { bytes } => bytes.len(),
+            Self::Routing { contacts } => size_of_val(&contacts[..]),
+            Self::Conversation(saved) => saved.peer.len(),
+            Self::Stream(saved) => size_of_val(&saved.tags[..]),
+            Self::Message(saved) => saved.body.len(),
+            Self::Envelope(saved) => saved.envelope.bytes.len(),
+            Self::Session(saved) => saved.state.as_ref().map_or(0, |state| state.reveal().len()),
+            Self::Device(saved) => saved.state.reveal().len(),
+            Self::Incoming(saved) => saved.bytes.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + bytes
+    }
+}
+
 /// Names something that is being read.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct ReadId(pub u64);

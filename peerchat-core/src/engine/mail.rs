@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::{Engine, EngineCall, MAIL, MAX_OPEN_REQUESTS, ReadUse, call_id};
+use super::{Engine, EngineCall, MAIL, ReadUse, call_id};
 use crate::idle;
 use crate::kademlia::{Contact, NodeId, RecordKey, Rpc, RpcReply, StoreRefusal};
+use crate::limits::Limits;
 use crate::mail::{
     HOLDER_SLACK, MailAction, MailAnswer, MailCallTag, MailPlace, MailRefusal, MailRequest, MailResponse,
     MailTag, Mailbox, OFFER_EVERY, SealedEnvelope, Standing,
@@ -51,6 +52,7 @@ const OFFER_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct MailDesk {
     pub(super) mailbox: Mailbox,
     requests: BTreeMap<MailTag, ReplyToken>,
+    max_requests: usize,
     last_tag: u64,
     /// When it is next looked at who holds what is kept here.
     review_at: Instant,
@@ -67,12 +69,13 @@ pub(super) struct MailDesk {
 }
 
 impl MailDesk {
-    pub(super) fn new(mailbox: Mailbox, own: &NodeId, now: Now) -> Self {
+    pub(super) fn new(mailbox: Mailbox, limits: &Limits, own: &NodeId, now: Now) -> Self {
         let review_at = now.instant + FIRST_REVIEW;
         let share = own.as_bytes().first().map_or(0.0, |byte| f64::from(*byte) / 256.0);
         Self {
             mailbox,
             requests: BTreeMap::new(),
+            max_requests: limits.mail_requests,
             last_tag: 0,
             review_at,
             reviewed: None,
@@ -100,7 +103,7 @@ impl MailDesk {
 
     /// Opens a request that the mailbox will answer; `None` if too many are open.
     fn open(&mut self, token: ReplyToken) -> Option<MailTag> {
-        if self.requests.len() >= MAX_OPEN_REQUESTS {
+        if self.requests.len() >= self.max_requests {
             return None;
         }
         self.last_tag += 1;
@@ -126,7 +129,8 @@ impl Engine {
             return self.reply(token, Response::Mail(MailResponse::Noted));
         }
         let Some(tag) = self.mail.open(token) else {
-            let busy = MailResponse::Refused(MailRefusal::Busy);
+            self.busy_count += 1;
+            let busy = self.mail.mailbox.refuse_unopened();
             return self.reply(token, Response::Mail(busy));
         };
         match request {

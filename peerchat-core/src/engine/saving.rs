@@ -35,6 +35,8 @@ pub(crate) struct Saving {
     open_effects: Vec<Then>,
     in_flight: Option<(BatchId, Vec<Then>)>,
     last_batch: u64,
+    /// What the writes of the open batch take, and those of the one that is being written.
+    lens: [usize; 2],
 }
 
 impl Saving {
@@ -68,8 +70,12 @@ impl Saving {
         };
         let earlier = replaced.and_then(|what| self.latest.get(&what)).copied();
         match earlier.and_then(|index| self.open.get_mut(index)) {
-            Some(earlier) if may_replace(earlier, &write) => *earlier = write,
+            Some(earlier) if may_replace(earlier, &write) => {
+                self.lens[0] = (self.lens[0] + write.len()).saturating_sub(earlier.len());
+                *earlier = write;
+            }
             _ => {
+                self.lens[0] += write.len();
                 self.latest.extend(replaced.map(|what| (what, self.open.len())));
                 self.open.push(write);
             }
@@ -85,18 +91,28 @@ impl Saving {
         self.latest.clear();
         let id = BatchId(self.last_batch);
         self.in_flight = Some((id, std::mem::take(&mut self.open_effects)));
+        self.lens = [0, self.lens[0]];
         Some(WriteBatch { id, writes: std::mem::take(&mut self.open) })
     }
 
     /// Takes that a batch is on disk and returns what depended on it.
     pub(crate) fn handle_written(&mut self, id: BatchId) -> Vec<Then> {
         match self.in_flight.take() {
-            Some((written, effects)) if written == id => effects,
+            Some((written, effects)) if written == id => {
+                self.lens[1] = 0;
+                effects
+            }
             other => {
                 self.in_flight = other;
                 Vec::new()
             }
         }
+    }
+
+    /// Returns about how many bytes of memory is taken by what waits for the disk; the bytes of envelopes that are kept for
+    /// others are counted by the mailbox.
+    pub(crate) const fn len(&self) -> usize {
+        self.lens[0] + self.lens[1]
     }
 
     /// Tells whether nothing waits for the disk.

@@ -34,6 +34,7 @@ pub use record::{
     RecordHeader, RecordKey, RecordKind,
 };
 pub use rpc::{Rpc, RpcReply, StoreRefusal};
+pub(crate) use store::RECORD_COST;
 pub use store::{CLAIM_HOLD, CLAIM_REMEMBERED_AFTER, MAX_RECORDS, Put, RecordStore};
 pub use table::{
     DROP_STALE_AFTER, FailureEffect, Insertion, MAX_PER_SUBNET, MAX_PER_SUBNET_AND_BUCKET, REFRESH_AFTER,

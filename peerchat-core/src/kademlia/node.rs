@@ -16,6 +16,7 @@ use super::store::{MAX_RECORDS, RecordStore};
 use super::table::{DROP_STALE_AFTER, Insertion, RoutingTable};
 use super::wall::{WallClock, WallTime};
 use crate::idle;
+use crate::limits::Limits;
 use crate::time::Now;
 use calls::{Call, Calls, Patience, Stage, Why};
 use claims::Questions;
@@ -294,6 +295,16 @@ impl Node {
             events: VecDeque::new(),
             stats: NodeStats::default(),
         }
+    }
+
+    /// Keeps to these limits instead of the usual ones; to be called before [`Self::restore`].
+    pub fn set_limits(&mut self, limits: &Limits) {
+        self.store.set_limit(limits.records);
+    }
+
+    /// Notes that a record was not looked at because too much waits for the disk.
+    pub(crate) const fn note_no_room(&mut self) {
+        self.stats.refused_records.full += 1;
     }
 
     /// Takes back what was saved. The contacts are asked whether they are there, some at a time and again until one

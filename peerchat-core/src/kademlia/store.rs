@@ -8,6 +8,7 @@ use super::record::{MAX_RECORD_AHEAD, Record, RecordKey, RecordKind};
 use super::rpc::StoreRefusal;
 use super::wall::WallTime;
 use crate::identity::PublicKey;
+use crate::limits::entry;
 use crate::time::Timestamp;
 
 /// How many records a node keeps. A full store drops the one farthest from its own id for a nearer one, and
@@ -75,6 +76,12 @@ impl Kept {
     }
 }
 
+/// What a record takes of memory at most: its bytes, what is known about it, and its places in two trees.
+pub(crate) const RECORD_COST: usize = super::MAX_RECORD_LEN
+    + size_of::<Kept>()
+    + entry::<Distance, Box<Kept>>()
+    + entry::<(Instant, Distance), ()>();
+
 /// The records that a node keeps for the DHT, nearest to its own id first.
 ///
 /// Every record in it was parsed, so its signature is its owner's.
@@ -95,6 +102,11 @@ impl RecordStore {
     #[must_use]
     pub const fn new(own: NodeId, limit: usize) -> Self {
         Self { own, limit, kept: BTreeMap::new(), schedule: BTreeSet::new() }
+    }
+
+    /// Keeps at most `limit` records from now on; of those that are kept already none goes before another comes.
+    pub const fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
     }
 
     /// Takes a record that somebody wants kept, to be replicated at `replicate_at`.

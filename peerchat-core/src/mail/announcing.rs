@@ -36,12 +36,12 @@ pub(super) struct Presences {
 }
 
 impl Presences {
-    fn note(&mut self, place: MailPlace, contact: Contact, now: Instant) {
+    fn note(&mut self, place: MailPlace, contact: Contact, limit: usize, now: Instant) {
         if let Some(presence) = self.present.get_mut(&place) {
             (presence.key, presence.address, presence.heard) = (contact.key(), contact.address(), now);
             return;
         }
-        if self.present.len() >= MAX_PRESENT {
+        if self.present.len() >= limit {
             let oldest =
                 self.present.iter().min_by_key(|(_, presence)| presence.heard).map(|(place, _)| *place);
             oldest.map(|place| self.present.remove(&place));
@@ -60,7 +60,7 @@ impl Mailbox {
 
     /// Notes that a device is there.
     pub(super) fn note_present(&mut self, place: MailPlace, device: Contact, now: Now) {
-        self.presences.note(place, device, now.instant);
+        self.presences.note(place, device, self.limits.present, now.instant);
     }
 
     /// Tells a device that is there how much waits for it.

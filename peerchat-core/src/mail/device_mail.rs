@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use super::envelope::{EnvelopeId, SIZE_CLASSES, SealedEnvelope};
 use super::handing::Holders;
-use super::kept::{Depositor, EnvelopeTag, KeptEnvelope, ReleasedEnvelope};
+use super::kept::{Depositor, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 use super::offering::{Doubt, digest_of};
 use super::rpc::MAX_LISTED;
 use super::token::TokenTag;
 use super::work::{MAX_WORK_BITS, MIN_WORK_BITS};
 use crate::idle;
+use crate::limits::{Limits, entry, leaf};
 use crate::time::Timestamp;
 
 /// Most envelopes kept for one device. What strangers may not take of it is for its contacts.
@@ -39,6 +40,22 @@ pub const MAILBOX_SHARE: u64 = 2;
 /// Most released envelopes that are remembered for one device; when there are more, an eighth is forgotten, those that
 /// expire first.
 pub const MAX_RELEASED_KEPT: usize = 16_384;
+
+/// What the index takes for an envelope at most: its entry, its tag, and what its depositor or its token has taken.
+pub(crate) const KEPT_COST: usize =
+    entry::<u64, Kept>() + entry::<EnvelopeTag, u64>() + entry::<Taker, Load>() + entry::<Depositor, Load>();
+
+/// What a device takes at most beside its envelopes: trees that are hardly filled, and the nodes that keep its mail too.
+pub(crate) const PLACE_COST: usize = size_of::<DeviceMail>()
+    + entry::<MailPlace, Box<DeviceMail>>()
+    + leaf::<u64, Kept>()
+    + leaf::<EnvelopeTag, u64>()
+    + leaf::<Taker, Load>()
+    + leaf::<EnvelopeTag, Seconds>()
+    + 4 * 64 * size_of::<u64>();
+
+/// What it takes to remember that an envelope was released.
+pub(crate) const RELEASED_COST: usize = entry::<EnvelopeTag, Seconds>();
 
 /// Seconds since 1970, rounded up: half the size of a [`Timestamp`].
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -79,30 +96,34 @@ impl Kept {
 
 /// How much there is of something.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Load {
-    count: u64,
-    len: u64,
+pub(super) struct Load {
+    pub(super) count: u64,
+    pub(super) len: u64,
 }
 
 impl Load {
     /// All room of a device.
-    const ALL: Self = Self { count: MAX_KEPT, len: MAX_KEPT_LEN };
+    const fn all(limits: &Limits) -> Self {
+        Self { count: limits.device_mail_count as u64, len: limits.device_mail_len as u64 }
+    }
 
     /// The room that strangers may take of it.
-    const STRANGERS: Self = Self { count: STRANGERS_KEPT, len: STRANGERS_LEN };
+    const fn strangers(limits: &Limits) -> Self {
+        Self { count: limits.stranger_mail_count as u64, len: limits.stranger_mail_len as u64 }
+    }
 
-    fn add(&mut self, charge: u64) {
+    pub(super) const fn add(&mut self, charge: u64) {
         self.count += 1;
         self.len += charge;
     }
 
-    fn subtract(&mut self, charge: u64) {
+    pub(super) const fn subtract(&mut self, charge: u64) {
         self.count -= 1;
         self.len -= charge;
     }
 
     /// Tells whether one more fits into a room.
-    fn has_room(self, room: Self, charge: u64) -> bool {
+    pub(super) const fn has_room(self, room: Self, charge: u64) -> bool {
         self.count < room.count && self.len + charge <= room.len
     }
 
@@ -264,27 +285,33 @@ impl DeviceMail {
     }
 
     /// Tells whether there is room for an envelope, and whether those of its network, or of its token, may take it.
-    pub(super) fn has_room(&self, charge: u64, depositor: Depositor, token: TokenTag) -> bool {
+    pub(super) fn has_room(
+        &self,
+        charge: u64,
+        (depositor, token): (Depositor, TokenTag),
+        limits: &Limits,
+    ) -> bool {
+        let (all, of_strangers) = (Load::all(limits), Load::strangers(limits));
         let taker = Taker::of(depositor, token);
         let own = self.loads.get(&taker).copied().unwrap_or_default();
-        let has_room = self.load.has_room(Load::ALL, charge);
+        let has_room = self.load.has_room(all, charge);
         has_room
             && match taker {
-                Taker::Contact(_) => self.load.is_fair(Load::ALL, own, charge),
+                Taker::Contact(_) => self.load.is_fair(all, own, charge),
                 Taker::Network(_) => {
-                    self.strangers.has_room(Load::STRANGERS, charge)
-                        && self.strangers.is_fair(Load::STRANGERS, own, charge)
+                    self.strangers.has_room(of_strangers, charge)
+                        && self.strangers.is_fair(of_strangers, own, charge)
                 }
-                Taker::Local => self.strangers.has_room(Load::STRANGERS, charge),
+                Taker::Local => self.strangers.has_room(of_strangers, charge),
             }
     }
 
     /// Returns how much work is asked of a stranger now: none while there is plenty of room, and more the less there is.
-    pub(super) fn work_bits(&self) -> u8 {
+    pub(super) fn work_bits(&self, limits: &Limits) -> u8 {
         // In parts of an eighth, so that it grows by one bit at a time.
         let scale = |taken: u64, room: u64| taken * 8 * 1024 / room;
-        let strangers = self.strangers;
-        let filled = scale(strangers.count, STRANGERS_KEPT).max(scale(strangers.len, STRANGERS_LEN));
+        let (strangers, room) = (self.strangers, Load::strangers(limits));
+        let filled = scale(strangers.count, room.count).max(scale(strangers.len, room.len));
         let Some(short) = filled.checked_sub(FREE_EIGHTHS * 1024) else { return 0 };
         let more = short * u64::from(MAX_WORK_BITS - MIN_WORK_BITS) / ((8 - FREE_EIGHTHS) * 1024);
         MIN_WORK_BITS.saturating_add(u8::try_from(more).unwrap_or(u8::MAX)).min(MAX_WORK_BITS)
@@ -373,11 +400,11 @@ impl DeviceMail {
     }
 
     /// Remembers that an envelope was released; returns what is to be forgotten so that there is room.
-    pub(super) fn note_released(&mut self, released: &ReleasedEnvelope) -> Vec<EnvelopeTag> {
+    pub(super) fn note_released(&mut self, released: &ReleasedEnvelope, limit: usize) -> Vec<EnvelopeTag> {
         let expires = Seconds::until(released.expires);
         self.expires_from = self.expires_from.min(expires);
         self.released.insert(released.tag, expires);
-        if self.released.len() > MAX_RELEASED_KEPT { self.forget_released() } else { Vec::new() }
+        if self.released.len() > limit { self.forget_released() } else { Vec::new() }
     }
 
     /// Forgets an eighth of what was released, one at least.

@@ -1,11 +1,12 @@
 //! [`Mailbox`]: the mail that a node keeps for people who are away.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::admission::Admission;
 use super::announcing::Presences;
-use super::device_mail::{DeviceMail, Page, Removed, charge};
+use super::device_mail::{DeviceMail, Load, Page, Removed, charge};
 use super::envelope::{EnvelopeId, SealedEnvelope};
 use super::handing::{Handing, JobId};
 use super::kept::{Depositor, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
@@ -15,6 +16,7 @@ use super::token::TokenTag;
 use super::work::Work;
 use crate::idle;
 use crate::kademlia::{Contact, NodeId, RecordKey, WallClock, WallTime};
+use crate::limits::Limits;
 use crate::save::Write;
 use crate::time::{Now, Timestamp};
 
@@ -35,7 +37,13 @@ pub const HOLDER_SLACK: usize = 4;
 pub const MAX_MAIL_LIFETIME: Duration = Duration::from_secs(31 * 24 * 3600);
 
 /// Most released envelopes that are remembered in all; when there are more, the mailbox with the most forgets some.
-pub const MAX_RELEASED_IN_ALL: usize = 1 << 19;
+pub const MAX_RELEASED_IN_ALL: usize = 1 << 18;
+
+/// Most envelopes that are kept in all unless told otherwise, beside the quota in bytes.
+pub const DEFAULT_MAIL_COUNT: usize = 1 << 17;
+
+/// Most devices for which something is kept or remembered. For one more nothing is.
+pub const MAX_PLACES: usize = 4096;
 
 /// Most bytes of envelopes that wait for the disk; what comes beyond is answered "busy".
 pub const MAX_UNWRITTEN_LEN: usize = 8 << 20;
@@ -189,13 +197,14 @@ pub(super) enum CallUse {
 #[derive(Debug)]
 pub struct Mailbox {
     quota: u64,
+    pub(super) limits: Arc<Limits>,
     wall: WallClock,
     pub(super) places: BTreeMap<MailPlace, Box<DeviceMail>>,
     kept_count: usize,
     kept_len: u64,
     released_count: usize,
-    /// How much of the quota each network has taken.
-    depositors: BTreeMap<Depositor, u64>,
+    /// How much each network has taken.
+    depositors: BTreeMap<Depositor, Load>,
     last_position: u64,
     /// Every envelope up to this position is on disk.
     pub(super) written_to: u64,
@@ -214,9 +223,16 @@ pub struct Mailbox {
 impl Mailbox {
     /// Takes back what was kept. `quota` is how many bytes are kept in all.
     #[must_use]
-    pub fn new(quota: u64, kept: &[KeptEnvelope], released: &[ReleasedEnvelope], now: Now) -> Self {
+    pub fn new(
+        quota: u64,
+        limits: Arc<Limits>,
+        kept: &[KeptEnvelope],
+        released: &[ReleasedEnvelope],
+        now: Now,
+    ) -> Self {
         let mut mailbox = Self {
             quota,
+            limits,
             wall: WallClock::new(now),
             places: BTreeMap::new(),
             kept_count: 0,
@@ -315,7 +331,7 @@ impl Mailbox {
             (position <= self.written_to && mail.is_alive(position, time)).then_some(position)
         });
         let Some(position) = position else { return self.refuse(to, MailRefusal::Gone) };
-        if self.reads.len() >= MAX_READS {
+        if self.reads.len() >= self.limits.mail_reads {
             return self.refuse(to, MailRefusal::Busy);
         }
         let read = self.begin_read(ReadUse::Fetch { to, place, position });
@@ -464,7 +480,7 @@ impl Mailbox {
         let kept = KeptEnvelope::new(&envelope, self.last_position + 1, bytes.len(), depositor, token);
         self.check_room(&kept)?;
         let len = bytes.len();
-        if self.unwritten_len + len > MAX_UNWRITTEN_LEN {
+        if self.unwritten_len + len > self.limits.unwritten_len {
             return Err(MailRefusal::Busy);
         }
         // Signatures last: they cost most.
@@ -500,7 +516,7 @@ impl Mailbox {
             Admission::Work(nonce) => Some(*nonce),
             Admission::Nothing => None,
         };
-        let bits = self.places.get(place).map_or(0, |mail| mail.work_bits());
+        let bits = self.places.get(place).map_or(0, |mail| mail.work_bits(&self.limits));
         let work = Work { envelope: *id, bits };
         let is_done = bits == 0 || nonce.is_some_and(|nonce| work.is_done_by(nonce));
         is_done.then_some(()).ok_or(MailRefusal::WorkNeeded { bits })
@@ -510,11 +526,17 @@ impl Mailbox {
     fn check_room(&self, envelope: &KeptEnvelope) -> Result<(), MailRefusal> {
         let (charge, depositor) = (charge(envelope.len), envelope.depositor);
         let free = self.quota.saturating_sub(self.kept_len);
-        let taken = self.depositors.get(&depositor).copied().unwrap_or(0);
-        let is_fair = depositor == Depositor::LOCAL || (taken + charge).saturating_mul(TOTAL_SHARE) <= free;
-        let mail = self.places.get(&envelope.place);
-        let has_room = mail.is_none_or(|mail| mail.has_room(charge, depositor, envelope.token));
-        if charge <= free && is_fair && has_room { Ok(()) } else { Err(MailRefusal::Full) }
+        let free_count = self.limits.mail_count.saturating_sub(self.kept_count) as u64;
+        let taken = self.depositors.get(&depositor).copied().unwrap_or_default();
+        let is_fair = depositor == Depositor::LOCAL
+            || (taken.len + charge).saturating_mul(TOTAL_SHARE) <= free
+                && (taken.count + 1) * TOTAL_SHARE <= free_count;
+        let has_room = match self.places.get(&envelope.place) {
+            Some(mail) => mail.has_room(charge, (depositor, envelope.token), &self.limits),
+            None => self.places.len() < self.limits.mail_places,
+        };
+        let is_left = charge <= free && free_count > 0;
+        if is_left && is_fair && has_room { Ok(()) } else { Err(MailRefusal::Full) }
     }
 
     /// Enters an envelope into the index; `false` if one of its tag is in its mailbox.
@@ -525,7 +547,7 @@ impl Mailbox {
             self.kept_count += 1;
             self.kept_len += charge;
             if envelope.depositor != Depositor::LOCAL {
-                *self.depositors.entry(envelope.depositor).or_default() += charge;
+                self.depositors.entry(envelope.depositor).or_default().add(charge);
             }
         }
         is_new
@@ -536,8 +558,8 @@ impl Mailbox {
         self.kept_count -= 1;
         self.kept_len -= removed.charge;
         if let Some(taken) = self.depositors.get_mut(&removed.depositor) {
-            *taken -= removed.charge;
-            if *taken == 0 {
+            taken.subtract(removed.charge);
+            if taken.count == 0 {
                 idle::remove(&mut self.depositors, &removed.depositor);
             }
         }
@@ -546,6 +568,10 @@ impl Mailbox {
     /// Drops one envelope because its recipient has it, and remembers that; also if it was never here, for then it may
     /// still come, provided that it `may_come`.
     fn release(&mut self, place: MailPlace, id: &EnvelopeId, may_come: bool, time: WallTime) -> Vec<Write> {
+        if self.places.len() >= self.limits.mail_places && !self.places.contains_key(&place) {
+            // It is not remembered: at worst an envelope that comes after its release is fetched once more.
+            return Vec::new();
+        }
         let mail = self.places.entry(place).or_default();
         let removed = mail.position_of(id).and_then(|position| mail.remove(position));
         let expires = match &removed {
@@ -569,9 +595,10 @@ impl Mailbox {
     fn note_released(&mut self, released: &ReleasedEnvelope) -> Vec<Write> {
         let mail = self.places.entry(released.place).or_default();
         let before = mail.released_count();
-        let mut forgotten = gone(released.place, mail.note_released(released));
+        let gone_here = mail.note_released(released, self.limits.released_per_device);
+        let mut forgotten = gone(released.place, gone_here);
         self.released_count = self.released_count - before + mail.released_count();
-        if self.released_count > MAX_RELEASED_IN_ALL {
+        if self.released_count > self.limits.released {
             forgotten.extend(self.forget_most_released());
         }
         forgotten
@@ -632,6 +659,13 @@ impl Mailbox {
         self.forget_if_empty(place);
         let dropped = dropped.iter().map(|removed| Write::MailGone { position: removed.position });
         dropped.chain(gone(place, forgotten)).collect()
+    }
+
+    /// Refuses a request that has no tag, because too many of them, or too much for the disk, waits.
+    pub(crate) const fn refuse_unopened(&mut self) -> MailResponse {
+        self.stats.refused += 1;
+        self.stats.refused_busy += 1;
+        MailResponse::Refused(MailRefusal::Busy)
     }
 
     pub(super) fn refuse(&mut self, to: MailTag, refusal: MailRefusal) {

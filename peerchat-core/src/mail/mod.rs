@@ -18,6 +18,7 @@ mod work;
 
 pub use admission::{Admission, MAX_DEPOSIT_LEN};
 pub use announcing::{MAX_PRESENT, PRESENT_FOR};
+pub(crate) use device_mail::{KEPT_COST, PLACE_COST, RELEASED_COST};
 pub use device_mail::{
     KEPT_OVERHEAD, MAILBOX_SHARE, MAX_KEPT, MAX_KEPT_LEN, MAX_RELEASED_KEPT, STRANGERS_KEPT, STRANGERS_LEN,
 };
@@ -26,8 +27,9 @@ pub use handing::{MAX_HANDOVERS, RECEIVERS};
 pub use kept::{Depositor, EnvelopeTag, KeptEnvelope, MailPlace, ReleasedEnvelope};
 pub use letter::{Introduction, Letter, LetterError};
 pub use mailbox::{
-    DEFAULT_MAIL_QUOTA, HOLDER_SLACK, MAX_MAIL_LIFETIME, MAX_READS, MAX_RELEASED_IN_ALL, MAX_UNWRITTEN_LEN,
-    MailAction, MailCallTag, MailEffect, MailReadId, MailStats, MailTag, Mailbox, Standing, TOTAL_SHARE,
+    DEFAULT_MAIL_COUNT, DEFAULT_MAIL_QUOTA, HOLDER_SLACK, MAX_MAIL_LIFETIME, MAX_PLACES, MAX_READS,
+    MAX_RELEASED_IN_ALL, MAX_UNWRITTEN_LEN, MailAction, MailCallTag, MailEffect, MailReadId, MailStats,
+    MailTag, Mailbox, Standing, TOTAL_SHARE,
 };
 pub use offering::{MAX_SKIPPED, MailAnswer, OFFER_EVERY};
 pub use rpc::{

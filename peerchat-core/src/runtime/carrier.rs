@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rand::{Rng as _, SeedableRng as _};
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 use super::streams::{StreamStats, Streams, StreamsEvent};
 use crate::identity::SecretKey;
 use crate::idle;
+use crate::limits::Limits;
 use crate::time::Now;
 use crate::transport::{
     Call, MAX_BODY_LEN, ProbeId, ReplyToken, Transmit, Transport, TransportConfig, TransportEvent,
@@ -49,6 +51,7 @@ struct StreamsSeed {
     node: SecretKey,
     is_throwaway: bool,
     network: String,
+    limits: Arc<Limits>,
     rng: ChaCha20Rng,
 }
 
@@ -207,8 +210,8 @@ impl Carrier {
 
 impl StreamsSeed {
     fn new(node: &SecretKey, is_throwaway: bool, config: &TransportConfig, rng: &mut ChaCha20Rng) -> Self {
-        let (network, rng) = (config.network.clone(), ChaCha20Rng::from_rng(rng));
-        Self { node: node.clone(), is_throwaway, network, rng }
+        let (network, limits) = (config.network.clone(), config.limits.clone());
+        Self { node: node.clone(), is_throwaway, network, limits, rng: ChaCha20Rng::from_rng(rng) }
     }
 
     /// Returns the streams, which are made if need be.
@@ -217,7 +220,8 @@ impl StreamsSeed {
             let mut seed = [0; 32];
             self.rng.fill_bytes(&mut seed);
             let make = if self.is_throwaway { Streams::throwaway } else { Streams::new };
-            Box::new(make(&self.node, &self.network, seed, now))
+            let streams = make(&self.node, &self.network, seed, now);
+            Box::new(streams.with_limits(self.limits.clone()))
         })
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::SeedableRng as _;
@@ -15,15 +16,12 @@ use super::carrier::Carrier;
 use super::streams::StreamStats;
 use crate::identity::SecretKey;
 use crate::idle;
+use crate::limits::Limits;
 use crate::time::Now;
 use crate::transport::{
     Call, CallError, ProbeId, ReplyToken, ThrowawayId, Transmit, TransportConfig, TransportEvent,
     TransportStats,
 };
-
-/// Throwaway keys at once. When full, the one that waits for no answer and was used least recently is forgotten; if
-/// there is none, a call under another one fails.
-const MAX_THROWAWAYS: usize = 64;
 
 /// Peers to whom one of them has links.
 const THROWAWAY_LINKS: usize = 64;
@@ -52,6 +50,7 @@ impl Throwaway {
 pub(crate) struct Carriers {
     own: Carrier,
     network: String,
+    limits: Arc<Limits>,
     rng: ChaCha20Rng,
     throwaways: BTreeMap<ThrowawayId, Box<Throwaway>>,
     /// Calls for which there was no room.
@@ -63,10 +62,10 @@ pub(crate) struct Carriers {
 impl Carriers {
     /// Makes the carriers of the node with this key. `rng` must be seeded from a secure source.
     pub(crate) fn new(config: TransportConfig, node: &SecretKey, mut rng: ChaCha20Rng) -> Self {
-        let network = config.network.clone();
+        let (network, limits) = (config.network.clone(), config.limits.clone());
         let own = Carrier::new(config, node, ChaCha20Rng::from_rng(&mut rng));
         let (throwaways, failed) = (BTreeMap::new(), VecDeque::new());
-        Self { own, network, rng, throwaways, failed, forgotten: Default::default() }
+        Self { own, network, limits, rng, throwaways, failed, forgotten: Default::default() }
     }
 
     /// Sends a request, under a throwaway key if one is named; exactly one [`TransportEvent::Response`] or
@@ -78,7 +77,8 @@ impl Carriers {
             return self.failed.push_back(failed);
         }
         let throwaway = self.throwaways.entry(id).or_insert_with(|| {
-            let config = TransportConfig { network: self.network.clone(), max_links: THROWAWAY_LINKS };
+            let (network, limits) = (self.network.clone(), self.limits.clone());
+            let config = TransportConfig { network, max_links: THROWAWAY_LINKS, limits };
             let carrier = Carrier::throwaway(config, ChaCha20Rng::from_rng(&mut self.rng));
             Box::new(Throwaway { carrier, used_at: now.instant, open_count: 0 })
         });
@@ -163,9 +163,10 @@ impl Carriers {
         (transport, streams)
     }
 
-    /// Makes room for one more key; `false` if all are in use.
+    /// Makes room for one more key: if there are too many, the one that waits for no answer and was used least recently is
+    /// forgotten; `false` if all are in use.
     fn make_room(&mut self) -> bool {
-        if self.throwaways.len() < MAX_THROWAWAYS {
+        if self.throwaways.len() < self.limits.throwaway_keys {
             return true;
         }
         let idle = self.throwaways.iter().filter(|(_, throwaway)| throwaway.open_count == 0);

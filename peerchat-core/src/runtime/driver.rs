@@ -1,6 +1,6 @@
 //! [`Driver`]: the loop that feeds the engine and the carrier with what happens, and does what they say.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,20 +9,22 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::carriers::Carriers;
 use super::command::{Command, DecideDone, SendDone};
-use super::events::{EventQueue, MAX_MESSAGES};
+use super::events::EventQueue;
 use super::journal;
 use super::socket::Socket;
+use super::unsent::Unsent;
 use crate::client::Statistics;
 use crate::engine::{Engine, EngineCall, Outcome};
 use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::Recipient;
 use crate::kademlia::NodeId;
+use crate::limits::Limits;
 use crate::mail::WorkId;
 use crate::save::{BatchId, Found, Read, ReadId};
 use crate::storage::Store;
 use crate::time::Now;
-use crate::transport::{Call, Transmit, TransportEvent};
+use crate::transport::{Call, TransportEvent};
 use crate::user::{FoundUser, LookupError, User, received_event};
 use crate::wire::{Encoded, Request, Response, WireError};
 
@@ -31,9 +33,6 @@ const RECEIVE_BURST: usize = 64;
 
 /// Most commands taken before what they caused is done.
 const COMMAND_BURST: usize = 256;
-
-/// Most datagrams that wait because the kernel has no room. More are dropped, as UDP may.
-const MAX_UNSENT: usize = 4096;
 
 /// How long what the application confirmed may wait for a batch that is written anyway.
 const CONFIRM_DELAY: Duration = Duration::from_millis(100);
@@ -53,6 +52,7 @@ pub(crate) struct DriverParts {
     pub(crate) engine: Engine,
     pub(crate) carrier: Carriers,
     pub(crate) socket: Socket,
+    pub(crate) limits: Arc<Limits>,
     pub(crate) store: Store,
     pub(crate) events: Arc<EventQueue>,
     /// Boxed: a channel has room for 32 of them from the start, in every node of a process.
@@ -86,7 +86,7 @@ pub(crate) struct Driver {
     sends: BTreeMap<MessageId, Sent>,
     decisions: BTreeMap<CommandId, DecideDone>,
     lookups: BTreeMap<CommandId, oneshot::Sender<Result<FoundUser, LookupError>>>,
-    unsent: VecDeque<Transmit>,
+    unsent: Unsent,
     node: NodeId,
     /// Requests and responses that did not parse.
     dropped: u64,
@@ -109,6 +109,7 @@ impl Driver {
         // Unbounded, but at most one batch, one refill, one lot of reads and one piece of work are under way.
         let (done_sender, done) = mpsc::unbounded_channel();
         let (node, confirmed) = (parts.engine.node_id(), parts.events.confirmed());
+        let unsent = Unsent::new(parts.limits.unsent);
         Self {
             parts,
             done,
@@ -116,7 +117,7 @@ impl Driver {
             sends: BTreeMap::new(),
             decisions: BTreeMap::new(),
             lookups: BTreeMap::new(),
-            unsent: VecDeque::new(),
+            unsent,
             node,
             dropped: 0,
             confirmed,
@@ -348,10 +349,15 @@ impl Driver {
             blocked: user.map_or(0, User::blocked_count),
             requests_refused: user.map_or(0, User::refused_request_count),
             hints_dropped: user.map_or(0, User::dropped_hint_count),
+            requests_too_fast: transport.dropped_too_fast + streams.dropped_too_fast,
+            requests_busy: self.parts.engine.busy_count(),
+            requests_forgotten: transport.requests_forgotten,
+            events_dropped: self.parts.events.dropped_count(),
             dropped: self.dropped
                 + user.map_or(0, User::malformed_count)
                 + transport.dropped()
-                + streams.dropped(),
+                + streams.dropped()
+                + self.unsent.dropped_count(),
         }
     }
 
@@ -377,10 +383,11 @@ impl Driver {
     fn refill(&mut self) {
         let Some(from) = self.parts.events.start_refill() else { return };
         let (store, events, node) = (self.parts.store.clone(), self.parts.events.clone(), self.node);
-        let done = self.done_sender.clone();
+        let (done, count) = (self.done_sender.clone(), self.parts.limits.event_messages);
         tokio::task::spawn_blocking(move || {
+            let read = read_messages(&store, events.latest(), (from, count), node);
             // If the driver is gone, nobody waits for this.
-            let _ = done.send(Box::new(Done::Refilled(read_messages(&store, events.latest(), from, node))));
+            let _ = done.send(Box::new(Done::Refilled(read)));
         });
     }
 
@@ -528,17 +535,9 @@ impl Driver {
             if self.unsent.is_empty() && self.parts.socket.try_send(transmit.to, &transmit.bytes) {
                 continue;
             }
-            if self.unsent.len() == MAX_UNSENT {
-                self.unsent.pop_front();
-            }
-            self.unsent.push_back(transmit);
+            self.unsent.push(transmit);
         }
-        while let Some(transmit) = self.unsent.front() {
-            if !self.parts.socket.try_send(transmit.to, &transmit.bytes) {
-                break;
-            }
-            self.unsent.pop_front();
-        }
+        self.unsent.flush(|transmit| self.parts.socket.try_send(transmit.to, &transmit.bytes));
     }
 
     /// Tells everybody who waits for something that will not happen any more, by dropping their senders.
@@ -613,11 +612,11 @@ fn read(store: &Store, what: Read) -> Found {
 fn read_messages(
     store: &Store,
     latest: u64,
-    from: u64,
+    (from, count): (u64, usize),
     node: NodeId,
 ) -> Result<(u64, Vec<(u64, Event)>), Error> {
-    let rows = store.received_after(from, MAX_MESSAGES)?;
-    let is_all = rows.len() < MAX_MESSAGES;
+    let rows = store.received_after(from, count)?;
+    let is_all = rows.len() < count;
     let read_to = rows.last().map_or(from, |(message, _)| message.position);
     let mut messages = Vec::with_capacity(rows.len());
     for (message, conversation) in rows {

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -17,20 +18,12 @@ use crate::error::Error;
 use crate::event::{Event, MessageId};
 use crate::identity::UserId;
 use crate::idle;
-
-/// Most message events in memory; the rest waits on disk.
-pub(crate) const MAX_MESSAGES: usize = 1024;
-
-/// More are read from disk when fewer than this many are left in memory.
-const REFILL_BELOW: usize = MAX_MESSAGES / 2;
-
-/// Most other events in memory. Beyond it the oldest state event is dropped; the state can still be asked for.
-const MAX_OTHERS: usize = 65_536;
+use crate::limits::Limits;
 
 /// Where an event stands in the queue: numbers never repeat.
 type Sequence = u64;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     waiting: BTreeMap<Sequence, Entry>,
     last_sequence: Sequence,
@@ -52,6 +45,8 @@ struct Inner {
     /// The last event is in the queue.
     is_ending: bool,
     pipe: Option<Pipe>,
+    limits: Arc<Limits>,
+    dropped: u64,
 }
 
 #[derive(Debug)]
@@ -95,9 +90,25 @@ pub(crate) struct EventQueue {
 impl EventQueue {
     /// Makes the queue of a profile whose application has confirmed every received message up to `confirmed`, and
     /// whose history ends at `latest`.
-    pub(crate) fn new(confirmed: u64, latest: u64) -> Self {
-        let inner =
-            Inner { loaded_to: confirmed, confirmed, handed_out: confirmed, latest, ..Inner::default() };
+    pub(crate) fn new(confirmed: u64, latest: u64, limits: Arc<Limits>) -> Self {
+        let inner = Inner {
+            waiting: BTreeMap::new(),
+            last_sequence: 0,
+            message_count: 0,
+            states: BTreeMap::new(),
+            network: None,
+            typing: BTreeMap::new(),
+            loaded_to: confirmed,
+            latest,
+            is_refilling: false,
+            handed_out: confirmed,
+            confirmed,
+            is_closed: false,
+            is_ending: false,
+            pipe: None,
+            limits,
+            dropped: 0,
+        };
         Self {
             inner: Mutex::new(inner),
             arrived: Condvar::new(),
@@ -125,7 +136,7 @@ impl EventQueue {
         }
         let is_next = inner.loaded_to >= inner.latest && !inner.is_refilling;
         inner.latest = inner.latest.max(position);
-        if is_next && inner.message_count < MAX_MESSAGES {
+        if is_next && inner.message_count < inner.limits.event_messages {
             inner.push_message(position, event);
             self.wake(inner);
         }
@@ -134,7 +145,7 @@ impl EventQueue {
     /// Returns after which position messages should be read from disk, `None` if there is no need or no room.
     pub(crate) fn start_refill(&self) -> Option<u64> {
         let mut inner = self.inner.lock();
-        let is_due = inner.loaded_to < inner.latest && inner.message_count < REFILL_BELOW;
+        let is_due = inner.loaded_to < inner.latest && inner.message_count < inner.refill_below();
         if !is_due || inner.is_refilling || inner.is_closed {
             return None;
         }
@@ -213,6 +224,11 @@ impl EventQueue {
         self.inner.lock().is_closed
     }
 
+    /// Returns how many state events were dropped because too many events waited.
+    pub(crate) fn dropped_count(&self) -> u64 {
+        self.inner.lock().dropped
+    }
+
     /// Returns up to which position the application has confirmed.
     pub(crate) fn confirmed(&self) -> u64 {
         self.inner.lock().confirmed
@@ -256,7 +272,7 @@ impl EventQueue {
             return Err(Error::Closed);
         }
         inner.show();
-        let wants_more = inner.loaded_to < inner.latest && inner.message_count < REFILL_BELOW;
+        let wants_more = inner.loaded_to < inner.latest && inner.message_count < inner.refill_below();
         if had_confirmed != inner.confirmed || wants_more {
             self.taken.notify_one();
         }
@@ -318,8 +334,9 @@ impl Inner {
         }
     }
 
+    /// Drops the oldest state event if there are too many events: the state can still be asked for.
     fn make_room(&mut self) {
-        if self.waiting.len() - self.message_count < MAX_OTHERS {
+        if self.waiting.len() - self.message_count < self.limits.events {
             return;
         }
         let oldest =
@@ -327,7 +344,13 @@ impl Inner {
         if let Some((id, sequence)) = oldest {
             self.states.remove(&id);
             self.waiting.remove(&sequence);
+            self.dropped += 1;
         }
+    }
+
+    /// More messages are read from disk when fewer than this many are left in memory.
+    fn refill_below(&self) -> usize {
+        self.limits.event_messages / 2
     }
 
     fn pop(&mut self) -> Option<Event> {
@@ -378,7 +401,7 @@ mod tests {
 
     #[test]
     fn asking_for_the_next_message_confirms_the_last() {
-        let queue = EventQueue::new(0, 0);
+        let queue = EventQueue::new(0, 0, Limits::shared());
         queue.push_message(5, message(5));
         assert_eq!(take(&queue), Some(message(5)));
         assert_eq!(queue.confirmed(), 0);
@@ -388,7 +411,7 @@ mod tests {
 
     #[test]
     fn closing_confirms_what_was_taken_and_wakes_the_reader() {
-        let queue = EventQueue::new(0, 0);
+        let queue = EventQueue::new(0, 0, Limits::shared());
         queue.push_message(5, message(5));
         take(&queue);
         std::thread::scope(|scope| {
@@ -402,7 +425,7 @@ mod tests {
 
     #[test]
     fn states_of_one_message_coalesce_in_the_first_ones_place() {
-        let queue = EventQueue::new(0, 0);
+        let queue = EventQueue::new(0, 0, Limits::shared());
         queue.push(state(1, MessageState::Queued));
         queue.push(state(2, MessageState::Queued));
         queue.push(state(1, MessageState::Delivered));
@@ -413,7 +436,7 @@ mod tests {
 
     #[test]
     fn only_the_latest_word_on_being_online_is_told() {
-        let queue = EventQueue::new(0, 0);
+        let queue = EventQueue::new(0, 0, Limits::shared());
         queue.push(Event::Online { contact_count: 1 });
         queue.push(Event::Offline);
         assert_eq!(take(&queue), Some(Event::Offline));
@@ -426,7 +449,7 @@ mod tests {
             let user = UserId::from_bytes([seed; 32]);
             Event::Typing { from: seed.to_string(), user, is_typing }
         };
-        let queue = EventQueue::new(0, 0);
+        let queue = EventQueue::new(0, 0, Limits::shared());
         for is_typing in [true, false].repeat(1000) {
             queue.push(typing(1, is_typing));
         }
@@ -442,21 +465,22 @@ mod tests {
 
     #[test]
     fn a_slow_reader_gets_everything_from_disk() {
-        let queue = EventQueue::new(0, 0);
-        let count = 5 * MAX_MESSAGES as u64;
+        let queue = EventQueue::new(0, 0, Limits::shared());
+        let most = Limits::default().event_messages;
+        let count = 5 * most as u64;
         for position in 1..=count {
             queue.push_message(position, message(position));
         }
         let mut seen = Vec::new();
         while (seen.len() as u64) < count {
             if let Some(from) = queue.start_refill() {
-                let to = (from + MAX_MESSAGES as u64).min(count);
+                let to = (from + most as u64).min(count);
                 queue.finish_refill(
                     to,
                     (from + 1..=to).map(|position| (position, message(position))).collect(),
                 );
             }
-            assert!(queue.inner.lock().waiting.len() <= MAX_MESSAGES + REFILL_BELOW);
+            assert!(queue.inner.lock().waiting.len() <= most + most / 2);
             seen.extend(take(&queue));
         }
         assert_eq!(seen, (1..=count).map(message).collect::<Vec<_>>());
@@ -464,7 +488,7 @@ mod tests {
 
     #[test]
     fn messages_that_arrive_during_a_refill_are_read_by_the_next_one() {
-        let queue = EventQueue::new(0, 3);
+        let queue = EventQueue::new(0, 3, Limits::shared());
         assert_eq!(queue.start_refill(), Some(0));
         queue.push_message(4, message(4));
         queue.finish_refill(3, vec![(2, message(2))]);
@@ -476,7 +500,7 @@ mod tests {
 
     #[test]
     fn a_message_that_a_refill_has_read_is_not_told_again() {
-        let queue = EventQueue::new(0, 1);
+        let queue = EventQueue::new(0, 1, Limits::shared());
         assert_eq!(queue.start_refill(), Some(0));
         // The read sees a message whose saving has not been told yet.
         queue.finish_refill(2, vec![(1, message(1)), (2, message(2))]);
@@ -488,7 +512,7 @@ mod tests {
 
     #[test]
     fn nothing_follows_the_last_event() {
-        let queue = EventQueue::new(0, 0);
+        let queue = EventQueue::new(0, 0, Limits::shared());
         queue.close_after(Some(Event::Closed { code: crate::ErrorCode::Storage, detail: String::new() }));
         queue.push(Event::Offline);
         queue.push_message(1, message(1));
@@ -498,7 +522,7 @@ mod tests {
 
     #[test]
     fn a_node_that_dies_says_so_last() {
-        let queue = EventQueue::new(0, 0);
+        let queue = EventQueue::new(0, 0, Limits::shared());
         queue.push_message(1, message(1));
         queue.close_after(Some(Event::Closed { code: crate::ErrorCode::Storage, detail: String::new() }));
         assert_eq!(take(&queue), Some(message(1)));
@@ -509,7 +533,7 @@ mod tests {
     #[test]
     fn the_descriptor_is_readable_while_an_event_waits() {
         let is_readable = |queue: &EventQueue| queue.inner.lock().pipe.as_ref().unwrap().is_full;
-        let queue = EventQueue::new(0, 0);
+        let queue = EventQueue::new(0, 0, Limits::shared());
         queue.push(Event::Offline);
         queue.descriptor().unwrap();
         assert!(is_readable(&queue));
@@ -518,5 +542,25 @@ mod tests {
         queue.close();
         assert!(is_readable(&queue));
         assert!(queue.descriptor().is_err());
+    }
+
+    #[test]
+    fn of_too_many_events_the_oldest_state_is_dropped_and_counted() {
+        let limits = Limits { events: 3, ..Limits::default() };
+        let queue = EventQueue::new(0, 0, Arc::new(limits));
+        let node = crate::kademlia::NodeId::from_bytes([1; 32]);
+        let state = |number| Event::MessageState {
+            id: MessageId::new(&node, number),
+            to: "bob".into(),
+            state: crate::event::MessageState::Queued,
+            held_by: 0,
+            code: None,
+            detail: String::new(),
+        };
+        queue.push(Event::Offline);
+        (1..=4).for_each(|number| queue.push(state(number)));
+        assert_eq!(queue.dropped_count(), 2);
+        let taken: Vec<_> = std::iter::from_fn(|| queue.wait(Some(Duration::ZERO)).unwrap()).collect();
+        assert_eq!(taken, [Event::Offline, state(3), state(4)]);
     }
 }

@@ -15,6 +15,7 @@ mod events;
 mod journal;
 mod socket;
 mod streams;
+mod unsent;
 
 use once_cell::sync::Lazy;
 use tokio::runtime::{Builder, Runtime};

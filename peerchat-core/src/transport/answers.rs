@@ -10,6 +10,7 @@ use super::call::ReplyToken;
 use super::packet::InitMac;
 use crate::idle;
 use crate::kademlia::NodeKey;
+use crate::limits::{Limits, entry};
 
 /// Answers to first handshake packets that are kept for repetition. When full, the oldest is dropped.
 pub const MAX_CACHED_ANSWERS: usize = 256;
@@ -40,14 +41,19 @@ pub(super) struct Answer {
 }
 
 /// Answers to the first handshake packets of late.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Answers {
+    limit: usize,
     by_init: BTreeMap<InitMac, Answer>,
     /// When each entry goes, soonest first.
     until: VecDeque<(Instant, InitMac)>,
 }
 
 impl Answers {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { limit: limits.cached_answers, by_init: BTreeMap::new(), until: VecDeque::new() }
+    }
+
     /// Returns what is known of a first packet.
     pub(super) fn get(&self, init: &InitMac) -> Option<&Answer> {
         self.by_init.get(init)
@@ -55,7 +61,7 @@ impl Answers {
 
     /// Remembers that a first packet has come from `from`.
     pub(super) fn open(&mut self, init: InitMac, from: SocketAddr, now: Instant) {
-        if self.until.len() >= MAX_CACHED_ANSWERS
+        if self.until.len() >= self.limit
             && let Some((_, oldest)) = self.until.pop_front()
         {
             self.by_init.remove(&oldest);
@@ -79,6 +85,10 @@ impl Answers {
         !self.until.is_empty()
     }
 }
+
+/// What such a request takes at most.
+pub(super) const OPEN_REQUEST_COST: usize =
+    entry::<ReplyToken, OpenRequest>() + entry::<(u32, u32), ReplyToken>();
 
 /// A request that waits for the engine.
 #[derive(Debug)]
@@ -113,8 +123,10 @@ pub(super) struct HeldHandshake {
 }
 
 /// Every request that waits for the engine.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct OpenRequests {
+    limit: usize,
+    held_limit: usize,
     /// By token: oldest first.
     requests: BTreeMap<ReplyToken, OpenRequest>,
     by_link: BTreeMap<(u32, u32), ReplyToken>,
@@ -123,6 +135,17 @@ pub(super) struct OpenRequests {
 }
 
 impl OpenRequests {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            limit: limits.open_requests,
+            held_limit: limits.held_handshakes,
+            requests: BTreeMap::new(),
+            by_link: BTreeMap::new(),
+            held_count: 0,
+            last_token: 0,
+        }
+    }
+
     /// Tells whether this request of this link waits already.
     pub(super) fn contains(&self, link: u32, request_id: u32) -> bool {
         self.by_link.contains_key(&(link, request_id))
@@ -130,7 +153,7 @@ impl OpenRequests {
 
     /// Tells whether another handshake may wait.
     pub(super) const fn can_hold(&self) -> bool {
-        self.held_count < MAX_HELD_HANDSHAKES
+        self.held_count < self.held_limit
     }
 
     /// Takes a request and names it.
@@ -169,7 +192,7 @@ impl OpenRequests {
     /// Removes and returns the oldest request if its time is up or there are too many.
     pub(super) fn remove_surplus(&mut self, now: Instant) -> Option<OpenRequest> {
         let (&token, oldest) = self.requests.first_key_value()?;
-        let is_surplus = oldest.until <= now || self.requests.len() > MAX_OPEN_REQUESTS;
+        let is_surplus = oldest.until <= now || self.requests.len() > self.limit;
         if is_surplus { self.remove(token) } else { None }
     }
 

@@ -93,7 +93,7 @@ impl Transport {
     /// Tells a peer that its link is not known here.
     fn send_reset(&mut self, to: SocketAddr, index: u32, counter: u64, now: Instant) {
         self.arm_sweep(now);
-        if self.limits.admits_sent_reset(to, now) {
+        if self.allowances.admits_sent_reset(to, now) {
             self.stats.resets_sent += 1;
             self.transmit(to, reset(index, counter));
         }
@@ -103,7 +103,7 @@ impl Transport {
     /// authentic.
     pub(super) fn on_reset(&mut self, from: SocketAddr, index: u32, counter: u64, now: Instant) {
         self.arm_sweep(now);
-        if !self.limits.admits_heeded_reset(from, now) {
+        if !self.allowances.admits_heeded_reset(from, now) {
             self.stats.dropped_rate_limited += 1;
             return;
         }

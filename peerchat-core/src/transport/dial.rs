@@ -78,7 +78,7 @@ impl Transport {
         early: Option<u32>,
         now: Instant,
     ) -> Result<u32, CallError> {
-        if self.dials.len() >= MAX_HANDSHAKES {
+        if self.dials.len() >= self.limits.handshakes {
             return Err(CallError::Busy);
         }
         let index = self.draw_index();

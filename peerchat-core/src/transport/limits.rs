@@ -1,9 +1,12 @@
-//! [`Limits`]: what strangers may ask for, how often, and what they must show for it under load.
+//! [`Allowances`]: what strangers may ask for, how often, and what they must show for it under load.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use std::sync::Arc;
+
 use super::rate::{Bucket, Rate, SharedLimit};
+use crate::limits::Limits;
 
 /// KEY_REQUESTs answered per second, and at once; the rest is dropped.
 pub const KEY_REPLIES_PER_SECOND: u32 = 1000;
@@ -36,6 +39,16 @@ pub const RESETS_HEEDED_PER_SECOND: u32 = 1000;
 /// The same from one address.
 pub const RESETS_HEEDED_PER_ADDRESS: u32 = 100;
 
+/// Requests of others taken per second, and at once; the rest is dropped, and repeated by whoever asks. So much that what is
+/// dropped is no loss to honest nodes, and so little that the engine keeps up with it.
+pub const REQUESTS_PER_SECOND: usize = 150_000;
+
+/// The same from one address.
+pub const REQUESTS_PER_ADDRESS: usize = 100_000;
+
+/// The same over one link.
+pub const REQUESTS_PER_LINK: usize = 20_000;
+
 /// What becomes of a HANDSHAKE_INIT that is neither forged nor a repetition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Admission {
@@ -48,8 +61,9 @@ pub(super) enum Admission {
 }
 
 /// Counts what strangers ask for.
-#[derive(Debug, Default)]
-pub(super) struct Limits {
+#[derive(Debug)]
+pub(super) struct Allowances {
+    limits: Arc<Limits>,
     calm_inits: Bucket,
     /// When load ends, if no more comes.
     loaded_until: Option<Instant>,
@@ -57,9 +71,31 @@ pub(super) struct Limits {
     key_replies: SharedLimit,
     resets_sent: SharedLimit,
     resets_heeded: SharedLimit,
+    requests: SharedLimit,
 }
 
-impl Limits {
+impl Allowances {
+    pub(super) fn new(limits: &Arc<Limits>) -> Self {
+        Self {
+            limits: limits.clone(),
+            calm_inits: Bucket::default(),
+            loaded_until: None,
+            inits: SharedLimit::default(),
+            key_replies: SharedLimit::default(),
+            resets_sent: SharedLimit::default(),
+            resets_heeded: SharedLimit::default(),
+            requests: SharedLimit::default(),
+        }
+    }
+
+    /// Tells whether a request from this address may be taken that has come over a link with this bucket.
+    #[must_use]
+    pub(super) fn admits_request(&mut self, from: SocketAddr, link: &mut Bucket, now: Instant) -> bool {
+        let Limits { requests, requests_per_address, requests_per_link, .. } = *self.limits;
+        link.take(Rate::of(requests_per_link), now)
+            && self.requests.take(from, Rate::of(requests_per_address), Rate::of(requests), now)
+    }
+
     /// Decides about a HANDSHAKE_INIT; `has_cookie` is asked only under load.
     pub(super) fn admit_init(
         &mut self,
@@ -67,12 +103,11 @@ impl Limits {
         has_cookie: impl FnOnce() -> bool,
         now: Instant,
     ) -> Admission {
-        const ALL: Rate = Rate::per_second(INITS_PER_SECOND);
-        const EACH: Rate = Rate::per_second(INITS_PER_ADDRESS);
+        let (all, each) = (Rate::of(self.limits.inits), Rate::of(self.limits.inits_per_address));
         let is_admitted = if !self.is_loaded_by_one_more(now) {
-            self.inits.take_uncounted(ALL, now)
+            self.inits.take_uncounted(all, now)
         } else if has_cookie() {
-            self.inits.take(from, EACH, ALL, now)
+            self.inits.take(from, each, all, now)
         } else {
             return Admission::AskForCookie;
         };
@@ -81,8 +116,7 @@ impl Limits {
 
     /// Takes note of one more HANDSHAKE_INIT and tells whether there is load.
     fn is_loaded_by_one_more(&mut self, now: Instant) -> bool {
-        const CALM: Rate = Rate::per_second(CALM_INITS_PER_SECOND);
-        if !self.calm_inits.take(CALM, now) {
+        if !self.calm_inits.take(Rate::of(self.limits.calm_inits), now) {
             self.loaded_until = Some(now + LOAD_LINGERS);
         }
         self.loaded_until.is_some_and(|until| now < until)
@@ -91,30 +125,33 @@ impl Limits {
     /// Tells whether a KEY_REQUEST from this address may be answered.
     #[must_use]
     pub(super) fn admits_key_reply(&mut self, to: SocketAddr, now: Instant) -> bool {
-        const ALL: Rate = Rate::per_second(KEY_REPLIES_PER_SECOND);
-        const EACH: Rate = Rate::per_second(KEY_REPLIES_PER_ADDRESS);
-        self.key_replies.take(to, EACH, ALL, now)
+        let Limits { key_replies, key_replies_per_address, .. } = *self.limits;
+        self.key_replies.take(to, Rate::of(key_replies_per_address), Rate::of(key_replies), now)
     }
 
     /// Tells whether a RESET may go to this address.
     #[must_use]
     pub(super) fn admits_sent_reset(&mut self, to: SocketAddr, now: Instant) -> bool {
-        const ALL: Rate = Rate::per_second(RESETS_SENT_PER_SECOND);
-        const EACH: Rate = Rate::per_second(RESETS_SENT_PER_ADDRESS);
-        self.resets_sent.take(to, EACH, ALL, now)
+        let Limits { resets, resets_per_address, .. } = *self.limits;
+        self.resets_sent.take(to, Rate::of(resets_per_address), Rate::of(resets), now)
     }
 
     /// Tells whether a RESET from this address is worth a look.
     #[must_use]
     pub(super) fn admits_heeded_reset(&mut self, from: SocketAddr, now: Instant) -> bool {
-        const ALL: Rate = Rate::per_second(RESETS_HEEDED_PER_SECOND);
-        const EACH: Rate = Rate::per_second(RESETS_HEEDED_PER_ADDRESS);
-        self.resets_heeded.take(from, EACH, ALL, now)
+        let Limits { resets, resets_per_address, .. } = *self.limits;
+        self.resets_heeded.take(from, Rate::of(resets_per_address), Rate::of(resets), now)
     }
 
     /// Forgets addresses that have not asked for anything lately; returns whether any are left.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
-        let limits = [&mut self.inits, &mut self.key_replies, &mut self.resets_sent, &mut self.resets_heeded];
+        let limits = [
+            &mut self.inits,
+            &mut self.key_replies,
+            &mut self.resets_sent,
+            &mut self.resets_heeded,
+            &mut self.requests,
+        ];
         limits.into_iter().map(|limit| limit.expire(now)).fold(false, |any, has| any | has)
     }
 
@@ -135,7 +172,7 @@ mod tests {
 
     #[test]
     fn load_begins_with_one_init_too_many_and_ends_by_itself() {
-        let (mut limits, start) = (Limits::default(), Instant::now());
+        let (mut limits, start) = (Allowances::new(&Limits::shared()), Instant::now());
         for n in 0..CALM_INITS_PER_SECOND {
             let admission = limits.admit_init(address(n), || panic!("no load, no cookie"), start);
             assert_eq!(admission, Admission::Read);
@@ -150,7 +187,7 @@ mod tests {
 
     #[test]
     fn load_lasts_while_inits_keep_coming() {
-        let (mut limits, start) = (Limits::default(), Instant::now());
+        let (mut limits, start) = (Allowances::new(&Limits::shared()), Instant::now());
         let gap = Duration::from_secs(1) / (CALM_INITS_PER_SECOND * 2);
         let seconds = 30;
         let asked = (0..CALM_INITS_PER_SECOND * 2 * seconds)
@@ -161,7 +198,7 @@ mod tests {
 
     #[test]
     fn under_load_an_address_has_its_share_and_all_have_theirs() {
-        let (mut limits, now) = (Limits::default(), Instant::now());
+        let (mut limits, now) = (Allowances::new(&Limits::shared()), Instant::now());
         (0..=CALM_INITS_PER_SECOND).for_each(|_| {
             limits.admit_init(address(0), || false, now);
         });

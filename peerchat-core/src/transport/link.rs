@@ -9,6 +9,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::aead::{self, nonce};
 use super::frame::Frame;
 use super::packet::{DATA_HEADER_LEN, Data, KEY_LEN, TAG_LEN, data_header};
+use super::rate::Bucket;
 use super::replay::ReplayWindow;
 use super::{MAX_DATAGRAM_LEN, rtt::INITIAL_RTO};
 use crate::kademlia::NodeKey;
@@ -81,6 +82,8 @@ pub(super) struct Link {
     pub(super) made_at: Instant,
     /// Requests of the peer that are still being answered.
     pub(super) open_count: u16,
+    /// How fast they come.
+    pub(super) requests: Bucket,
     /// The peer has the keys: we started the handshake, or a packet arrived.
     pub(super) is_proven: bool,
     /// The peer's key is no node's.
@@ -115,6 +118,7 @@ impl Link {
             candidate: None,
             made_at: now,
             open_count: 0,
+            requests: Bucket::default(),
             is_proven,
             is_throwaway,
             is_suspect: false,

@@ -9,6 +9,7 @@ use super::link::Link;
 use super::rtt::RoundTrip;
 use crate::idle;
 use crate::kademlia::NodeKey;
+use crate::limits::{Limits, entry};
 
 /// Links of others' making that have not been proven by a packet. When full, the oldest is dropped: links in use never
 /// give way to strangers.
@@ -23,6 +24,13 @@ pub const UNPROVEN_LINK_LIFETIME: Duration = Duration::from_secs(30);
 /// Most peers with links under keys that are no nodes'; a quarter of all links if those are fewer. When there are more, the
 /// one used least recently goes: depositors of mail push out one another, and no node.
 pub const MAX_THROWAWAY_LINKS: usize = 256;
+
+/// What a link takes at most: itself and its replay window, its place in two trees, and its peer's.
+pub(super) const LINK_COST: usize = size_of::<Link>()
+    + super::replay::REPLAY_WINDOW as usize / 4
+    + entry::<u32, Box<Link>>()
+    + entry::<(u32, u32), ()>()
+    + entry::<NodeKey, Peer>();
 
 /// One peer's links.
 #[derive(Debug)]
@@ -60,18 +68,22 @@ pub(super) struct Links {
     /// Oldest first.
     unproven: VecDeque<Unproven>,
     max_peers: usize,
+    max_throwaways: usize,
+    max_unproven: usize,
     throwaway_count: usize,
 }
 
 impl Links {
     /// Makes an empty table for `max_peers` peers.
-    pub(super) const fn new(max_peers: usize) -> Self {
+    pub(super) fn new(max_peers: usize, limits: &Limits) -> Self {
         Self {
             links: BTreeMap::new(),
             peers: BTreeMap::new(),
             by_remote: BTreeSet::new(),
             unproven: VecDeque::new(),
             max_peers,
+            max_throwaways: limits.throwaway_links.min(max_peers.div_ceil(4)),
+            max_unproven: limits.unproven_links,
             throwaway_count: 0,
         }
     }
@@ -140,7 +152,7 @@ impl Links {
         if let Some(oldest) = oldest.filter(|_| places.count() >= MAX_UNPROVEN_LINKS_PER_PEER) {
             self.drop_unproven(oldest);
         }
-        if self.unproven.len() > MAX_UNPROVEN_LINKS {
+        if self.unproven.len() > self.max_unproven {
             self.drop_unproven(0);
         }
     }
@@ -165,7 +177,7 @@ impl Links {
     /// those that are no nodes while there are too many of them.
     /// Returns whether one was dropped.
     pub(super) fn evict(&mut self, is_busy: impl Fn(u32) -> bool) -> bool {
-        let is_crowded = self.throwaway_count > MAX_THROWAWAY_LINKS.min(self.max_peers.div_ceil(4));
+        let is_crowded = self.throwaway_count > self.max_throwaways;
         if self.peers.len() <= self.max_peers && !is_crowded {
             return false;
         }

@@ -71,6 +71,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::Rng as _;
@@ -80,6 +81,7 @@ use crate::deadlines::Deadlines;
 use crate::identity::SecretKey;
 use crate::idle;
 use crate::kademlia::NodeKey;
+use crate::limits::Limits;
 use crate::time::Now;
 
 mod aead;
@@ -112,7 +114,7 @@ use cookie::{Cookies, KnownCookies};
 use dial::Dial;
 use frame::{REQUEST_HEADER_LEN, RESPONSE_HEADER_LEN};
 use handshake::{Ephemeral, INIT_PAYLOAD_LEN, Local, RESPONSE_PAYLOAD_LEN};
-use limits::Limits;
+use limits::Allowances;
 use links::Links;
 use packet::{
     DATA_HEADER_LEN, INIT_HEADER_LEN, NETWORK_TAG_LEN, NOISE_INIT_LEN, NOISE_RESPONSE_LEN, Packet,
@@ -133,8 +135,8 @@ pub use frame::MAX_KIND;
 pub(crate) use frame::{ADDRESS_LEN, decode_address, encode_address};
 pub use limits::{
     CALM_INITS_PER_SECOND, INITS_PER_ADDRESS, INITS_PER_SECOND, KEY_REPLIES_PER_ADDRESS,
-    KEY_REPLIES_PER_SECOND, LOAD_LINGERS, RESETS_HEEDED_PER_ADDRESS, RESETS_HEEDED_PER_SECOND,
-    RESETS_SENT_PER_ADDRESS, RESETS_SENT_PER_SECOND,
+    KEY_REPLIES_PER_SECOND, LOAD_LINGERS, REQUESTS_PER_ADDRESS, REQUESTS_PER_LINK, REQUESTS_PER_SECOND,
+    RESETS_HEEDED_PER_ADDRESS, RESETS_HEEDED_PER_SECOND, RESETS_SENT_PER_ADDRESS, RESETS_SENT_PER_SECOND,
 };
 pub use link::{REJECT_AFTER, REJECT_AFTER_PACKETS, REKEY_AFTER, REKEY_AFTER_PACKETS};
 pub use links::{
@@ -143,7 +145,7 @@ pub use links::{
 pub use packet::PROTOCOL_VERSION;
 pub use rate::MAX_COUNTED_ADDRESSES;
 #[cfg(feature = "runtime")]
-pub(crate) use rate::{Rate, SharedLimit};
+pub(crate) use rate::{Bucket, Rate, SharedLimit};
 pub use replay::REPLAY_WINDOW;
 pub use rtt::{INITIAL_RTO, MAX_RTO, MIN_COLD_RTO, MIN_RTO, RoundTrip};
 pub use serve::EARLY_ANSWER_WAIT;
@@ -181,6 +183,12 @@ pub const MAX_TRANSMISSIONS: u8 = 3;
 /// Peers to whom a link is kept unless told otherwise.
 pub const MAX_LINKS: usize = 1024;
 
+/// Bytes of memory that a link takes at most, with its share of what is kept about its peer.
+pub(crate) const LINK_COST: usize = links::LINK_COST;
+
+/// Bytes of memory that a request takes until it is answered, beside what the engine keeps of it.
+pub(crate) const OPEN_REQUEST_COST: usize = answers::OPEN_REQUEST_COST;
+
 /// How often what is short-lived is looked through.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -192,12 +200,14 @@ pub struct TransportConfig {
     /// Peers to whom a link is kept, 1 or more. When full, the one used least recently is dropped, those with calls in
     /// flight last.
     pub max_links: usize,
+    /// What others may make the transport keep and do. `links` of these is not used: see `max_links`.
+    pub limits: Arc<Limits>,
 }
 
 impl Default for TransportConfig {
-    /// The network `peerchat`, [`MAX_LINKS`] links.
+    /// The network `peerchat`, [`MAX_LINKS`] links, and the limits as they are unless told otherwise.
     fn default() -> Self {
-        Self { network: "peerchat".into(), max_links: MAX_LINKS }
+        Self { network: "peerchat".into(), max_links: MAX_LINKS, limits: Limits::shared() }
     }
 }
 
@@ -226,7 +236,8 @@ pub struct Transport {
     open: OpenRequests,
     probes: BTreeMap<ProbeId, PendingProbe>,
     timers: Deadlines<Timer>,
-    limits: Limits,
+    allowances: Allowances,
+    limits: Arc<Limits>,
     cookies: Cookies,
     known_cookies: KnownCookies,
     transmits: VecDeque<Transmit>,
@@ -246,18 +257,19 @@ impl Transport {
             network_tag: network.as_bytes().first_chunk().copied().unwrap_or_default(),
             ephemeral: Ephemeral::draw(&mut rng),
             last_request_id: rng.next_u32(),
-            links: Links::new(config.max_links),
+            links: Links::new(config.max_links, &config.limits),
             typical_round_trip: RoundTrip::default(),
             rng,
             calls: BTreeMap::new(),
             in_flight: BTreeSet::new(),
             dials: BTreeMap::new(),
             dial_targets: BTreeMap::new(),
-            answers: Answers::default(),
-            open: OpenRequests::default(),
+            answers: Answers::new(&config.limits),
+            open: OpenRequests::new(&config.limits),
             probes: BTreeMap::new(),
             timers: Deadlines::default(),
-            limits: Limits::default(),
+            allowances: Allowances::new(&config.limits),
+            limits: config.limits,
             cookies: Cookies::default(),
             known_cookies: KnownCookies::default(),
             transmits: VecDeque::new(),
@@ -409,7 +421,7 @@ impl Transport {
     fn sweep(&mut self, now: Instant) {
         let has_links = self.links.expire_unproven(now);
         let has_answers = self.answers.expire(now);
-        let has_addresses = self.limits.expire(now);
+        let has_addresses = self.allowances.expire(now);
         let has_cookies = self.cookies.expire(now) | self.known_cookies.expire(now);
         self.drop_open_surplus(now);
         if has_links || has_answers || has_addresses || has_cookies || !self.open.is_empty() {

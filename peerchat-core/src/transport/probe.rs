@@ -57,7 +57,7 @@ impl Transport {
             return;
         }
         self.arm_sweep(now);
-        if self.limits.admits_key_reply(from, now) {
+        if self.allowances.admits_key_reply(from, now) {
             self.transmit(from, key_reply(nonce, self.local.key().as_bytes()));
         } else {
             self.stats.dropped_rate_limited += 1;

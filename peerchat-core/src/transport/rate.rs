@@ -25,6 +25,11 @@ impl Rate {
         Self::new(count, count)
     }
 
+    /// The same of a limit that can be set, which is 1 or more.
+    pub(crate) fn of(limit: usize) -> Self {
+        Self::per_second(u32::try_from(limit).unwrap_or(u32::MAX).max(1))
+    }
+
     /// `burst` at once, `per_second` in the long run.
     const fn new(per_second: u32, burst: u32) -> Self {
         let interval = Duration::from_nanos(1_000_000_000 / per_second as u64);

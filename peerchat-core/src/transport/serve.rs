@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::answers::{HeldHandshake, MAX_OPEN_REQUESTS_PER_LINK, OpenRequest, Origin};
+use super::answers::{HeldHandshake, OpenRequest, Origin};
 use super::frame::{Frame, RESPONSE_HEADER_LEN};
 use super::handshake::{Ephemeral, InitError, RESPONSE_PAYLOAD_LEN, respond};
 use super::limits::Admission;
@@ -71,7 +71,7 @@ impl Transport {
             };
         }
         let has_cookie = || self.cookies.is_valid(&init.cookie, from, now);
-        match self.limits.admit_init(from, has_cookie, now) {
+        match self.allowances.admit_init(from, has_cookie, now) {
             Admission::Read => self.read_init(from, len, init, now),
             Admission::AskForCookie => self.send_cookie(from, &init.mac, now),
             Admission::Drop => self.stats.dropped_rate_limited += 1,
@@ -154,8 +154,12 @@ impl Transport {
             self.stats.dropped_duplicate_request += 1;
             return;
         }
-        if usize::from(link.open_count) >= MAX_OPEN_REQUESTS_PER_LINK {
+        if usize::from(link.open_count) >= self.limits.open_requests_per_link {
             self.stats.dropped_too_many_requests += 1;
+            return;
+        }
+        if !self.allowances.admits_request(from, &mut link.requests, now) {
+            self.stats.dropped_too_fast += 1;
             return;
         }
         link.open_count += 1;
@@ -195,6 +199,7 @@ impl Transport {
     /// Forgets requests that the engine did not answer in time, and the oldest of too many.
     pub(super) fn drop_open_surplus(&mut self, now: Instant) {
         while let Some(request) = self.open.remove_surplus(now) {
+            self.stats.requests_forgotten += 1;
             self.release(&request);
         }
     }

@@ -67,8 +67,12 @@ pub struct TransportStats {
     pub dropped_duplicate_request: u64,
     /// Dropped: a request beyond [`super::MAX_OPEN_REQUESTS_PER_LINK`].
     pub dropped_too_many_requests: u64,
+    /// Dropped: a request that came sooner than the rates of a link, of an address or of all allow.
+    pub dropped_too_fast: u64,
     /// Dropped: a RESET that fits no call in flight.
     pub dropped_reset: u64,
+    /// Requests that were forgotten before they were answered: too many waited, or too long.
+    pub requests_forgotten: u64,
     /// Replies to a request that is no longer open.
     pub replies_late: u64,
     /// Replies that do not fit a datagram: the peer was told to ask again by stream.
@@ -100,6 +104,7 @@ impl TransportStats {
             self.dropped_replayed,
             self.dropped_duplicate_request,
             self.dropped_too_many_requests,
+            self.dropped_too_fast,
             self.dropped_reset,
         ]
         .into_iter()

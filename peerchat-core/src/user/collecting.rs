@@ -129,7 +129,7 @@ impl Collector {
     }
 
     /// Takes what a holder lists; what was released already is to be released again.
-    fn list(&mut self, holder: &NodeKey, ids: &[EnvelopeId], large: u32) {
+    fn list(&mut self, holder: &NodeKey, (ids, large): (&[EnvelopeId], u32), limit: usize) {
         let Some(index) = self.index_of(holder) else { return };
         for (number, id) in ids.iter().enumerate() {
             let is_large = large & 1 << (number % MAX_LISTED) != 0;
@@ -138,7 +138,7 @@ impl Collector {
                 listed.is_large |= is_large;
             } else if self.released.contains(id) {
                 self.saved.push(*id);
-            } else if self.listed.len() < MAX_LISTED_IN_ALL {
+            } else if self.listed.len() < limit {
                 self.listed.insert(*id, Listed { holders: bit(index), is_large });
                 self.waiting.push_back(*id);
             } else {
@@ -147,8 +147,8 @@ impl Collector {
         }
     }
 
-    fn note_released(&mut self, id: EnvelopeId) {
-        if self.released.len() >= MAX_LISTED_IN_ALL {
+    fn note_released(&mut self, id: EnvelopeId, limit: usize) {
+        if self.released.len() >= limit {
             self.released.pop_first();
         }
         self.listed.remove(&id);
@@ -241,10 +241,11 @@ impl User {
     fn handle_listed(&mut self, holder: &NodeKey, response: Option<MailResponse>) {
         let collector = &mut self.post.collector;
         collector.collecting_count = collector.collecting_count.saturating_sub(1);
+        let limit = self.config.limits.listed;
         let Some(MailResponse::Listed { ids, large, next }) = response else { return };
-        collector.list(holder, &ids, large);
+        collector.list(holder, (&ids, large), limit);
         let contact = collector.index_of(holder).map(|index| collector.holders[index].contact);
-        let has_room = collector.listed.len() < MAX_LISTED_IN_ALL && !ids.is_empty();
+        let has_room = collector.listed.len() < limit && !ids.is_empty();
         if let Some((contact, after)) = contact.zip(next).filter(|_| has_room) {
             self.list_from(contact, after);
         }
@@ -316,7 +317,7 @@ impl User {
         let collector = &mut self.post.collector;
         let count = collector.saved.len().min(MAX_RELEASED);
         let ids: Vec<EnvelopeId> = collector.saved.drain(..count).collect();
-        ids.iter().for_each(|id| collector.note_released(*id));
+        ids.iter().for_each(|id| collector.note_released(*id, self.config.limits.listed));
         let holders: Vec<Contact> = collector.holders.iter().map(|holder| holder.contact).collect();
         let mailbox = self.own_mailbox();
         let signature = self.post.node.sign(&Release::signed_bytes(&mailbox, &ids)).to_vec();

@@ -22,6 +22,12 @@ pub const MAX_REQUESTS: usize = 4_096;
 /// Most requests in a day; the answer to more is the same.
 pub const MAX_REQUESTS_PER_DAY: usize = 1_024;
 
+/// Most devices in all of people about whom nothing is decided. One more is answered "busy".
+pub const MAX_STRANGER_DEVICES: usize = 512;
+
+/// Most sessions in all that such people have begun. One more is answered "busy".
+pub const MAX_STRANGER_SESSIONS: usize = 512;
+
 /// What the application does with a person.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {

@@ -11,16 +11,17 @@ use super::streams::{Arrival, Held};
 use crate::crypto::MAX_ENVELOPE_LEN;
 use crate::identity::{UserId, UserName};
 use crate::kademlia::NodeId;
+use crate::limits::entry;
 use crate::mail::{EnvelopeId, Letter, SealedEnvelope};
 use crate::save::{ConversationId, SavedIncoming, Write};
 use crate::time::Now;
 
 /// Most letters that wait to be opened: for an earlier one, or until it is known who wrote them. One more is left with
 /// those who keep it.
-pub const MAX_WAITING_LETTERS: usize = 16_384;
+pub const MAX_WAITING_LETTERS: usize = 4_096;
 
 /// Most bytes of their envelopes.
-pub const MAX_WAITING_LETTERS_LEN: usize = 32 * 1024 * 1024;
+pub const MAX_WAITING_LETTERS_LEN: usize = 8 * 1024 * 1024;
 
 /// The letters of one device that wait to be opened, by number.
 #[derive(Debug, Default)]
@@ -43,6 +44,13 @@ struct Waiting {
     /// Whether it is on disk.
     is_saved: bool,
 }
+
+/// What such a letter takes of memory beside its bytes: its place, and who wrote it.
+pub(crate) const LETTER_COST: usize = entry::<u64, Waiting>()
+    + entry::<(UserId, NodeId), Pile>()
+    + size_of::<(UserName, Introduced)>()
+    + crate::kademlia::MAX_RECORD_LEN
+    + 128;
 
 /// What becomes of an envelope that was fetched.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -114,7 +122,7 @@ impl User {
 
     fn has_room_for(&self, letter: &Letter) -> bool {
         let len = self.post.piled_len + letter.envelope.bytes.len();
-        self.post.piled_count < MAX_WAITING_LETTERS && len <= MAX_WAITING_LETTERS_LEN
+        self.post.piled_count < self.config.limits.letters && len <= self.config.limits.letters_len
     }
 
     fn pile(
@@ -150,8 +158,8 @@ impl User {
 
     /// Saves an envelope if its letter still waits; if there is no room for it, lets it go.
     fn keep_piled(&mut self, owner: (UserId, NodeId), number: u64, envelope: &SealedEnvelope) -> Taken {
-        let is_full =
-            self.post.piled_count > MAX_WAITING_LETTERS || self.post.piled_len > MAX_WAITING_LETTERS_LEN;
+        let limits = &self.config.limits;
+        let is_full = self.post.piled_count > limits.letters || self.post.piled_len > limits.letters_len;
         let id = envelope.id();
         let Some(pile) = self.post.piles.get_mut(&owner) else { return Taken::Kept };
         let waiting = pile.letters.get_mut(&number);

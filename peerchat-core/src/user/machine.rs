@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::{Rng, RngExt};
@@ -26,6 +27,7 @@ use crate::error::ErrorCode;
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName};
 use crate::kademlia::{AddressFamily, Contact, NodeId, NodeKey, Record, RecordKey};
+use crate::limits::Limits;
 use crate::mail::{EnvelopeId, MailRequest, Work, WorkId};
 use crate::save::{ConversationId, Saved, Write};
 use crate::time::Now;
@@ -72,6 +74,8 @@ pub struct UserConfig {
     pub message_lifetime: Duration,
     /// Whether contacts are told what was read.
     pub read_receipts: bool,
+    /// What others may make the user keep.
+    pub limits: Arc<Limits>,
 }
 
 /// What a search found.
@@ -317,19 +321,23 @@ impl User {
         let id = UserId::of(&key.public());
         let tag_key = blake3::derive_key("peerchat 2026 tags of messages", &*key.to_bytes());
         let mut user = Self {
-            config,
             key,
             id,
             node,
             node_id: node.node_id(),
             tag_key: tag_key.into(),
             sessions: Sessions::restore(cipher, saved),
-            people: People::restore(std::mem::take(&mut saved.conversations), &saved.streams),
+            people: People::restore(
+                std::mem::take(&mut saved.conversations),
+                &saved.streams,
+                config.limits.clone(),
+            ),
             senders: BTreeMap::new(),
             calls: BTreeMap::new(),
             searches: BTreeMap::new(),
             introductions: BTreeMap::new(),
             registration: Registration::restore(&saved.own_records),
+            config,
             post: Post::restore(saved, &tag_key),
             typing: Typing::default(),
             addresses: Vec::new(),

@@ -41,10 +41,13 @@ pub use chat::{
     ReceiptVerdict,
 };
 pub use collecting::{COLLECT_INTERVAL, MAX_FETCHES, MAX_LISTED_IN_ALL};
-pub use contacts::{MAX_CONTACTS, MAX_REQUESTS, MAX_REQUESTS_PER_DAY, Verb};
+pub use contacts::{
+    MAX_CONTACTS, MAX_REQUESTS, MAX_REQUESTS_PER_DAY, MAX_STRANGER_DEVICES, MAX_STRANGER_SESSIONS, Verb,
+};
 pub use depositing::{MAX_HOLDERS, MAX_OPEN_DEPOSITS};
 pub(crate) use directory::devices;
 pub use directory::{Device, MAX_DEVICES, Verdict};
+pub(crate) use letters::LETTER_COST;
 pub use letters::{MAX_WAITING_LETTERS, MAX_WAITING_LETTERS_LEN};
 pub use machine::{
     CallTag, Effect, FoundUser, LookupError, MAX_CONVERSATIONS, MAX_INTRODUCTIONS, MAX_OUTBOX, PushError,
@@ -55,9 +58,12 @@ pub use owed::{REDEPOSIT_INTERVAL, RESTORED_INTERVAL};
 pub use reading::READ_RECEIPT_DELAY;
 #[cfg(feature = "runtime")]
 pub(crate) use receiving::received_event;
+pub use receiving::{MAX_HELD_IN_ALL, MAX_HELD_LEN_IN_ALL};
 pub use sealing::REPAIR_INTERVAL;
 pub use sender::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_LEN, MAX_MESSAGES_IN_FLIGHT};
+pub(crate) use sessions::SESSION_COST;
 pub use sessions::{MAX_NEW_SESSIONS, MAX_SESSIONS, MAX_SESSIONS_IN_ALL};
+pub(crate) use streams::{DEVICE_COST, HELD_COST};
 pub use streams::{KEPT_ENVELOPES, KEPT_TAGS, MAX_HELD, MAX_HELD_LEN};
 pub use tokens::{TOKEN_DELAY, TOKEN_LIFETIME, TOKEN_RENEWAL};
 pub use typing::{MAX_TYPING_BURST, TYPING_INTERVAL, TYPING_LIFETIME};

@@ -1,14 +1,16 @@
 //! [`People`]: whom this profile talks to, under which names, and on which devices they were met.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::contacts::{MAX_CONTACTS, MAX_REQUESTS, MAX_REQUESTS_PER_DAY};
+use super::contacts::MAX_CONTACTS;
 use super::machine::MAX_CONVERSATIONS;
 use super::streams::Stream;
 use crate::crypto::DeviceKeys;
 use crate::identity::{Recipient, UserId};
 use crate::kademlia::{Contact, NodeId, Record};
+use crate::limits::Limits;
 use crate::save::{ConversationId, Relation, SavedConversation, SavedStream, StreamId};
 use crate::time::Timestamp;
 
@@ -49,12 +51,17 @@ pub(crate) struct People {
     request_count: usize,
     /// When the latest requests were made, in order, no more than may be made in a day.
     requests: VecDeque<Timestamp>,
+    pub(super) limits: Arc<Limits>,
 }
 
 impl People {
     /// Takes up what was saved.
-    pub(crate) fn restore(conversations: Vec<SavedConversation>, streams: &[SavedStream]) -> Self {
-        let mut people = Self::default();
+    pub(crate) fn restore(
+        conversations: Vec<SavedConversation>,
+        streams: &[SavedStream],
+        limits: Arc<Limits>,
+    ) -> Self {
+        let mut people = Self { limits, ..Self::default() };
         for saved in conversations {
             people.last_conversation = people.last_conversation.max(saved.id.0);
             people.insert(saved);
@@ -65,7 +72,7 @@ impl People {
         }
         let mut requests: Vec<Timestamp> = people.iter().map(|found| found.saved.requested).collect();
         requests.sort_unstable();
-        let old_count = requests.len().saturating_sub(MAX_REQUESTS_PER_DAY);
+        let old_count = requests.len().saturating_sub(people.limits.people_requests_per_day);
         people.requests = requests.split_off(old_count).into();
         people
     }
@@ -127,7 +134,8 @@ impl People {
         if let Some(found) = self.conversations.get_mut(&id) {
             found.saved.requested = now;
             self.requests.push_back(now);
-            self.requests.drain(..self.requests.len().saturating_sub(MAX_REQUESTS_PER_DAY));
+            let surplus = self.requests.len().saturating_sub(self.limits.people_requests_per_day);
+            self.requests.drain(..surplus);
         }
     }
 
@@ -140,9 +148,22 @@ impl People {
     pub(crate) fn has_room_for_request(&self, pending: usize, now: Timestamp) -> bool {
         let is_of_today = |at: &&Timestamp| now.saturating_since(**at) < DAY;
         let today = self.requests.iter().rev().take_while(is_of_today).count();
-        self.request_count + pending < MAX_REQUESTS
-            && today + pending < MAX_REQUESTS_PER_DAY
+        self.request_count + pending < self.limits.people_requests
+            && today + pending < self.limits.people_requests_per_day
             && self.count() < MAX_CONVERSATIONS
+    }
+
+    /// Tells whether another device of somebody about whom nothing is decided may deliver, while `pending` others are being
+    /// looked into.
+    pub(crate) fn has_room_for_strangers_device(&self, pending: usize) -> bool {
+        let count: usize = self.undecided().map(|id| self.stream_count(id)).sum();
+        count + pending < self.limits.stranger_devices
+    }
+
+    /// Returns the conversations about whose people nothing is decided.
+    pub(crate) fn undecided(&self) -> impl Iterator<Item = ConversationId> {
+        let undecided = self.conversations.values().filter(|found| found.saved.relation.is_undecided());
+        undecided.map(|found| found.saved.id)
     }
 
     /// Lets a conversation go by another name, which must be free.
@@ -265,6 +286,7 @@ impl People {
 
 #[cfg(test)]
 mod tests {
+    use super::super::contacts::{MAX_REQUESTS, MAX_REQUESTS_PER_DAY};
     use super::*;
     use crate::identity::UserName;
 
@@ -298,7 +320,7 @@ mod tests {
         let mut people = People::default();
         (0..MAX_REQUESTS_PER_DAY).for_each(|number| stranger(&mut people, number, now));
         let saved = people.iter().map(|found| found.saved.clone()).collect();
-        let people = People::restore(saved, &[]);
+        let people = People::restore(saved, &[], Arc::default());
         assert!(!people.has_room_for_request(0, now));
         assert!(people.has_room_for_request(0, now.saturating_add(DAY)));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::batch::{Opened, is_possible};
 use super::chat::{ChatRequest, ChatResponse, ContentKind, DeliverRefusal, Delivery, ReceiptVerdict};
 use super::directory::{Verdict, claimed_name, devices, judge};
-use super::machine::{Effect, MAX_INTRODUCTIONS, RequestTag, SearchOutcome, User};
+use super::machine::{Effect, RequestTag, SearchOutcome, User};
 use super::sessions::Peer;
 use super::streams::{Arrival, Held};
 use super::timers::Timer;
@@ -26,10 +26,10 @@ pub(super) const MAX_DEVICES_MET: usize = 64;
 const MAX_ROUTE: usize = 8;
 
 /// Most envelopes of all streams that wait for an earlier one.
-const MAX_HELD_IN_ALL: usize = 16_384;
+pub const MAX_HELD_IN_ALL: usize = 8_192;
 
 /// Most bytes in them.
-const MAX_HELD_LEN_IN_ALL: usize = 16 * 1024 * 1024;
+pub const MAX_HELD_LEN_IN_ALL: usize = 8 * 1024 * 1024;
 
 /// How many times the name that a stranger gives must be found to be nobody's before they are shown with their fingerprint: they
 /// may just be registering it.
@@ -109,8 +109,10 @@ impl User {
         // Who was added by their key makes no request.
         let exact = self.people.named(&Recipient::exactly(name.clone(), &stranger).to_string());
         let is_expected = exact.is_some_and(|id| self.people.relation(id) == Relation::Contact);
-        let has_room = pending < MAX_INTRODUCTIONS
-            && (is_expected || self.people.has_room_for_request(pending, now.wall));
+        let has_room = pending < self.config.limits.introductions
+            && (is_expected
+                || self.people.has_room_for_request(pending, now.wall)
+                    && self.people.has_room_for_strangers_device(pending));
         if !has_room {
             self.refused_request_count += 1;
         } else {
@@ -201,7 +203,13 @@ impl User {
     ) {
         let Introduced { node, contact, keys, record } = device;
         let is_known = self.people.known_stream(conversation, node).is_some();
-        if !is_known && self.people.stream_count(conversation) >= MAX_DEVICES_MET {
+        let has_room = || {
+            let is_undecided = self.people.relation(conversation).is_undecided();
+            self.people.stream_count(conversation) < MAX_DEVICES_MET
+                && (!is_undecided || self.people.has_room_for_strangers_device(0))
+        };
+        if !is_known && !has_room() {
+            self.refused_request_count += 1;
             tags.into_iter().for_each(|tag| self.refuse(tag, DeliverRefusal::Busy));
             return;
         }
@@ -248,7 +256,8 @@ impl User {
         if let Some(id) = conversation.filter(|_| !is_blocked) {
             self.note_oldest(writer, (id, from.id()), oldest, now);
         }
-        let can_hold = self.held_count < MAX_HELD_IN_ALL && self.held_len < MAX_HELD_LEN_IN_ALL;
+        let limits = &self.config.limits;
+        let can_hold = self.held_count < limits.held && self.held_len < limits.held_len;
         let stream = conversation.and_then(|id| self.people.known_stream(id, from.id()));
         let known = stream.and_then(|stream| stream.identity.map(|identity| (stream, identity)));
         let Some((conversation, (stream, identity))) = conversation.zip(known) else {

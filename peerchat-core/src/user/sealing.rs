@@ -142,6 +142,13 @@ impl User {
         held: &Held,
         now: Now,
     ) -> Result<Vec<Opened>, DeliverRefusal> {
+        if self.people.relation(id).is_undecided() && self.sessions.is_start((id, device), &held.envelope) {
+            let count: usize = self.people.undecided().map(|id| self.sessions.count_of(id)).sum();
+            if count >= self.config.limits.stranger_sessions {
+                self.refused_request_count += 1;
+                return Err(DeliverRefusal::Busy);
+            }
+        }
         let opened = self.sessions.open((id, device), identity, &held.envelope, now.wall);
         let opened = opened.map_err(|error| match error {
             OpenError::Unopened => DeliverRefusal::Unopened,

@@ -23,6 +23,10 @@ pub const MAX_NEW_SESSIONS: usize = 20;
 /// Most sessions in all, and most that have ended and are remembered. A device that starts one more is answered "busy".
 pub const MAX_SESSIONS_IN_ALL: usize = 65_536;
 
+/// What a session takes of memory at most: five chains with the keys of 40 messages each that have not come, and as much
+/// again while its state is made to be saved.
+pub(crate) const SESSION_COST: usize = 12 * 1024;
+
 /// Most messages that are sealed in one session with none of them acknowledged: Olm opens nothing that lies more than
 /// 2,000 ahead. The next one is sealed in a new session.
 const MAX_UNACKNOWLEDGED: usize = 1000;
@@ -239,6 +243,20 @@ impl Sessions {
             Some(start) if known.is_empty() => self.accept(peer, start, identity, envelope, now),
             _ => Err(OpenError::Unopened),
         }
+    }
+
+    /// Returns how many sessions there are with the devices of a conversation.
+    pub(crate) fn count_of(&self, conversation: ConversationId) -> usize {
+        let [first, last] = [[0; 32], [0xff; 32]].map(NodeId::from_bytes);
+        let lists = self.live.range((conversation, first)..=(conversation, last));
+        lists.map(|(_, list)| list.len()).sum()
+    }
+
+    /// Tells whether an envelope would start a session.
+    pub(crate) fn is_start(&self, peer: Peer, envelope: &Envelope) -> bool {
+        let start = self.cipher.session_start(envelope);
+        let list = self.live.get(&peer).map_or(&[][..], Vec::as_slice);
+        start.is_some_and(|start| list.iter().all(|session| session.id != start.id))
     }
 
     fn accept(

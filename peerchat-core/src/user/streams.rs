@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::chat::{Receipt, ReceiptVerdict};
 use crate::crypto::{Envelope, IdentityKey};
 use crate::kademlia::NodeId;
+use crate::limits::{entry, leaf};
 use crate::save::{ConversationId, SavedStream, StreamId};
 
 /// Most envelopes of one stream that wait for an earlier one. A later one is not taken; its sender repeats it.
@@ -19,6 +20,15 @@ pub const KEPT_TAGS: usize = 1024;
 /// How many of the latest envelopes they were in at most: more than a sender has in flight. Where each message has its own,
 /// fewer tags are saved with each.
 pub const KEPT_ENVELOPES: usize = 64;
+
+/// What a stream takes of memory at most, beside what it holds: itself, and what it knows of the latest messages.
+pub(crate) const DEVICE_COST: usize = entry::<(ConversationId, NodeId), Stream>()
+    + (KEPT_TAGS + super::batch::MAX_BATCH as usize) * size_of::<(u64, u64)>()
+    + 2 * (KEPT_ENVELOPES + 1) * size_of::<usize>()
+    + 512;
+
+/// What an envelope that is held takes beside its bytes.
+pub(crate) const HELD_COST: usize = leaf::<u64, Held>() / 2;
 
 /// The messages of one device in one conversation.
 #[derive(Debug)]
@@ -204,6 +214,10 @@ impl Stream {
     /// Takes that the messages with these numbers and tags, which came in one envelope, have been handed out.
     pub(crate) fn pass(&mut self, messages: &[(u64, u64)]) {
         let Some((last, _)) = messages.last() else { return };
+        if self.tags.len() + messages.len() > KEPT_TAGS {
+            // Not the double that a queue takes when it grows.
+            self.tags.reserve_exact(messages.len());
+        }
         self.tags.extend(messages);
         self.groups.push_back(messages.len());
         while self.groups.len() > KEPT_ENVELOPES || self.tags.len() > KEPT_TAGS {

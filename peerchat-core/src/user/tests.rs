@@ -25,6 +25,7 @@ use crate::time::{Now, Timestamp};
 
 mod batches;
 mod contacts;
+mod limits;
 mod mail;
 mod naming;
 mod sealing;
@@ -356,6 +357,7 @@ impl Bench {
             family: AddressFamily::V4,
             message_lifetime: Duration::from_secs(2 * 24 * 3600),
             read_receipts: true,
+            limits: crate::limits::Limits::shared(),
         };
         let rng = ChaCha20Rng::seed_from_u64(1);
         let user = User::new(

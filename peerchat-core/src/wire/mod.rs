@@ -161,6 +161,18 @@ impl Request {
         matches!(self, Self::Chat(ChatRequest::Hint(_)))
     }
 
+    /// Tells whether something may have to be saved because of the request.
+    #[must_use]
+    pub(crate) fn is_to_be_saved(&self) -> bool {
+        match self {
+            Self::Dht(rpc) => matches!(rpc, Rpc::Store { .. }),
+            Self::Chat(request) => !matches!(request, ChatRequest::Hint(_)),
+            Self::Mail(request) => {
+                matches!(request, MailRequest::Deposit { .. } | MailRequest::Release(_))
+            }
+        }
+    }
+
     /// Returns the request in the form in which the transport carries it.
     #[must_use]
     pub fn encode(&self) -> Encoded {

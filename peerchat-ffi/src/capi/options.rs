@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use peerchat_core::config::Location;
-use peerchat_core::{Config, ConfigBuilder, Error, Passphrase, UserName};
+use peerchat_core::{Config, ConfigBuilder, ConfigError, Error, LimitError, Limits, Passphrase, UserName};
 use safer_ffi::derive_ReprC;
 use safer_ffi::prelude::repr_c;
 
@@ -29,6 +29,8 @@ pub struct peerchat_options_t {
     message_lifetime: Option<Duration>,
     read_receipts: Option<bool>,
     mail_quota: Option<u64>,
+    memory_limit: Option<u64>,
+    limits: Vec<(String, u64)>,
     passphrase: Option<Passphrase>,
     has_callback_thread: bool,
 }
@@ -58,6 +60,10 @@ impl peerchat_options_t {
         builder = set(builder, self.message_lifetime, ConfigBuilder::message_lifetime);
         builder = set(builder, self.read_receipts, ConfigBuilder::read_receipts);
         builder = set(builder, self.mail_quota, ConfigBuilder::mail_quota);
+        builder = set(builder, self.memory_limit, ConfigBuilder::memory_limit);
+        for (name, value) in &self.limits {
+            builder = builder.limit(name, *value);
+        }
         builder.build().map_err(|error| Error::from(error).into())
     }
 }
@@ -297,6 +303,46 @@ pub extern "C" fn peerchat_options_set_mail_quota_len(
     })
 }
 
+/// Sets how much memory others can make the node take. Default: 256 MiB. With less than that its limits become smaller; with more
+/// there is room to raise one with peerchat_options_set_limit, and to keep more messages for people who are away.
+///
+/// Never blocks.
+/// @param memory_len  Bytes, 32 MiB or more. Less is refused by peerchat_create, and so are limits that could take more.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_memory_limit_len(
+    options: Option<&mut peerchat_options_t>,
+    memory_len: u64,
+) -> peerchat_status_t {
+    change(options, |options| {
+        options.memory_limit = Some(memory_len);
+        Ok(())
+    })
+}
+
+/// Sets one of the limits on what others may make the node keep and do. docs/limits.md has their names, which do not change,
+/// their defaults, and what happens when one is reached.
+///
+/// Never blocks.
+/// @param name   The name of the limit, UTF-8, such as "links".
+/// @param value  Its value; of one that is set twice the last counts.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_UTF8, PEERCHAT_ERR_INVALID_ARGUMENT (no limit has this
+///         name, or the value is out of its range: peerchat_last_error_message says what is allowed) or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_limit(
+    options: Option<&mut peerchat_options_t>,
+    name: CStrArg<'_>,
+    value: u64,
+) -> peerchat_status_t {
+    change(options, |options| {
+        let name = string(name, "name")?;
+        let refused = |error: LimitError| Error::from(ConfigError::from(error));
+        Limits::default().set(name, value).map_err(refused)?;
+        options.limits.push((name.to_owned(), value));
+        Ok(())
+    })
+}
+
 /// Opens a profile that has this passphrase, or makes a new one that has: its keys are encrypted on disk. Default: none.
 ///
 /// Never blocks; peerchat_create then takes about a quarter of a second and 64 MiB longer. peerchat_change_passphrase sets,
@@ -351,7 +397,8 @@ mod tests {
         // The header promises these numbers.
         assert_eq!((K, ALPHA, peerchat_core::config::DEFAULT_NETWORK), (20, 3, "peerchat"));
         assert_eq!(config.message_lifetime(), Duration::from_secs(30 * 86_400));
-        assert_eq!(config.mail_quota(), 64 << 20);
+        assert_eq!((config.mail_quota(), config.memory_limit()), (64 << 20, 256 << 20));
+        assert_eq!(peerchat_core::config::MIN_MEMORY_LIMIT, 32 << 20);
         let on_disk = peerchat_options_t { location: Some(Location::Directory("/p".into())), ..options };
         assert_eq!(on_disk.config().unwrap().mail_quota(), 1 << 30);
     }
@@ -369,6 +416,8 @@ mod tests {
             message_lifetime: Some(Duration::from_secs(1)),
             read_receipts: Some(false),
             mail_quota: Some(7),
+            memory_limit: Some(64 << 20),
+            limits: vec![("links".into(), 99)],
             passphrase: Some(Passphrase::new("open sesame").unwrap()),
             has_callback_thread: true,
         };
@@ -379,7 +428,23 @@ mod tests {
         assert_eq!((config.network(), config.bind()), ("lab", options.bind));
         assert_eq!((config.k(), config.alpha()), (10, 5));
         assert_eq!((config.message_lifetime(), config.mail_quota()), (Duration::from_secs(1), 7));
+        assert_eq!((config.memory_limit(), config.max_links()), (64 << 20, 99));
         assert_eq!(config.passphrase(), options.passphrase.as_ref());
+    }
+
+    #[test]
+    fn a_limit_that_is_none_or_out_of_range_is_refused_at_once() {
+        let mut options = peerchat_options_t::default();
+        let mut set = |name: &str, value| {
+            let name = std::ffi::CString::new(name).unwrap();
+            let name = safer_ffi::prelude::char_p::Ref::from(&*name);
+            peerchat_options_set_limit(Some(&mut options), Some(name), value)
+        };
+        assert_eq!(set("links", 7), peerchat_status_t::PEERCHAT_OK);
+        for (name, value) in [("links", 0), ("fun", 1), ("", 1)] {
+            assert_eq!(set(name, value), peerchat_status_t::PEERCHAT_ERR_INVALID_ARGUMENT, "{name} {value}");
+        }
+        assert_eq!(options.limits, [("links".to_owned(), 7)]);
     }
 
     #[test]

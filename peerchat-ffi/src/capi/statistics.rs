@@ -90,6 +90,15 @@ pub struct peerchat_statistics_t {
     pub work_given_up: u64,
     /// Typing notices of others that were not told: of nobody who is a contact, malformed, or too many.
     pub hints_dropped: u64,
+    /// Requests of others that were dropped because they came faster than the limits allow; they count as dropped too.
+    pub requests_too_fast: u64,
+    /// Requests of others that were answered that there is no room now, because too many of them, or too much for the disk,
+    /// waited.
+    pub requests_busy: u64,
+    /// Requests of others that were forgotten before they were answered, because too many waited, or too long.
+    pub requests_forgotten: u64,
+    /// Events that say how far a message came and that were dropped because the application left too many.
+    pub events_dropped: u64,
 }
 
 impl From<Statistics> for peerchat_statistics_t {
@@ -134,6 +143,10 @@ impl From<Statistics> for peerchat_statistics_t {
             mail_refused_token: counts.mail_refused_token,
             work_given_up: counts.work_given_up,
             hints_dropped: counts.hints_dropped,
+            requests_too_fast: counts.requests_too_fast,
+            requests_busy: counts.requests_busy,
+            requests_forgotten: counts.requests_forgotten,
+            events_dropped: counts.events_dropped,
         }
     }
 }

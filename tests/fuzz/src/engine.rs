@@ -424,6 +424,7 @@ fn config(name: Option<&str>) -> EngineConfig {
         message_lifetime: Duration::from_secs(7 * 24 * 3600),
         read_receipts: true,
         mail_quota: 200_000,
+        limits: peerchat_core::Limits::shared(),
     }
 }
 

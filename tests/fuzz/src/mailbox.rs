@@ -55,7 +55,7 @@ pub fn target(data: &[u8]) {
     let mut holder = Holder {
         quota,
         bits: 0,
-        mailbox: Mailbox::new(quota, &kept, &[], now),
+        mailbox: Mailbox::new(quota, peerchat_core::Limits::shared(), &kept, &[], now),
         now,
         disk,
         released: BTreeMap::new(),
@@ -287,7 +287,7 @@ impl Holder {
         self.calls.clear();
         let kept: Vec<KeptEnvelope> = self.disk.values().map(|(kept, _)| kept.clone()).collect();
         let released: Vec<ReleasedEnvelope> = self.released.values().copied().collect();
-        self.mailbox = Mailbox::new(self.quota, &kept, &released, self.now);
+        self.mailbox = Mailbox::new(self.quota, peerchat_core::Limits::shared(), &kept, &released, self.now);
         assert_eq!(self.mailbox.kept_count(), kept.len());
     }
 }

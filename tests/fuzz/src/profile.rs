@@ -164,6 +164,7 @@ pub(crate) fn start_with(saved: Saved, user: &UserName) {
         message_lifetime: std::time::Duration::from_secs(30 * 24 * 3600),
         read_receipts: true,
         mail_quota: DEFAULT_MAIL_QUOTA,
+        limits: peerchat_core::Limits::shared(),
     };
     let mut now = start();
     let mut engine = Engine::new(config, saved, Some(Box::new(StandIn::new(1))), [1; 32], now);

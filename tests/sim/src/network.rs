@@ -153,6 +153,7 @@ impl Network {
             message_lifetime: Duration::from_secs(30 * 24 * 3600),
             read_receipts: true,
             mail_quota: self.mail_quota,
+            limits: peerchat_core::Limits::shared(),
         };
         let host = Host(self.machines.len());
         let address = self.draw_address();

@@ -8,6 +8,9 @@ use crate::mail::{DEFAULT_MAIL_QUOTA, Depositor, EnvelopeHeader, KeptEnvelope, T
 use crate::save::{ProfileKeys, Saved};
 use crate::time::Timestamp;
 
+/// As many requests about mail may be open.
+const MOST: usize = 4096;
+
 /// An engine without a user that keeps one envelope.
 fn engine(envelope: &SealedEnvelope, now: Now) -> Engine {
     let config = EngineConfig {
@@ -20,6 +23,7 @@ fn engine(envelope: &SealedEnvelope, now: Now) -> Engine {
         message_lifetime: Duration::from_secs(60),
         mail_quota: DEFAULT_MAIL_QUOTA,
         read_receipts: true,
+        limits: Limits::shared(),
     };
     let mut saved = Saved::fresh(ProfileKeys { node: SecretKey::from_bytes(&[1; 32]), user: None });
     let header = envelope.header();
@@ -59,14 +63,15 @@ fn while_too_many_requests_wait_for_the_disk_the_next_is_told_to_wait() {
     // Something is on its way to the disk, and what is here already waits for it.
     engine.confirm(1);
     let batch = engine.poll_write().unwrap();
-    (0..=MAX_OPEN_REQUESTS).for_each(|number| deposit(&mut engine, number));
+    (0..=MOST).for_each(|number| deposit(&mut engine, number));
     let busy = Response::Mail(MailResponse::Refused(MailRefusal::Busy));
-    assert_eq!(replies(&mut engine), [(MAX_OPEN_REQUESTS as u64, busy)]);
+    assert_eq!(replies(&mut engine), [(MOST as u64, busy)]);
     engine.handle_written(batch.id, now);
     let deposited = Response::Mail(MailResponse::Deposited);
     let answered = replies(&mut engine);
-    assert_eq!(answered.len(), MAX_OPEN_REQUESTS);
+    assert_eq!(answered.len(), MOST);
     assert!(answered.iter().all(|(_, response)| *response == deposited));
     deposit(&mut engine, 0);
     assert_eq!(replies(&mut engine), [(0, deposited)]);
+    assert_eq!((engine.busy_count(), engine.mailbox().stats().refused_busy), (1, 1));
 }

@@ -41,7 +41,7 @@ impl Desk {
     fn new(quota: u64) -> Self {
         let now = Now { instant: Instant::now(), wall: Timestamp::from_unix_ms(1_700_000_000_000) };
         Self {
-            mailbox: Mailbox::new(quota, &[], &[], now),
+            mailbox: Mailbox::new(quota, Limits::shared(), &[], &[], now),
             quota,
             now,
             last_tag: 0,
@@ -127,7 +127,7 @@ impl Desk {
     fn restart(&mut self) {
         self.saving.clear();
         self.reading.clear();
-        self.mailbox = Mailbox::new(self.quota, &self.kept, &self.released, self.now);
+        self.mailbox = Mailbox::new(self.quota, Limits::shared(), &self.kept, &self.released, self.now);
     }
 
     fn wait(&mut self, time: Duration) {

@@ -179,7 +179,7 @@ fn a_throwaway_key_is_forgotten_when_it_was_not_used_for_a_while() {
 fn throwaway_keys_are_bounded_and_idle_ones_make_room() {
     let mut net = Net::new(1);
     // Nobody is there: the calls wait.
-    let all = u64::try_from(MAX_THROWAWAYS).unwrap();
+    let all = u64::try_from(Limits::default().throwaway_keys).unwrap();
     let open: Vec<_> = (0..all).map(|number| net.call(9, Some(number), 600)).collect();
     let surplus = net.call(9, Some(all), 600);
     net.settle();
@@ -187,7 +187,7 @@ fn throwaway_keys_are_bounded_and_idle_ones_make_room() {
     net.run_for(Duration::from_secs(10));
     assert!(open.iter().all(|call| net.ended.get(call) == Some(&false)), "nobody answers");
     net.call(9, Some(all), 600);
-    assert_eq!(net.hosts[0].throwaways.len(), MAX_THROWAWAYS);
+    assert_eq!(net.hosts[0].throwaways.len(), Limits::default().throwaway_keys);
     assert!(!net.hosts[0].throwaways.contains_key(&ThrowawayId(0)), "the one used least recently");
 }
 

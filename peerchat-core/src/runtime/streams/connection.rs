@@ -18,7 +18,7 @@ use super::exchange::{
 use super::outputs::Outputs;
 use super::{CALL_LIFETIME, CONNECT_TIMEOUT, MAX_STREAMS, REQUEST_LIFETIME, tls};
 use crate::kademlia::{Contact, NodeKey};
-use crate::transport::{ReplyToken, TransportEvent};
+use crate::transport::{Bucket, ReplyToken, TransportEvent};
 
 /// The only code that connections are closed and streams reset with: nobody acts on it.
 const NO_REASON: VarInt = VarInt::from_u32(0);
@@ -48,6 +48,8 @@ pub(super) struct Connection {
     /// Calls that wait for the handshake or for a stream.
     waiting: VecDeque<OwnCall>,
     exchanges: BTreeMap<StreamId, Exchange>,
+    /// How fast requests come.
+    requests: Bucket,
 }
 
 impl Connection {
@@ -73,6 +75,7 @@ impl Connection {
             is_drained: false,
             waiting: VecDeque::new(),
             exchanges: BTreeMap::new(),
+            requests: Bucket::default(),
         }
     }
 
@@ -311,6 +314,10 @@ impl Connection {
             out.stats.dropped_exchanges += 1;
             return self.refuse(id, out);
         };
+        if !out.admits_request(from.address(), &mut self.requests, now) {
+            out.stats.dropped_too_fast += 1;
+            return self.refuse(id, out);
+        }
         self.used_at = now;
         out.stats.requests += 1;
         let token = out.name(self.handle, id);

@@ -57,12 +57,13 @@ impl Exchange {
         !matches!(self, Self::Asking { .. })
     }
 
-    /// Returns how many bytes are kept of what has not come whole.
+    /// Returns how many bytes are kept of what has not come whole, or has not gone out.
     pub(super) const fn partial_len(&self) -> usize {
         match self {
             Self::Asked { answer, .. } => answer.len(),
             Self::Asking { request, .. } => request.len(),
-            Self::Working { .. } | Self::Answering { .. } => 0,
+            Self::Answering { unsent, .. } => unsent.len(),
+            Self::Working { .. } => 0,
         }
     }
 }

@@ -8,7 +8,7 @@
 //!   an answer of QUIC's own that is longer than its cause is left out.
 //! - Requests are handed out once the handshake is done, so their address is proven.
 //! - A connection costs at most [`CONNECTION_WINDOW`] bytes that QUIC keeps for each direction, [`MAX_STREAMS`]
-//!   requests that are being answered, and its share of [`MAX_PARTIAL_LEN`].
+//!   requests that are being answered, and its share of the limit `partial_len`.
 //!
 //! It lives here and not among the pure machines for one reason: TLS draws its randomness from the system.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
@@ -48,25 +48,12 @@ pub(crate) use outputs::StreamStats;
 
 use crate::identity::SecretKey;
 use crate::kademlia::NodeKey;
+use crate::limits::Limits;
 use crate::time::Now;
 use crate::transport::{
     Call, CallError, MAX_DATAGRAM_LEN, MAX_KIND, MAX_STREAM_BODY_LEN, Rate, ReplyToken, SharedLimit,
     Transmit, TransportEvent,
 };
-
-/// Connections at once. When full, the idle one used least recently is closed; if none is idle, a call fails and a
-/// connection of others is not accepted.
-pub(crate) const MAX_CONNECTIONS: usize = 64;
-
-/// The same for those of others' making: this node can always begin some.
-const MAX_INCOMING: usize = 48;
-
-/// Handshakes of others at once, unless a link leads to their address. When full, first packets are dropped.
-const MAX_ACCEPTING: usize = 16;
-
-/// Handshakes at once from one IP address to which a link leads. When full, first packets from there are dropped: whoever
-/// has a link does not have every place.
-const MAX_ACCEPTING_OF_ONE: usize = 4;
 
 /// Requests of one peer at once on one connection; the peer's others wait on its side.
 const MAX_STREAMS: u32 = 16;
@@ -77,16 +64,6 @@ const MAX_WAITING_CALLS: usize = 256;
 /// Most bytes of one connection that are kept because an earlier one is missing, and that are kept until the peer
 /// acknowledges them.
 const CONNECTION_WINDOW: u32 = 128 * 1024;
-
-/// Most bytes of requests and responses that have not come whole, over all connections. When there are more, the
-/// connection with the most of them is closed.
-const MAX_PARTIAL_LEN: usize = 8 * 1024 * 1024;
-
-/// First packets answered per second, and at once, whether with Retry or with a handshake; the rest is dropped.
-const INITIALS_PER_SECOND: u32 = 500;
-
-/// The same for one address, as far as addresses are counted apart.
-const INITIALS_PER_ADDRESS: u32 = 20;
 
 /// Silence after which a connection is over.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -132,10 +109,9 @@ pub(crate) struct Streams {
     started_at: Instant,
     // Boxed: a tree moves its values about.
     connections: BTreeMap<ConnectionHandle, Box<Connection>>,
+    limits: Arc<Limits>,
     initials: SharedLimit,
     avoided: VecDeque<(Instant, NodeKey)>,
-    /// [`MAX_PARTIAL_LEN`], but in tests.
-    max_partial_len: usize,
     out: Outputs,
 }
 
@@ -161,11 +137,18 @@ impl Streams {
             time,
             started_at: now.instant,
             connections: BTreeMap::new(),
+            limits: Limits::shared(),
             initials: SharedLimit::default(),
             avoided: VecDeque::new(),
-            max_partial_len: MAX_PARTIAL_LEN,
             out: Outputs::default(),
         }
+    }
+
+    /// Keeps to these limits instead of the usual ones.
+    pub(crate) fn with_limits(mut self, limits: Arc<Limits>) -> Self {
+        self.out.limits = limits.clone();
+        self.limits = limits;
+        self
     }
 
     /// Sends a request to `address`, or over a connection that the peer has already; exactly one
@@ -337,7 +320,7 @@ impl Streams {
             let has_room = found.waiting_count() < MAX_WAITING_CALLS;
             return if has_room { Ok(*handle) } else { Err(CallError::Busy) };
         }
-        if !self.make_room(MAX_CONNECTIONS, |_| true, now) {
+        if !self.make_room(self.limits.connections, |_| true, now) {
             return Err(CallError::Busy);
         }
         let name = tls::server_name(&peer);
@@ -359,8 +342,8 @@ impl Streams {
     ) {
         let from = incoming.remote_address();
         let mut answer = Vec::new();
-        let each = Rate::per_second(INITIALS_PER_ADDRESS);
-        let all = Rate::per_second(INITIALS_PER_SECOND);
+        let each = Rate::of(self.limits.initials_per_address);
+        let all = Rate::of(self.limits.initials);
         if !self.initials.take(from, each, all, now) {
             self.out.stats.dropped_connections += 1;
             self.endpoint.ignore(incoming);
@@ -397,10 +380,11 @@ impl Streams {
         let is_counted = |found: &Connection| proven.is_none_or(|from| found.address().ip() == from.ip());
         let is_accepting = |found: &Connection| !found.is_ours && !found.is_connected && is_counted(found);
         let accepting_count = self.connections.values().filter(|found| is_accepting(found)).count();
-        let limit = if proven.is_some() { MAX_ACCEPTING_OF_ONE } else { MAX_ACCEPTING };
+        let Limits { accepting, accepting_per_address, incoming_connections, .. } = *self.limits;
+        let limit = if proven.is_some() { accepting_per_address } else { accepting };
         accepting_count < limit
-            && self.make_room(MAX_INCOMING, |found| !found.is_ours, now)
-            && self.make_room(MAX_CONNECTIONS, |_| true, now)
+            && self.make_room(incoming_connections, |found| !found.is_ours, now)
+            && self.make_room(self.limits.connections, |_| true, now)
     }
 
     /// Sends what QUIC answers by itself to a datagram of `len` bytes, unless it is longer.
@@ -448,12 +432,13 @@ impl Streams {
         older.into_iter().for_each(|other| self.end(other, now));
     }
 
-    /// Ends connections until what has not come whole is within [`MAX_PARTIAL_LEN`], the one with the most of it first.
+    /// Ends connections until what has not come whole, or has not gone out, is within its limit, the one with the most of it
+    /// first.
     fn end_greedy(&mut self, now: Instant) {
         const MOST_OF_ONE: usize = 2 * MAX_STREAMS as usize * exchange::MAX_RESPONSE_LEN;
-        while self.connections.len() * MOST_OF_ONE > self.max_partial_len
+        while self.connections.len() * MOST_OF_ONE > self.limits.partial_len
             && self.connections.values().map(|found| found.partial_len()).sum::<usize>()
-                > self.max_partial_len
+                > self.limits.partial_len
         {
             let greediest = self.connections.iter().max_by_key(|(_, found)| found.partial_len());
             let Some(handle) = greediest.map(|(handle, _)| *handle) else { return };

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use quinn_proto::{ConnectionHandle, StreamId};
 
 use super::StreamsEvent;
 use super::exchange::OwnCall;
 use crate::idle;
-use crate::transport::{CallError, Transmit, TransportEvent};
+use crate::limits::Limits;
+use crate::transport::{Bucket, CallError, Rate, SharedLimit, Transmit, TransportEvent};
 
 /// Counters since the streams were made.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -39,6 +42,8 @@ pub(crate) struct StreamStats {
     pub(crate) dropped_connections: u64,
     /// Dropped: a request or response on a stream that is too long, broken off, or none.
     pub(crate) dropped_exchanges: u64,
+    /// Dropped: a request that came sooner than the rates of a connection, of an address or of all allow.
+    pub(crate) dropped_too_fast: u64,
     /// Replies to a request that is no longer open, or over a limit.
     pub(crate) replies_dropped: u64,
 }
@@ -46,7 +51,7 @@ pub(crate) struct StreamStats {
 impl StreamStats {
     /// Returns how many datagrams, connections and exchanges were dropped, for whatever reason.
     pub(crate) const fn dropped(&self) -> u64 {
-        self.dropped_unasked + self.dropped_connections + self.dropped_exchanges
+        self.dropped_unasked + self.dropped_connections + self.dropped_exchanges + self.dropped_too_fast
     }
 }
 
@@ -59,9 +64,20 @@ pub(super) struct Outputs {
     /// Requests that wait for the engine, by the number in their token.
     open: BTreeMap<u64, (ConnectionHandle, StreamId)>,
     last_token: u64,
+    pub(super) limits: Arc<Limits>,
+    /// How fast requests come.
+    requests: SharedLimit,
 }
 
 impl Outputs {
+    /// Tells whether a request from this address may be taken that has come over a connection with this bucket.
+    #[must_use]
+    pub(super) fn admits_request(&mut self, from: SocketAddr, connection: &mut Bucket, now: Instant) -> bool {
+        let Limits { requests, requests_per_address, requests_per_link, .. } = *self.limits;
+        connection.take(Rate::of(requests_per_link), now)
+            && self.requests.take(from, Rate::of(requests_per_address), Rate::of(requests), now)
+    }
+
     /// Queues an event.
     pub(super) fn tell(&mut self, event: TransportEvent) {
         self.events.push_back(StreamsEvent::Transport(event));

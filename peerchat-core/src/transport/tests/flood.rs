@@ -172,7 +172,7 @@ fn load_passes_and_nothing_is_kept_of_it() {
     assert_eq!(net.stats(0).cookies_heeded, 1);
     for host in &net.hosts {
         assert_eq!(host.transport.poll_timeout(), None);
-        assert_eq!(host.transport.limits.counted_addresses(), [0; 4]);
+        assert_eq!(host.transport.allowances.counted_addresses(), [0; 4]);
     }
     net.call_and_run(2, 1, true, b"x");
     assert_eq!((net.stats(1).cookies_sent, net.stats(2).cookies_heeded), (1, 0));
@@ -183,7 +183,7 @@ fn a_cookie_is_remembered_for_the_next_handshake_with_the_same_peer() {
     let mut net = Net::with_hosts(2);
     net.overload(1);
     net.call_and_run_for(0, 1, b"x");
-    net.hosts[0].transport.links = Links::new(MAX_LINKS);
+    net.hosts[0].transport.links = Links::new(MAX_LINKS, &crate::limits::Limits::default());
     net.overload(1);
     net.call_and_run_for(0, 1, b"y");
     assert_eq!((net.stats(1).cookies_sent, net.stats(1).handshakes_answered), (1, 2));
@@ -217,7 +217,7 @@ fn tables_of_a_flooded_node_are_bounded() {
             net.inject(1, from, bytes);
         }
     }
-    let [inits, others @ ..] = net.hosts[1].transport.limits.counted_addresses();
+    let [inits, others @ ..] = net.hosts[1].transport.allowances.counted_addresses();
     assert_eq!((inits, others), (0, [MAX_COUNTED_ADDRESSES; 3]), "without a cookie nobody is counted");
     let cookies: BTreeSet<Vec<u8>> = net
         .sent

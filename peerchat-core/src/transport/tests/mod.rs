@@ -16,6 +16,7 @@ mod bytes;
 mod calls;
 mod flood;
 mod hostile;
+mod limits;
 mod recovery;
 
 const MS: Duration = Duration::from_millis(1);
@@ -253,7 +254,7 @@ impl Net {
     /// Makes a host believe that it is flooded with handshakes.
     fn overload(&mut self, host: usize) {
         for _ in 0..=CALM_INITS_PER_SECOND {
-            self.hosts[host].transport.limits.admit_init(address(77), || false, self.now.instant);
+            self.hosts[host].transport.allowances.admit_init(address(77), || false, self.now.instant);
         }
     }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::event::MessageId;
 use crate::mail::{
     Admission, EnvelopeId, MAX_LISTED, MAX_SMALL_LEN, MailRefusal, MailRequest, MailResponse, SealedEnvelope,
-    Work,
+    Work, WorkId,
 };
 use crate::user::{COLLECT_INTERVAL, ContentKind, REDEPOSIT_INTERVAL};
 
@@ -241,6 +241,9 @@ struct Town {
     shown: Vec<Admission>,
     worked: Vec<Work>,
     is_work_in_vain: bool,
+    /// Whether work takes until [`Town::finish_work`], and what is being done.
+    is_work_slow: bool,
+    working: Option<(usize, WorkId, Option<u64>)>,
     is_shuffled: bool,
     /// Whether holders list nothing.
     is_mail_slow: bool,
@@ -259,6 +262,7 @@ struct Person {
     actions: VecDeque<UserAction>,
     records: Vec<Record>,
     sends_read_receipts: bool,
+    limits: std::sync::Arc<crate::limits::Limits>,
     /// Our own messages in state Delivered.
     delivered: Vec<SavedMessage>,
     /// The bodies of all receipts that were ever written to the disk.
@@ -283,6 +287,8 @@ impl Town {
             shown: Vec::new(),
             worked: Vec::new(),
             is_work_in_vain: false,
+            is_work_slow: false,
+            working: None,
             is_shuffled: false,
             is_mail_slow: false,
             fetch_count: 0,
@@ -348,6 +354,12 @@ impl Town {
         self.now = self.now.after(end.saturating_duration_since(self.now.instant));
     }
 
+    /// Lets the work that is being done be done.
+    fn finish_work(&mut self) {
+        let (who, id, nonce) = self.working.take().expect("something is worked for");
+        self.people[who].bench.user.handle_worked(id, nonce, self.now);
+    }
+
     fn step(&mut self, who: usize) -> bool {
         let person = &mut self.people[who];
         if !person.is_there {
@@ -377,7 +389,10 @@ impl Town {
             UserAction::Work { id, work } => {
                 self.worked.push(work);
                 let nonce = work.search(|| !self.is_work_in_vain);
-                self.people[who].bench.user.handle_worked(id, nonce, now);
+                assert!(self.working.replace((who, id, nonce)).is_none(), "one search at a time");
+                if !self.is_work_slow {
+                    self.finish_work();
+                }
             }
             UserAction::Store { tag, to, .. } => {
                 self.have_record.insert(to.id());
@@ -562,6 +577,7 @@ impl Person {
             actions: VecDeque::new(),
             records: Vec::new(),
             sends_read_receipts: true,
+            limits: crate::limits::Limits::shared(),
             delivered: Vec::new(),
             receipts: Vec::new(),
         }
@@ -591,6 +607,7 @@ impl Person {
             family: AddressFamily::V4,
             message_lifetime: Duration::from_secs(30 * 24 * 3600),
             read_receipts: self.sends_read_receipts,
+            limits: self.limits.clone(),
         };
         let mut saved = self.saved.clone();
         let cipher = match &saved.device {

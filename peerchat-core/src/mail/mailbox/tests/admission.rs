@@ -109,7 +109,7 @@ fn one_token_leaves_a_third_of_the_room_to_others() {
     let mut number = 0_u64;
     let mut fill = |mail: &mut DeviceMail, token: u64| {
         let before = number;
-        while mail.has_room(SMALL, Depositor::LOCAL, TokenTag::from_number(token)) {
+        while mail.has_room(SMALL, (Depositor::LOCAL, TokenTag::from_number(token)), &Limits::default()) {
             number += 1;
             assert!(mail.insert(&KeptEnvelope {
                 position: number,

@@ -94,3 +94,48 @@ fn whoever_floods_a_node_displaces_no_mail_and_does_not_keep_the_next_out() {
     assert_eq!(desk.deposit_as("5.6.8.9:1", &desk.envelope(12), &holder()), MailResponse::Deposited);
     assert!(real.iter().all(|envelope| desk.fetch(envelope.id()) != refused(MailRefusal::Gone)));
 }
+
+impl Desk {
+    fn limited(limits: Limits) -> Self {
+        let mut desk = Self::new(DEFAULT_MAIL_QUOTA);
+        desk.mailbox.limits = Arc::new(limits);
+        desk
+    }
+}
+
+#[test]
+fn so_many_envelopes_are_kept_whatever_the_quota_and_one_network_has_its_share_of_them() {
+    let mut desk = Desk::limited(Limits { mail_count: 90, ..Limits::default() });
+    let fill = |desk: &mut Desk, from: &str, first: u64| {
+        (first..)
+            .take_while(|number| {
+                desk.deposit_as(from, &desk.envelope(*number), &holder()) == MailResponse::Deposited
+            })
+            .count()
+    };
+    assert_eq!(fill(&mut desk, "11.0.0.1:1", 0), 10, "an eighth of what it leaves");
+    assert_eq!(fill(&mut desk, "10.0.0.1:1", 1000), 80, "private addresses have no share");
+    assert_eq!((desk.mailbox.kept_count(), desk.mailbox.stats().refused_full), (90, 2));
+    let id = desk.envelope(0).id();
+    let released = Release { ids: vec![id], ..signed(&[id]) };
+    let tag = desk.tag();
+    desk.mailbox.handle_release(tag, &released, &holder(), desk.now);
+    assert_eq!(desk.answer(tag), MailResponse::Released);
+    assert_eq!(fill(&mut desk, "10.0.0.1:1", 2000), 1);
+}
+
+#[test]
+fn mail_is_kept_for_so_many_devices_and_for_one_more_nothing_is_kept_or_remembered() {
+    let mut desk = Desk::limited(Limits { mail_places: 2, ..Limits::default() });
+    let expires = desk.now.wall.saturating_add(DAY);
+    let for_place = |number| {
+        let MailPlace { mailbox, device } = place(number);
+        SealedEnvelope::new(&EnvelopeHeader { mailbox, device, expires }, &[7; 512]).unwrap()
+    };
+    let answers = [0, 1, 2].map(|number| desk.deposit(&for_place(number)));
+    let full = refused(MailRefusal::Full);
+    assert_eq!(answers, [MailResponse::Deposited, MailResponse::Deposited, full]);
+    let time = desk.mailbox.wall.read(desk.now);
+    assert!(desk.mailbox.release(place(3), &for_place(3).id(), true, time).is_empty());
+    assert_eq!((desk.mailbox.places.len(), desk.mailbox.released_count()), (2, 0));
+}

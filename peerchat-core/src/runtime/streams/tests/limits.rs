@@ -1,6 +1,11 @@
 //! What a peer can make grow, and what happens when it is full.
 
 use super::*;
+use crate::limits::Limits;
+
+fn limits() -> Limits {
+    Limits::default()
+}
 
 /// A net in which host 0 serves everybody and every other host is connected to it.
 fn connected(count: usize) -> Net {
@@ -96,7 +101,7 @@ fn a_stalled_request_keeps_neither_memory_nor_a_stream() {
 fn who_leaves_most_unfinished_is_closed_first() {
     const LIMIT: usize = 512 * 1024;
     let mut net = Net::with_hosts(14);
-    net.hosts[0].streams.max_partial_len = LIMIT;
+    net.hosts[0].streams.limits = Arc::new(Limits { partial_len: LIMIT, ..Limits::default() });
     // All of them send as many long requests as they may, bit by bit at the same time; host 1 sends but one.
     let mut greedy = config::transport();
     greedy.send_fairness(true).send_window(2 << 20);
@@ -119,56 +124,56 @@ fn who_leaves_most_unfinished_is_closed_first() {
 
 #[test]
 fn the_idle_connection_used_least_recently_makes_room() {
-    let mut net = connected(MAX_INCOMING);
-    assert_eq!(net.hosts[0].streams.connection_count(), MAX_INCOMING);
+    let mut net = connected(limits().incoming_connections);
+    assert_eq!(net.hosts[0].streams.connection_count(), limits().incoming_connections);
     net.call(1, 0, b"still here");
     net.run_for(5 * LATENCY);
-    let mut late = Net::with_hosts(MAX_INCOMING + 2).hosts.pop().unwrap();
-    late.address = address(MAX_INCOMING + 1);
+    let mut late = Net::with_hosts(limits().incoming_connections + 2).hosts.pop().unwrap();
+    late.address = address(limits().incoming_connections + 1);
     net.hosts.push(late);
-    net.call(MAX_INCOMING + 1, 0, b"x");
+    net.call(limits().incoming_connections + 1, 0, b"x");
     net.run_for(5 * LATENCY);
     let has = |net: &Net, host: usize| {
         let key = net.contact(host).key();
         net.hosts[0].streams.connections.values().any(|found| found.peer == Some(key))
     };
-    assert_eq!(net.hosts[0].streams.connection_count(), MAX_INCOMING);
-    assert!(has(&net, 1) && !has(&net, 2) && has(&net, MAX_INCOMING + 1));
+    assert_eq!(net.hosts[0].streams.connection_count(), limits().incoming_connections);
+    assert!(has(&net, 1) && !has(&net, 2) && has(&net, limits().incoming_connections + 1));
     assert_eq!(net.stats(0).connections_evicted, 1);
 }
 
 #[test]
 fn connections_in_use_never_give_way() {
-    let mut net = connected(MAX_INCOMING);
+    let mut net = connected(limits().incoming_connections);
     net.hosts[0].answering = Answering::Never;
-    for host in 1..=MAX_INCOMING {
+    for host in 1..=limits().incoming_connections {
         net.call(host, 0, b"busy");
     }
     net.run_for(3 * LATENCY);
-    let mut late = Net::with_hosts(MAX_INCOMING + 2).hosts.pop().unwrap();
-    late.address = address(MAX_INCOMING + 1);
+    let mut late = Net::with_hosts(limits().incoming_connections + 2).hosts.pop().unwrap();
+    late.address = address(limits().incoming_connections + 1);
     net.hosts.push(late);
-    let refused = net.call(MAX_INCOMING + 1, 0, b"x");
+    let refused = net.call(limits().incoming_connections + 1, 0, b"x");
     net.run_for(3 * LATENCY);
-    assert_eq!(net.hosts[0].streams.connection_count(), MAX_INCOMING);
+    assert_eq!(net.hosts[0].streams.connection_count(), limits().incoming_connections);
     assert!(net.stats(0).dropped_connections > 0);
     net.run_for(CONNECT_TIMEOUT);
-    assert_eq!(net.answer(MAX_INCOMING + 1, refused), None);
+    assert_eq!(net.answer(limits().incoming_connections + 1, refused), None);
 }
 
 #[test]
 fn strangers_cannot_keep_more_than_a_few_handshakes_open() {
-    let mut net = Net::with_hosts(MAX_ACCEPTING + 6);
+    let mut net = Net::with_hosts(limits().accepting + 6);
     net.hosts[0].has_links = false;
-    for host in 1..MAX_ACCEPTING + 5 {
+    for host in 1..limits().accepting + 5 {
         net.call(host, 0, b"x");
         // The first packet, Retry, the first packet again; whatever else they say is lost.
         net.run_for(LATENCY * 2);
         net.hosts[host].is_mute = true;
         net.run_for(LATENCY);
     }
-    assert_eq!(net.hosts[0].streams.connections.len(), MAX_ACCEPTING);
-    let last = MAX_ACCEPTING + 5;
+    assert_eq!(net.hosts[0].streams.connections.len(), limits().accepting);
+    let last = limits().accepting + 5;
     net.call(last, 0, b"x");
     net.run_for(LATENCY * 5);
     assert_eq!(net.hosts[0].streams.connection_count(), 0, "no room for a stranger");
@@ -181,16 +186,16 @@ fn strangers_cannot_keep_more_than_a_few_handshakes_open() {
 
 #[test]
 fn a_link_does_not_give_every_place_to_its_address() {
-    let mut net = Net::with_hosts(MAX_ACCEPTING_OF_ONE + 4);
-    for host in 1..MAX_ACCEPTING_OF_ONE + 3 {
+    let mut net = Net::with_hosts(limits().accepting_per_address + 4);
+    for host in 1..limits().accepting_per_address + 3 {
         net.hosts[host].address = SocketAddr::new(address(1).ip(), 4000 + host as u16);
         net.call(host, 0, b"x");
         // Its first packet arrives; whatever else it says is lost.
         net.hosts[host].is_mute = true;
         net.run_for(LATENCY * 2);
     }
-    assert_eq!(net.hosts[0].streams.connections.len(), MAX_ACCEPTING_OF_ONE);
-    assert_eq!(net.ask(MAX_ACCEPTING_OF_ONE + 3, 0, b"elsewhere"), Some(b"elsewhere".to_vec()));
+    assert_eq!(net.hosts[0].streams.connections.len(), limits().accepting_per_address);
+    assert_eq!(net.ask(limits().accepting_per_address + 3, 0, b"elsewhere"), Some(b"elsewhere".to_vec()));
 }
 
 #[test]
@@ -230,4 +235,66 @@ fn a_new_connection_of_the_same_peer_replaces_the_old_one() {
     assert_eq!(net.ask(1, 0, b"again"), Some(b"again".to_vec()));
     assert_eq!(net.hosts[0].streams.connections.len(), 1);
     assert_eq!(net.stats(0).connections_accepted, 2);
+}
+
+impl Net {
+    fn limit(&mut self, host: usize, limits: Limits) {
+        let node = Streams::new(&secret(host), "peerchat", [host as u8; 32], self.now);
+        self.hosts[host].streams = node.with_limits(Arc::new(limits));
+    }
+}
+
+#[test]
+fn first_packets_are_taken_so_often_from_one_address_and_from_all() {
+    for (is_shared, limits) in [
+        (true, Limits { initials_per_address: 3, ..Limits::default() }),
+        (false, Limits { initials: 3, ..Limits::default() }),
+    ] {
+        let mut net = Net::with_hosts(6);
+        net.limit(0, limits);
+        for host in 1..6 {
+            if is_shared {
+                net.hosts[host].address = ([10, 0, 0, 9], 4000 + host as u16).into();
+            }
+            net.call(host, 0, b"x");
+        }
+        net.run_for(LATENCY);
+        assert_eq!((net.hosts[0].streams.connections.len(), net.stats(0).dropped_connections), (3, 2));
+    }
+}
+
+#[test]
+fn requests_by_stream_are_taken_so_often_over_a_connection_from_an_address_and_from_all() {
+    for (expected, limits) in [
+        ([2, 2], Limits { requests_per_link: 2, ..Limits::default() }),
+        ([3, 3], Limits { requests_per_address: 3, ..Limits::default() }),
+        ([4, 1], Limits { requests: 5, ..Limits::default() }),
+    ] {
+        let mut net = Net::with_hosts(3);
+        net.limit(0, limits);
+        let calls: Vec<_> =
+            [1, 2].into_iter().flat_map(|host| [(); 4].map(|()| (host, net.call(host, 0, b"x")))).collect();
+        net.run_for(Duration::from_millis(300));
+        let answered = |host| {
+            let own = calls.iter().filter(|(asker, _)| *asker == host);
+            own.filter(|(_, id)| net.answer(host, *id).is_some()).count()
+        };
+        let mut found = [answered(1), answered(2)];
+        found.sort_unstable_by_key(|count| std::cmp::Reverse(*count));
+        assert_eq!(found, expected);
+        let dropped = 8 - expected.iter().sum::<usize>();
+        assert_eq!(net.stats(0).dropped_too_fast, dropped as u64);
+    }
+}
+
+#[test]
+fn with_no_connection_idle_a_call_fails() {
+    let mut net = Net::with_hosts(4);
+    net.limit(0, Limits { connections: 2, ..Limits::default() });
+    (1..4).for_each(|host| net.hosts[host].answering = Answering::Never);
+    (1..3).for_each(|host| _ = net.call(0, host, b"x"));
+    net.run_for(5 * LATENCY);
+    let refused = net.call(0, 3, b"x");
+    assert_eq!(net.answer(0, refused), None);
+    assert_eq!(net.hosts[0].streams.connection_count(), 2);
 }

@@ -1,6 +1,9 @@
 //! What comes with the envelopes of contacts and of strangers, as holders ask for it.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::limits::Limits;
 use crate::mail::{MAX_WORK_BITS, TokenProof};
 use crate::user::{Receipt, TOKEN_DELAY, TOKEN_LIFETIME, TOKEN_RENEWAL, Verb};
 
@@ -132,6 +135,22 @@ fn who_asks_again_for_work_that_was_done_is_left_out() {
 }
 
 #[test]
+fn nonces_are_searched_for_one_at_a_time_and_the_next_search_waits() {
+    let mut town = Town::new();
+    town.leave(BOB);
+    (town.bits, town.is_work_slow) = (10, true);
+    let ids = ["are you there?", "and now?"].map(|text| town.send(ALICE, "bob", text));
+    assert_eq!(town.worked.len(), 1, "the town would say so if there were two at a time");
+    while town.working.is_some() {
+        town.finish_work();
+        town.settle();
+    }
+    assert!(town.worked.len() > 1);
+    let stored = Some((MessageState::Stored, u32::from(HOLDERS)));
+    assert_eq!(ids.map(|id| town.state(ALICE, id)), [stored; 2]);
+}
+
+#[test]
 fn a_search_without_a_nonce_leaves_out_who_asked_for_it_and_nobody_else() {
     let mut town = Town::new();
     town.leave(BOB);
@@ -156,4 +175,33 @@ fn who_does_not_take_a_token_is_treated_as_by_a_stranger() {
     assert_eq!((town.worked.len(), town.proofs().len()), (1, usize::from(HOLDERS)));
     town.send(ALICE, "bob", "and now?");
     assert_eq!(town.worked.len(), 2, "asked for again in the next round only");
+}
+
+#[test]
+fn a_letter_for_which_there_is_no_room_stays_with_those_who_keep_it() {
+    for full in [Limits { letters: 0, ..Limits::default() }, Limits { letters_len: 1, ..Limits::default() }] {
+        let mut town = Town::new();
+        town.leave(BOB);
+        town.send(ALICE, "bob", "are you there?");
+        town.people[BOB].limits = Arc::new(full);
+        town.come(BOB);
+        assert!(town.texts(BOB).is_empty());
+        assert_eq!(town.kept.len(), 1, "it is not released");
+        town.leave(BOB);
+        town.people[BOB].limits = Limits::shared();
+        town.come(BOB);
+        assert_eq!(town.texts(BOB), ["are you there?"]);
+    }
+}
+
+#[test]
+fn so_much_mail_is_collected_in_a_round_and_the_rest_in_the_next() {
+    let mut town = Town::new();
+    town.leave(BOB);
+    let texts = ["one", "two", "three", "four", "five"];
+    texts.iter().for_each(|text| _ = town.send(ALICE, "bob", text));
+    town.people[BOB].limits = Arc::new(Limits { listed: 2, ..Limits::default() });
+    town.come(BOB);
+    town.pass(Duration::from_secs(30));
+    assert_eq!(town.texts(BOB), texts);
 }
