@@ -1120,7 +1120,7 @@ peerchat_status_t peerchat_options_set_mail_quota_len(peerchat_options_t *option
  * there is room to raise one with peerchat_options_set_limit, and to keep more messages for people who are away.
  *
  * Never blocks.
- * @param memory_len  Bytes, 32 MiB or more. Less is refused by peerchat_create, and so are limits that could take more.
+ * @param memory_len  Bytes, 40 MiB or more. Less is refused by peerchat_create, and so are limits that could take more.
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_options_set_memory_limit_len(peerchat_options_t *options,

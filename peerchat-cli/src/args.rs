@@ -179,7 +179,7 @@ fn memory_limit(text: &str) -> Result<Bytes, String> {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct NodeArgs {
-    /// How much memory others can make the node take: 128MiB, 1GiB or a number of bytes, 32MiB or more.
+    /// How much memory others can make the node take: 128MiB, 1GiB or a number of bytes, 40MiB or more.
     #[arg(long, value_name = "SIZE", value_parser = memory_limit, default_value_t = Bytes(DEFAULT_MEMORY_LIMIT))]
     pub(crate) memory_limit: Bytes,
     /// Set a limit on what others may ask for: links=512. May be repeated. docs/limits.md has the names.
@@ -431,7 +431,7 @@ mod tests {
         for text in ["", "MiB", "1.5GiB", "7MB", "-1", "99999999999999GiB"] {
             assert!(text.parse::<Bytes>().is_err(), "{text}");
         }
-        assert!(memory_limit("31MiB").unwrap_err().contains("32MiB at least"));
+        assert!(memory_limit("39MiB").unwrap_err().contains("40MiB at least"));
         assert_eq!("links=512".parse::<Limit>().unwrap(), Limit { name: "links".into(), value: 512 });
         for text in ["links", "links=", "links=many", "links=0", "fun=1"] {
             assert!(text.parse::<Limit>().is_err(), "{text}");

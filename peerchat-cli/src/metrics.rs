@@ -211,6 +211,7 @@ fn encode(statistics: &Statistics, encoder: &mut DescriptorEncoder<'_>) -> fmt::
         ),
         ("requests_busy", "Requests answered that there is no room now", statistics.requests_busy),
         ("requests_forgotten", "Requests forgotten before they were answered", statistics.requests_forgotten),
+        ("events_dropped", "Message states that the application left too long", statistics.events_dropped),
         (
             "dropped",
             "Datagrams and requests dropped: malformed, foreign, replayed, not authentic",

@@ -14,6 +14,10 @@ use crate::session;
 /// The text that stands for the lines of the standard input.
 const FROM_STDIN: &str = "-";
 
+/// How long the end of `listen` waits for receipts to go out, and how often it looks.
+const RECEIPTS_GRACE: Duration = Duration::from_secs(2);
+const RECEIPTS_PAUSE: Duration = Duration::from_millis(10);
+
 /// Saves the messages, then waits until each is delivered or given up, or time is over.
 pub(crate) fn send(args: &SendArgs) -> Result<(), Fault> {
     let data_dir = session::data_dir(args.profile.data.as_deref())?;
@@ -85,8 +89,20 @@ pub(crate) fn listen(args: &ListenArgs) -> Result<(), Fault> {
     let client = session::open(&args.name, &args.profile)?;
     session::close_on_signal(&client)?;
     let outcome = print_events(&client, args.count);
+    if outcome.is_ok() {
+        let_receipts_go(&client);
+    }
     session::shut_down(&client);
     outcome
+}
+
+/// Waits a little until those who wrote have been told that it arrived: what came by way of others is acknowledged after it
+/// was shown, and if we left at once they would hear of it only when we are here again.
+fn let_receipts_go(client: &Client) {
+    let until = Instant::now() + RECEIPTS_GRACE;
+    while Instant::now() < until && client.statistics().is_ok_and(|counts| counts.outbox_count > 0) {
+        std::thread::sleep(RECEIPTS_PAUSE);
+    }
 }
 
 fn print_events(client: &Client, mut left: Option<u64>) -> Result<(), Fault> {

@@ -32,7 +32,7 @@ pub const DEFAULT_MAIL_QUOTA_IN_MEMORY: u64 = 64 << 20;
 pub const DEFAULT_MEMORY_LIMIT: u64 = 256 << 20;
 
 /// The smallest memory limit, in bytes.
-pub const MIN_MEMORY_LIMIT: u64 = 32 << 20;
+pub const MIN_MEMORY_LIMIT: u64 = 40 << 20;
 
 /// Longest passphrase in bytes.
 pub const MAX_PASSPHRASE_LEN: usize = 1024;

@@ -273,6 +273,13 @@ class Async(unittest.IsolatedAsyncioTestCase):
 
 
 class Blocking(unittest.TestCase):
+    def test_limits_are_set_by_name_and_a_wrong_one_is_refused(self):
+        with peerchat.Client(bind="127.0.0.1:0", memory_limit=64 * 1024 * 1024, limits={"links": 40}) as node:
+            self.assertEqual(node.statistics().requests_too_fast, 0)
+        for wrong in ({"limits": {"no such limit": 1}}, {"limits": {"links": 0}}, {"memory_limit": 1024}):
+            with self.assertRaises(errors.InvalidArgumentError):
+                peerchat.Client(bind="127.0.0.1:0", **wrong)
+
     def test_two_people_talk(self):
         with open_client("alice") as alice, open_client("bob") as bob:
             bob.bootstrap(alice.local_address)

@@ -1544,12 +1544,68 @@ class _UniffiFfiConverterOptionalBoolean(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
+class _UniffiFfiConverterMapStringUInt64(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, items):
+        for (key, value) in items.items():
+            _UniffiFfiConverterString.check_lower(key)
+            _UniffiFfiConverterUInt64.check_lower(value)
+
+    @classmethod
+    def write(cls, items, buf):
+        buf.write_i32(len(items))
+        for (key, value) in items.items():
+            _UniffiFfiConverterString.write(key, buf)
+            _UniffiFfiConverterUInt64.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        count = buf.read_i32()
+        if count < 0:
+            raise InternalError("Unexpected negative map size")
+
+        # It would be nice to use a dict comprehension,
+        # but in Python 3.7 and before the evaluation order is not according to spec,
+        # so we we're reading the value before the key.
+        # This loop makes the order explicit: first reading the key, then the value.
+        d = {}
+        for i in range(count):
+            key = _UniffiFfiConverterString.read(buf)
+            val = _UniffiFfiConverterUInt64.read(buf)
+            d[key] = val
+        return d
+
+class _UniffiFfiConverterOptionalMapStringUInt64(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterMapStringUInt64.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterMapStringUInt64.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterMapStringUInt64.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 @dataclass
 class ClientOptions:
     """
     What a client is opened with. Everything that is left out keeps its default.
 """
-    def __init__(self, *, data_dir:typing.Optional[str] = _DEFAULT, user:typing.Optional[str] = _DEFAULT, network:typing.Optional[str] = _DEFAULT, bind:typing.Optional[str] = _DEFAULT, port:typing.Optional[int] = _DEFAULT, k:typing.Optional[int] = _DEFAULT, alpha:typing.Optional[int] = _DEFAULT, message_lifetime_ms:typing.Optional[int] = _DEFAULT, read_receipts:typing.Optional[bool] = _DEFAULT, mail_quota_len:typing.Optional[int] = _DEFAULT, passphrase:typing.Optional[str] = _DEFAULT):
+    def __init__(self, *, data_dir:typing.Optional[str] = _DEFAULT, user:typing.Optional[str] = _DEFAULT, network:typing.Optional[str] = _DEFAULT, bind:typing.Optional[str] = _DEFAULT, port:typing.Optional[int] = _DEFAULT, k:typing.Optional[int] = _DEFAULT, alpha:typing.Optional[int] = _DEFAULT, message_lifetime_ms:typing.Optional[int] = _DEFAULT, read_receipts:typing.Optional[bool] = _DEFAULT, mail_quota_len:typing.Optional[int] = _DEFAULT, passphrase:typing.Optional[str] = _DEFAULT, memory_limit_len:typing.Optional[int] = _DEFAULT, limits:typing.Optional[dict[str, int]] = _DEFAULT):
         if data_dir is _DEFAULT:
             self.data_dir = None
         else:
@@ -1594,12 +1650,20 @@ class ClientOptions:
             self.passphrase = None
         else:
             self.passphrase = passphrase
+        if memory_limit_len is _DEFAULT:
+            self.memory_limit_len = None
+        else:
+            self.memory_limit_len = memory_limit_len
+        if limits is _DEFAULT:
+            self.limits = None
+        else:
+            self.limits = limits
         
         
 
     
     def __str__(self):
-        return "ClientOptions(data_dir={}, user={}, network={}, bind={}, port={}, k={}, alpha={}, message_lifetime_ms={}, read_receipts={}, mail_quota_len={}, passphrase={})".format(self.data_dir, self.user, self.network, self.bind, self.port, self.k, self.alpha, self.message_lifetime_ms, self.read_receipts, self.mail_quota_len, self.passphrase)
+        return "ClientOptions(data_dir={}, user={}, network={}, bind={}, port={}, k={}, alpha={}, message_lifetime_ms={}, read_receipts={}, mail_quota_len={}, passphrase={}, memory_limit_len={}, limits={})".format(self.data_dir, self.user, self.network, self.bind, self.port, self.k, self.alpha, self.message_lifetime_ms, self.read_receipts, self.mail_quota_len, self.passphrase, self.memory_limit_len, self.limits)
     def __eq__(self, other):
         if self.data_dir != other.data_dir:
             return False
@@ -1623,6 +1687,10 @@ class ClientOptions:
             return False
         if self.passphrase != other.passphrase:
             return False
+        if self.memory_limit_len != other.memory_limit_len:
+            return False
+        if self.limits != other.limits:
+            return False
         return True
 
 class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
@@ -1640,6 +1708,8 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
             read_receipts=_UniffiFfiConverterOptionalBoolean.read(buf),
             mail_quota_len=_UniffiFfiConverterOptionalUInt64.read(buf),
             passphrase=_UniffiFfiConverterOptionalString.read(buf),
+            memory_limit_len=_UniffiFfiConverterOptionalUInt64.read(buf),
+            limits=_UniffiFfiConverterOptionalMapStringUInt64.read(buf),
         )
 
     @staticmethod
@@ -1655,6 +1725,8 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalBoolean.check_lower(value.read_receipts)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.mail_quota_len)
         _UniffiFfiConverterOptionalString.check_lower(value.passphrase)
+        _UniffiFfiConverterOptionalUInt64.check_lower(value.memory_limit_len)
+        _UniffiFfiConverterOptionalMapStringUInt64.check_lower(value.limits)
 
     @staticmethod
     def write(value, buf):
@@ -1669,6 +1741,8 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalBoolean.write(value.read_receipts, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.mail_quota_len, buf)
         _UniffiFfiConverterOptionalString.write(value.passphrase, buf)
+        _UniffiFfiConverterOptionalUInt64.write(value.memory_limit_len, buf)
+        _UniffiFfiConverterOptionalMapStringUInt64.write(value.limits, buf)
 
 class _UniffiFfiConverterSequenceString(_UniffiConverterRustBuffer):
     @classmethod
@@ -2171,7 +2245,7 @@ class Statistics:
     """
     Counts since the client was opened, but for the gauges.
 """
-    def __init__(self, *, contact_count:int, record_count:int, is_serving:bool, mail_count:int, mail_len:int, mail_deposited:int, mail_fetched:int, mail_refused:int, mail_refused_full:int, mail_refused_busy:int, mail_refused_work:int, mail_refused_token:int, work_given_up:int, outbox_count:int, link_count:int, connection_count:int, requests_sent:int, searches_ended:int, search_hops:int, refused_records:int, refused_malformed:int, refused_foreign_key:int, refused_bad_name:int, refused_bad_signature:int, refused_expired:int, refused_too_far_ahead:int, refused_older:int, refused_owned:int, refused_full:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, mail_dropped:int, blocked:int, requests_refused:int, hints_dropped:int, is_surrounded:bool, dropped:int):
+    def __init__(self, *, contact_count:int, record_count:int, is_serving:bool, mail_count:int, mail_len:int, mail_deposited:int, mail_fetched:int, mail_refused:int, mail_refused_full:int, mail_refused_busy:int, mail_refused_work:int, mail_refused_token:int, work_given_up:int, outbox_count:int, link_count:int, connection_count:int, requests_sent:int, searches_ended:int, search_hops:int, refused_records:int, refused_malformed:int, refused_foreign_key:int, refused_bad_name:int, refused_bad_signature:int, refused_expired:int, refused_too_far_ahead:int, refused_older:int, refused_owned:int, refused_full:int, datagrams_sent:int, datagrams_received:int, bytes_sent:int, bytes_received:int, mail_dropped:int, blocked:int, requests_refused:int, hints_dropped:int, is_surrounded:bool, requests_too_fast:int, requests_busy:int, requests_forgotten:int, events_dropped:int, dropped:int):
         self.contact_count = contact_count
         self.record_count = record_count
         self.is_serving = is_serving
@@ -2210,13 +2284,17 @@ class Statistics:
         self.requests_refused = requests_refused
         self.hints_dropped = hints_dropped
         self.is_surrounded = is_surrounded
+        self.requests_too_fast = requests_too_fast
+        self.requests_busy = requests_busy
+        self.requests_forgotten = requests_forgotten
+        self.events_dropped = events_dropped
         self.dropped = dropped
         
         
 
     
     def __str__(self):
-        return "Statistics(contact_count={}, record_count={}, is_serving={}, mail_count={}, mail_len={}, mail_deposited={}, mail_fetched={}, mail_refused={}, mail_refused_full={}, mail_refused_busy={}, mail_refused_work={}, mail_refused_token={}, work_given_up={}, outbox_count={}, link_count={}, connection_count={}, requests_sent={}, searches_ended={}, search_hops={}, refused_records={}, refused_malformed={}, refused_foreign_key={}, refused_bad_name={}, refused_bad_signature={}, refused_expired={}, refused_too_far_ahead={}, refused_older={}, refused_owned={}, refused_full={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, mail_dropped={}, blocked={}, requests_refused={}, hints_dropped={}, is_surrounded={}, dropped={})".format(self.contact_count, self.record_count, self.is_serving, self.mail_count, self.mail_len, self.mail_deposited, self.mail_fetched, self.mail_refused, self.mail_refused_full, self.mail_refused_busy, self.mail_refused_work, self.mail_refused_token, self.work_given_up, self.outbox_count, self.link_count, self.connection_count, self.requests_sent, self.searches_ended, self.search_hops, self.refused_records, self.refused_malformed, self.refused_foreign_key, self.refused_bad_name, self.refused_bad_signature, self.refused_expired, self.refused_too_far_ahead, self.refused_older, self.refused_owned, self.refused_full, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.mail_dropped, self.blocked, self.requests_refused, self.hints_dropped, self.is_surrounded, self.dropped)
+        return "Statistics(contact_count={}, record_count={}, is_serving={}, mail_count={}, mail_len={}, mail_deposited={}, mail_fetched={}, mail_refused={}, mail_refused_full={}, mail_refused_busy={}, mail_refused_work={}, mail_refused_token={}, work_given_up={}, outbox_count={}, link_count={}, connection_count={}, requests_sent={}, searches_ended={}, search_hops={}, refused_records={}, refused_malformed={}, refused_foreign_key={}, refused_bad_name={}, refused_bad_signature={}, refused_expired={}, refused_too_far_ahead={}, refused_older={}, refused_owned={}, refused_full={}, datagrams_sent={}, datagrams_received={}, bytes_sent={}, bytes_received={}, mail_dropped={}, blocked={}, requests_refused={}, hints_dropped={}, is_surrounded={}, requests_too_fast={}, requests_busy={}, requests_forgotten={}, events_dropped={}, dropped={})".format(self.contact_count, self.record_count, self.is_serving, self.mail_count, self.mail_len, self.mail_deposited, self.mail_fetched, self.mail_refused, self.mail_refused_full, self.mail_refused_busy, self.mail_refused_work, self.mail_refused_token, self.work_given_up, self.outbox_count, self.link_count, self.connection_count, self.requests_sent, self.searches_ended, self.search_hops, self.refused_records, self.refused_malformed, self.refused_foreign_key, self.refused_bad_name, self.refused_bad_signature, self.refused_expired, self.refused_too_far_ahead, self.refused_older, self.refused_owned, self.refused_full, self.datagrams_sent, self.datagrams_received, self.bytes_sent, self.bytes_received, self.mail_dropped, self.blocked, self.requests_refused, self.hints_dropped, self.is_surrounded, self.requests_too_fast, self.requests_busy, self.requests_forgotten, self.events_dropped, self.dropped)
     def __eq__(self, other):
         if self.contact_count != other.contact_count:
             return False
@@ -2294,6 +2372,14 @@ class Statistics:
             return False
         if self.is_surrounded != other.is_surrounded:
             return False
+        if self.requests_too_fast != other.requests_too_fast:
+            return False
+        if self.requests_busy != other.requests_busy:
+            return False
+        if self.requests_forgotten != other.requests_forgotten:
+            return False
+        if self.events_dropped != other.events_dropped:
+            return False
         if self.dropped != other.dropped:
             return False
         return True
@@ -2340,6 +2426,10 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
             requests_refused=_UniffiFfiConverterUInt64.read(buf),
             hints_dropped=_UniffiFfiConverterUInt64.read(buf),
             is_surrounded=_UniffiFfiConverterBoolean.read(buf),
+            requests_too_fast=_UniffiFfiConverterUInt64.read(buf),
+            requests_busy=_UniffiFfiConverterUInt64.read(buf),
+            requests_forgotten=_UniffiFfiConverterUInt64.read(buf),
+            events_dropped=_UniffiFfiConverterUInt64.read(buf),
             dropped=_UniffiFfiConverterUInt64.read(buf),
         )
 
@@ -2383,6 +2473,10 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.check_lower(value.requests_refused)
         _UniffiFfiConverterUInt64.check_lower(value.hints_dropped)
         _UniffiFfiConverterBoolean.check_lower(value.is_surrounded)
+        _UniffiFfiConverterUInt64.check_lower(value.requests_too_fast)
+        _UniffiFfiConverterUInt64.check_lower(value.requests_busy)
+        _UniffiFfiConverterUInt64.check_lower(value.requests_forgotten)
+        _UniffiFfiConverterUInt64.check_lower(value.events_dropped)
         _UniffiFfiConverterUInt64.check_lower(value.dropped)
 
     @staticmethod
@@ -2425,6 +2519,10 @@ class _UniffiFfiConverterTypeStatistics(_UniffiConverterRustBuffer):
         _UniffiFfiConverterUInt64.write(value.requests_refused, buf)
         _UniffiFfiConverterUInt64.write(value.hints_dropped, buf)
         _UniffiFfiConverterBoolean.write(value.is_surrounded, buf)
+        _UniffiFfiConverterUInt64.write(value.requests_too_fast, buf)
+        _UniffiFfiConverterUInt64.write(value.requests_busy, buf)
+        _UniffiFfiConverterUInt64.write(value.requests_forgotten, buf)
+        _UniffiFfiConverterUInt64.write(value.events_dropped, buf)
         _UniffiFfiConverterUInt64.write(value.dropped, buf)
 
 

@@ -7,7 +7,7 @@ import atexit
 import os
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -193,6 +193,16 @@ class Statistics:
     #: large blocks of public addresses, or its neighbours' ids are much denser than others, so that somebody must
     #: have chosen them.
     is_surrounded: bool
+    #: Requests of others that were dropped because they came faster than the limits allow; they count as dropped too.
+    requests_too_fast: int
+    #: Requests of others that were answered that there is no room now, because too many of them, or too much for the
+    #: disk, waited.
+    requests_busy: int
+    #: Requests of others that were forgotten before they were answered, because too many waited, or too long.
+    requests_forgotten: int
+    #: Events that say how far a message came and that were dropped because the application left too many; the state can
+    #: still be asked for.
+    events_dropped: int
     #: Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
     dropped: int
 
@@ -250,6 +260,8 @@ class Client:
         mail_quota: int | None = None,
         read_receipts: bool | None = None,
         passphrase: str | None = None,
+        memory_limit: int | None = None,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         """Opens the profile, binds the socket and starts the node.
 
@@ -259,7 +271,9 @@ class Client:
         message is retried, by default 30 days. `mail_quota` is how many bytes of mail the node keeps for people who are
         away, by default 1 GiB, or 64 MiB in memory; 0 keeps none. `read_receipts` False tells nobody what was read; by
         default contacts are told what `mark_read` marks. `passphrase` is the one that the profile has, or gets if it is new: it
-        encrypts the keys on disk; `change_passphrase` sets, changes and removes it.
+        encrypts the keys on disk; `change_passphrase` sets, changes and removes it. `memory_limit` is how many bytes of memory
+        others can make the node take, 40 MiB or more, by default 256 MiB; `limits` sets limits by the names in
+        docs/limits.md.
         """
         _threads.check()
         options = native.ClientOptions(
@@ -274,6 +288,8 @@ class Client:
             mail_quota_len=mail_quota,
             read_receipts=read_receipts,
             passphrase=passphrase,
+            memory_limit_len=memory_limit,
+            limits=None if limits is None else dict(limits),
         )
         with translated():
             self._native: Any = native.Client(options)

@@ -1717,6 +1717,14 @@ public struct ClientOptions: Equatable, Hashable {
      * The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
      */
     public let passphrase: String?
+    /**
+     * How much memory others can make the node take, in bytes, 40 MiB at least. Default: 256 MiB.
+     */
+    public let memoryLimitLen: UInt64?
+    /**
+     * Limits to set, by the names in docs/limits.md. Default: none.
+     */
+    public let limits: [String: UInt64]?
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -1754,7 +1762,13 @@ public struct ClientOptions: Equatable, Hashable {
          */mailQuotaLen: UInt64? = nil, 
         /**
          * The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
-         */passphrase: String? = nil) {
+         */passphrase: String? = nil, 
+        /**
+         * How much memory others can make the node take, in bytes, 40 MiB at least. Default: 256 MiB.
+         */memoryLimitLen: UInt64? = nil, 
+        /**
+         * Limits to set, by the names in docs/limits.md. Default: none.
+         */limits: [String: UInt64]? = nil) {
         self.dataDir = dataDir
         self.user = user
         self.network = network
@@ -1766,6 +1780,8 @@ public struct ClientOptions: Equatable, Hashable {
         self.readReceipts = readReceipts
         self.mailQuotaLen = mailQuotaLen
         self.passphrase = passphrase
+        self.memoryLimitLen = memoryLimitLen
+        self.limits = limits
     }
 
     
@@ -1794,7 +1810,9 @@ public struct FfiConverterTypeClientOptions: FfiConverterRustBuffer {
                 messageLifetimeMs: FfiConverterOptionUInt64.read(from: &buf), 
                 readReceipts: FfiConverterOptionBool.read(from: &buf), 
                 mailQuotaLen: FfiConverterOptionUInt64.read(from: &buf), 
-                passphrase: FfiConverterOptionString.read(from: &buf)
+                passphrase: FfiConverterOptionString.read(from: &buf), 
+                memoryLimitLen: FfiConverterOptionUInt64.read(from: &buf), 
+                limits: FfiConverterOptionDictionaryStringUInt64.read(from: &buf)
         )
     }
 
@@ -1810,6 +1828,8 @@ public struct FfiConverterTypeClientOptions: FfiConverterRustBuffer {
         FfiConverterOptionBool.write(value.readReceipts, into: &buf)
         FfiConverterOptionUInt64.write(value.mailQuotaLen, into: &buf)
         FfiConverterOptionString.write(value.passphrase, into: &buf)
+        FfiConverterOptionUInt64.write(value.memoryLimitLen, into: &buf)
+        FfiConverterOptionDictionaryStringUInt64.write(value.limits, into: &buf)
     }
 }
 
@@ -2435,7 +2455,25 @@ public struct Statistics: Equatable, Hashable {
      */
     public let isSurrounded: Bool
     /**
-     * Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
+     * Requests of others that were dropped because they came faster than the limits allow; they count as dropped too.
+     */
+    public let requestsTooFast: UInt64
+    /**
+     * Requests of others that were answered that there is no room now, because too many of them, or too much for the
+     * disk, waited.
+     */
+    public let requestsBusy: UInt64
+    /**
+     * Requests of others that were forgotten before they were answered, because too many waited, or too long.
+     */
+    public let requestsForgotten: UInt64
+    /**
+     * Events that say how far a message came and that were dropped because the application left too many; the state
+     * can still be asked for.
+     */
+    public let eventsDropped: UInt64
+    /**
+     * Datagrams and requests dropped because they were malformed, foreign, replayed, not authentic or too many.
      */
     public let dropped: UInt64
 
@@ -2560,7 +2598,21 @@ public struct Statistics: Equatable, Hashable {
          * have chosen them.
          */isSurrounded: Bool, 
         /**
-         * Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
+         * Requests of others that were dropped because they came faster than the limits allow; they count as dropped too.
+         */requestsTooFast: UInt64, 
+        /**
+         * Requests of others that were answered that there is no room now, because too many of them, or too much for the
+         * disk, waited.
+         */requestsBusy: UInt64, 
+        /**
+         * Requests of others that were forgotten before they were answered, because too many waited, or too long.
+         */requestsForgotten: UInt64, 
+        /**
+         * Events that say how far a message came and that were dropped because the application left too many; the state
+         * can still be asked for.
+         */eventsDropped: UInt64, 
+        /**
+         * Datagrams and requests dropped because they were malformed, foreign, replayed, not authentic or too many.
          */dropped: UInt64) {
         self.contactCount = contactCount
         self.recordCount = recordCount
@@ -2600,6 +2652,10 @@ public struct Statistics: Equatable, Hashable {
         self.requestsRefused = requestsRefused
         self.hintsDropped = hintsDropped
         self.isSurrounded = isSurrounded
+        self.requestsTooFast = requestsTooFast
+        self.requestsBusy = requestsBusy
+        self.requestsForgotten = requestsForgotten
+        self.eventsDropped = eventsDropped
         self.dropped = dropped
     }
 
@@ -2657,6 +2713,10 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
                 requestsRefused: FfiConverterUInt64.read(from: &buf), 
                 hintsDropped: FfiConverterUInt64.read(from: &buf), 
                 isSurrounded: FfiConverterBool.read(from: &buf), 
+                requestsTooFast: FfiConverterUInt64.read(from: &buf), 
+                requestsBusy: FfiConverterUInt64.read(from: &buf), 
+                requestsForgotten: FfiConverterUInt64.read(from: &buf), 
+                eventsDropped: FfiConverterUInt64.read(from: &buf), 
                 dropped: FfiConverterUInt64.read(from: &buf)
         )
     }
@@ -2700,6 +2760,10 @@ public struct FfiConverterTypeStatistics: FfiConverterRustBuffer {
         FfiConverterUInt64.write(value.requestsRefused, into: &buf)
         FfiConverterUInt64.write(value.hintsDropped, into: &buf)
         FfiConverterBool.write(value.isSurrounded, into: &buf)
+        FfiConverterUInt64.write(value.requestsTooFast, into: &buf)
+        FfiConverterUInt64.write(value.requestsBusy, into: &buf)
+        FfiConverterUInt64.write(value.requestsForgotten, into: &buf)
+        FfiConverterUInt64.write(value.eventsDropped, into: &buf)
         FfiConverterUInt64.write(value.dropped, into: &buf)
     }
 }
@@ -4904,6 +4968,30 @@ fileprivate struct FfiConverterOptionTypeMessageState: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionDictionaryStringUInt64: FfiConverterRustBuffer {
+    typealias SwiftType = [String: UInt64]?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterDictionaryStringUInt64.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterDictionaryStringUInt64.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterSequenceString: FfiConverterRustBuffer {
     typealias SwiftType = [String]
 
@@ -4973,6 +5061,32 @@ fileprivate struct FfiConverterSequenceTypePerson: FfiConverterRustBuffer {
             seq.append(try FfiConverterTypePerson.read(from: &buf))
         }
         return seq
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterDictionaryStringUInt64: FfiConverterRustBuffer {
+    public static func write(_ value: [String: UInt64], into buf: inout [UInt8]) {
+        let len = Int32(value.count)
+        writeInt(&buf, len)
+        for (key, value) in value {
+            FfiConverterString.write(key, into: &buf)
+            FfiConverterUInt64.write(value, into: &buf)
+        }
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> [String: UInt64] {
+        let len: Int32 = try readInt(&buf)
+        var dict = [String: UInt64]()
+        dict.reserveCapacity(Int(len))
+        for _ in 0..<len {
+            let key = try FfiConverterString.read(from: &buf)
+            let value = try FfiConverterUInt64.read(from: &buf)
+            dict[key] = value
+        }
+        return dict
     }
 }
 private let UNIFFI_RUST_FUTURE_POLL_READY: Int8 = 0

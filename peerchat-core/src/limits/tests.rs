@@ -86,7 +86,7 @@ fn the_configuration_refuses_what_is_no_limit_or_would_take_too_much() {
     );
     insta::assert_snapshot!(
         refusal(Config::in_memory().memory_limit(1 << 20)),
-        @"the memory limit is 1048576 bytes, a node needs 33554432 at least"
+        @"the memory limit is 1048576 bytes, a node needs 41943040 at least"
     );
     let much = Config::builder("/p").limit("records", 1 << 20);
     assert!(refusal(much.clone()).contains("most of it for records; the memory limit is 268435456"));

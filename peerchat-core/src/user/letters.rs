@@ -18,10 +18,10 @@ use crate::time::Now;
 
 /// Most letters that wait to be opened: for an earlier one, or until it is known who wrote them. One more is left with
 /// those who keep it.
-pub const MAX_WAITING_LETTERS: usize = 4_096;
+pub const MAX_WAITING_LETTERS: usize = 12_288;
 
 /// Most bytes of their envelopes.
-pub const MAX_WAITING_LETTERS_LEN: usize = 8 * 1024 * 1024;
+pub const MAX_WAITING_LETTERS_LEN: usize = 12 * 1024 * 1024;
 
 /// The letters of one device that wait to be opened, by number.
 #[derive(Debug, Default)]

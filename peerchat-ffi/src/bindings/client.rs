@@ -1,5 +1,6 @@
 //! [`Client`]: the core's handle as an object.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,6 +47,12 @@ pub struct ClientOptions {
     /// The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
     #[uniffi(default = None)]
     pub passphrase: Option<String>,
+    /// How much memory others can make the node take, in bytes, 40 MiB at least. Default: 256 MiB.
+    #[uniffi(default = None)]
+    pub memory_limit_len: Option<u64>,
+    /// Limits to set, by the names in docs/limits.md. Default: none.
+    #[uniffi(default = None)]
+    pub limits: Option<HashMap<String, u64>>,
 }
 
 impl std::fmt::Debug for ClientOptions {
@@ -90,6 +97,13 @@ impl ClientOptions {
         });
         builder = set(builder, self.read_receipts, ConfigBuilder::read_receipts);
         builder = set(builder, self.mail_quota_len, ConfigBuilder::mail_quota);
+        builder = set(builder, self.memory_limit_len, ConfigBuilder::memory_limit);
+        let mut limits: Vec<_> = self.limits.iter().flatten().collect();
+        // What is wrong is told the same each time.
+        limits.sort_unstable();
+        for (name, value) in limits {
+            builder = builder.limit(name, *value);
+        }
         Ok(builder.build()?)
     }
 }

@@ -82,7 +82,17 @@ pub struct Statistics {
     /// large blocks of public addresses, or its neighbours' ids are much denser than others, so that somebody must
     /// have chosen them.
     pub is_surrounded: bool,
-    /// Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
+    /// Requests of others that were dropped because they came faster than the limits allow; they count as dropped too.
+    pub requests_too_fast: u64,
+    /// Requests of others that were answered that there is no room now, because too many of them, or too much for the
+    /// disk, waited.
+    pub requests_busy: u64,
+    /// Requests of others that were forgotten before they were answered, because too many waited, or too long.
+    pub requests_forgotten: u64,
+    /// Events that say how far a message came and that were dropped because the application left too many; the state
+    /// can still be asked for.
+    pub events_dropped: u64,
+    /// Datagrams and requests dropped because they were malformed, foreign, replayed, not authentic or too many.
     pub dropped: u64,
 }
 
@@ -128,6 +138,10 @@ impl From<peerchat_core::Statistics> for Statistics {
             requests_refused: counts.requests_refused,
             hints_dropped: counts.hints_dropped,
             is_surrounded: counts.is_surrounded,
+            requests_too_fast: counts.requests_too_fast,
+            requests_busy: counts.requests_busy,
+            requests_forgotten: counts.requests_forgotten,
+            events_dropped: counts.events_dropped,
             dropped: counts.dropped,
         }
     }

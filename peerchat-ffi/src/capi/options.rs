@@ -307,7 +307,7 @@ pub extern "C" fn peerchat_options_set_mail_quota_len(
 /// there is room to raise one with peerchat_options_set_limit, and to keep more messages for people who are away.
 ///
 /// Never blocks.
-/// @param memory_len  Bytes, 32 MiB or more. Less is refused by peerchat_create, and so are limits that could take more.
+/// @param memory_len  Bytes, 40 MiB or more. Less is refused by peerchat_create, and so are limits that could take more.
 /// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
 #[unsafe(no_mangle)]
 pub extern "C" fn peerchat_options_set_memory_limit_len(
@@ -398,7 +398,7 @@ mod tests {
         assert_eq!((K, ALPHA, peerchat_core::config::DEFAULT_NETWORK), (20, 3, "peerchat"));
         assert_eq!(config.message_lifetime(), Duration::from_secs(30 * 86_400));
         assert_eq!((config.mail_quota(), config.memory_limit()), (64 << 20, 256 << 20));
-        assert_eq!(peerchat_core::config::MIN_MEMORY_LIMIT, 32 << 20);
+        assert_eq!(peerchat_core::config::MIN_MEMORY_LIMIT, 40 << 20);
         let on_disk = peerchat_options_t { location: Some(Location::Directory("/p".into())), ..options };
         assert_eq!(on_disk.config().unwrap().mail_quota(), 1 << 30);
     }

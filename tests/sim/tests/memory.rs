@@ -45,7 +45,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const MEMORY_LIMIT: u64 = 32 << 20;
+const MEMORY_LIMIT: u64 = 40 << 20;
 
 /// How many devices a user record lists.
 const DEVICES: u64 = 4;

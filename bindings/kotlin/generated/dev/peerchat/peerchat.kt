@@ -2899,6 +2899,16 @@ data class ClientOptions (
      * The passphrase that the profile has, or gets if it is new. Default: none, the keys lie open on disk.
      */
     val `passphrase`: kotlin.String? = null 
+    , 
+    /**
+     * How much memory others can make the node take, in bytes, 40 MiB at least. Default: 256 MiB.
+     */
+    val `memoryLimitLen`: kotlin.ULong? = null 
+    , 
+    /**
+     * Limits to set, by the names in docs/limits.md. Default: none.
+     */
+    val `limits`: Map<kotlin.String, kotlin.ULong>? = null 
     
 ){
     
@@ -2926,6 +2936,8 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalULong.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalULong.read(buf),
+            FfiConverterOptionalMapStringULong.read(buf),
         )
     }
 
@@ -2940,7 +2952,9 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalULong.allocationSize(value.`messageLifetimeMs`) +
             FfiConverterOptionalBoolean.allocationSize(value.`readReceipts`) +
             FfiConverterOptionalULong.allocationSize(value.`mailQuotaLen`) +
-            FfiConverterOptionalString.allocationSize(value.`passphrase`)
+            FfiConverterOptionalString.allocationSize(value.`passphrase`) +
+            FfiConverterOptionalULong.allocationSize(value.`memoryLimitLen`) +
+            FfiConverterOptionalMapStringULong.allocationSize(value.`limits`)
     )
 
     override fun write(value: ClientOptions, buf: ByteBuffer) {
@@ -2955,6 +2969,8 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalBoolean.write(value.`readReceipts`, buf)
             FfiConverterOptionalULong.write(value.`mailQuotaLen`, buf)
             FfiConverterOptionalString.write(value.`passphrase`, buf)
+            FfiConverterOptionalULong.write(value.`memoryLimitLen`, buf)
+            FfiConverterOptionalMapStringULong.write(value.`limits`, buf)
     }
 }
 
@@ -3482,7 +3498,29 @@ data class Statistics (
     val `isSurrounded`: kotlin.Boolean
     , 
     /**
-     * Datagrams and requests dropped because they were malformed, foreign, replayed or not authentic.
+     * Requests of others that were dropped because they came faster than the limits allow; they count as dropped too.
+     */
+    val `requestsTooFast`: kotlin.ULong
+    , 
+    /**
+     * Requests of others that were answered that there is no room now, because too many of them, or too much for the
+     * disk, waited.
+     */
+    val `requestsBusy`: kotlin.ULong
+    , 
+    /**
+     * Requests of others that were forgotten before they were answered, because too many waited, or too long.
+     */
+    val `requestsForgotten`: kotlin.ULong
+    , 
+    /**
+     * Events that say how far a message came and that were dropped because the application left too many; the state
+     * can still be asked for.
+     */
+    val `eventsDropped`: kotlin.ULong
+    , 
+    /**
+     * Datagrams and requests dropped because they were malformed, foreign, replayed, not authentic or too many.
      */
     val `dropped`: kotlin.ULong
     
@@ -3540,6 +3578,10 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.read(buf),
             FfiConverterBoolean.read(buf),
             FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
+            FfiConverterULong.read(buf),
         )
     }
 
@@ -3582,6 +3624,10 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.allocationSize(value.`requestsRefused`) +
             FfiConverterULong.allocationSize(value.`hintsDropped`) +
             FfiConverterBoolean.allocationSize(value.`isSurrounded`) +
+            FfiConverterULong.allocationSize(value.`requestsTooFast`) +
+            FfiConverterULong.allocationSize(value.`requestsBusy`) +
+            FfiConverterULong.allocationSize(value.`requestsForgotten`) +
+            FfiConverterULong.allocationSize(value.`eventsDropped`) +
             FfiConverterULong.allocationSize(value.`dropped`)
     )
 
@@ -3624,6 +3670,10 @@ public object FfiConverterTypeStatistics: FfiConverterRustBuffer<Statistics> {
             FfiConverterULong.write(value.`requestsRefused`, buf)
             FfiConverterULong.write(value.`hintsDropped`, buf)
             FfiConverterBoolean.write(value.`isSurrounded`, buf)
+            FfiConverterULong.write(value.`requestsTooFast`, buf)
+            FfiConverterULong.write(value.`requestsBusy`, buf)
+            FfiConverterULong.write(value.`requestsForgotten`, buf)
+            FfiConverterULong.write(value.`eventsDropped`, buf)
             FfiConverterULong.write(value.`dropped`, buf)
     }
 }
@@ -6347,6 +6397,38 @@ public object FfiConverterOptionalTypeMessageState: FfiConverterRustBuffer<Messa
 /**
  * @suppress
  */
+public object FfiConverterOptionalMapStringULong: FfiConverterRustBuffer<Map<kotlin.String, kotlin.ULong>?> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, kotlin.ULong>? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterMapStringULong.read(buf)
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, kotlin.ULong>?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterMapStringULong.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Map<kotlin.String, kotlin.ULong>?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterMapStringULong.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 public object FfiConverterSequenceString: FfiConverterRustBuffer<List<kotlin.String>> {
     override fun read(buf: ByteBuffer): List<kotlin.String> {
         val len = buf.getInt()
@@ -6421,6 +6503,45 @@ public object FfiConverterSequenceTypePerson: FfiConverterRustBuffer<List<Person
         buf.putInt(value.size)
         value.iterator().forEach {
             FfiConverterTypePerson.write(it, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterMapStringULong: FfiConverterRustBuffer<Map<kotlin.String, kotlin.ULong>> {
+    override fun read(buf: ByteBuffer): Map<kotlin.String, kotlin.ULong> {
+        val len = buf.getInt()
+        return buildMap<kotlin.String, kotlin.ULong>(len) {
+            repeat(len) {
+                val k = FfiConverterString.read(buf)
+                val v = FfiConverterULong.read(buf)
+                this[k] = v
+            }
+        }
+    }
+
+    override fun allocationSize(value: Map<kotlin.String, kotlin.ULong>): ULong {
+        val spaceForMapSize = 4UL
+        val spaceForChildren = value.map { (k, v) ->
+            FfiConverterString.allocationSize(k) +
+            FfiConverterULong.allocationSize(v)
+        }.sum()
+        return spaceForMapSize + spaceForChildren
+    }
+
+    override fun write(value: Map<kotlin.String, kotlin.ULong>, buf: ByteBuffer) {
+        buf.putInt(value.size)
+        // The parens on `(k, v)` here ensure we're calling the right method,
+        // which is important for compatibility with older android devices.
+        // Ref https://blog.danlew.net/2017/03/16/kotlin-puzzler-whose-line-is-it-anyways/
+        value.forEach { (k, v) ->
+            FfiConverterString.write(k, buf)
+            FfiConverterULong.write(v, buf)
         }
     }
 }
