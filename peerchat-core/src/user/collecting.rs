@@ -26,6 +26,9 @@ pub const COLLECT_INTERVAL: Duration = Duration::from_secs(3600);
 /// Soonest after one round that the next one begins, if not to go on with it.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 
+/// When mail that nobody gave is asked for again; twice as late each time, up to [`COLLECT_INTERVAL`].
+const FIRST_RETRY: Duration = Duration::from_secs(5);
+
 /// What is being collected.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
@@ -48,6 +51,11 @@ pub(super) struct Collector {
     /// Whether there was no room for something, and whether anything was taken, in this round.
     has_left: bool,
     has_taken: bool,
+    /// Whether a holder has said in this round what waits there, and whether something was listed and then given by nobody.
+    has_heard: bool,
+    has_missed: bool,
+    /// Rounds in a row that missed something.
+    missed_rounds: u32,
     ended_at: Option<Instant>,
 }
 
@@ -108,6 +116,7 @@ impl Collector {
             }
             // Who had it may have it again.
             self.listed.remove(&id);
+            self.has_missed = true;
         }
         None
     }
@@ -196,6 +205,7 @@ impl User {
         let collector = &mut self.post.collector;
         (collector.is_finding, collector.is_again) = (true, false);
         (collector.has_left, collector.has_taken) = (false, false);
+        (collector.has_heard, collector.has_missed) = (false, false);
     }
 
     pub(super) fn handle_own_holders(&mut self, nodes: &[Contact], now: Now) {
@@ -242,6 +252,7 @@ impl User {
         let collector = &mut self.post.collector;
         collector.collecting_count = collector.collecting_count.saturating_sub(1);
         let limit = self.config.limits.listed;
+        collector.has_heard |= response.is_some();
         let Some(MailResponse::Listed { ids, large, next }) = response else { return };
         collector.list(holder, (&ids, large), limit);
         let contact = collector.index_of(holder).map(|index| collector.holders[index].contact);
@@ -331,10 +342,17 @@ impl User {
         let collector = &mut self.post.collector;
         let is_again = std::mem::take(&mut collector.is_again) || collector.has_left && collector.has_taken;
         collector.ended_at = Some(now.instant);
+        let is_missed = collector.has_missed || !collector.has_heard && !collector.holders.is_empty();
+        collector.missed_rounds = if is_missed { collector.missed_rounds.saturating_add(1) } else { 0 };
+        let retry = FIRST_RETRY.saturating_mul(1 << collector.missed_rounds.saturating_sub(1).min(16));
         // Nobody is asked for anything any more, and most nodes wait most of the time.
         (collector.holders, collector.listed) = (Vec::new(), BTreeMap::new());
         self.owe_receipts(now);
-        let pause = if is_again { MIN_PAUSE } else { COLLECT_INTERVAL };
+        let pause = match (is_again, is_missed) {
+            (true, _) => MIN_PAUSE,
+            (false, true) => retry.min(COLLECT_INTERVAL),
+            (false, false) => COLLECT_INTERVAL,
+        };
         self.set_timer(now.instant + pause, Timer::Collect);
     }
 

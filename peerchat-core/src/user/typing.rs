@@ -27,7 +27,7 @@ pub const TYPING_INTERVAL: Duration = Duration::from_secs(3);
 /// How long somebody is taken to type after the last notice that said so: two in a row may be lost.
 pub const TYPING_LIFETIME: Duration = Duration::from_secs(10);
 
-/// How many notices of one person are taken at once. After that one more is taken each [`HEARD_INTERVAL`].
+/// How many notices of one person are taken at once. After that one more is taken each second.
 pub const MAX_TYPING_BURST: u32 = 4;
 
 /// How much of a person's allowance each notice takes: a third of [`TYPING_INTERVAL`], for notices overtake one another.

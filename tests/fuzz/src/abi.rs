@@ -157,7 +157,7 @@ impl Caller {
         let size = usize::try_from(number).unwrap_or(usize::MAX);
         let at = input.below(self.options.len() + 1);
         let options = self.options.get_mut(at).map(|options| &mut **options);
-        check(match input.below(13) {
+        check(match input.below(15) {
             0 => peerchat_options_set_user(options, lent(&text)),
             1 => peerchat_options_set_network(options, lent(&text)),
             2 => peerchat_options_set_bind(options, lent(&text)),
@@ -170,6 +170,8 @@ impl Caller {
             9 => peerchat_options_set_passphrase(options, lent(&text)),
             10 => peerchat_options_set_callback_thread(options),
             11 => peerchat_options_set_data_dir(options, lent(&text)),
+            12 => peerchat_options_set_limit(options, lent(&text), number),
+            13 => peerchat_options_set_memory_limit_len(options, number),
             _ => peerchat_options_set_in_memory(options),
         });
     }
@@ -344,7 +346,7 @@ impl Caller {
         let client = self.client(input);
         let to = string(input);
         let to = lent(&to);
-        let (way, lifetime_ms) = (input.below(6), input.number());
+        let (way, lifetime_ms) = (input.below(7), input.number());
         let id = self.ids.get(input.below(8)).copied();
         let bytes = input.bytes();
         // A length that is too long must be refused before a byte is read.
@@ -363,6 +365,10 @@ impl Caller {
             3 => out(input, |slot| unsafe { peerchat_send_for(client, to, text, len, lifetime_ms, slot) }),
             4 => {
                 check(peerchat_cancel(client, id.as_ref()));
+                None
+            }
+            5 => {
+                check(peerchat_set_typing(client, to, lifetime_ms.is_multiple_of(2)));
                 None
             }
             _ => {

@@ -95,6 +95,10 @@ fn record(user: u64, now: Now) -> Record {
 }
 
 impl Flooded {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "virtual time needs a first instant; only differences matter"
+    )]
     fn new(config: &Config, limits: &Arc<Limits>) -> Self {
         let now = Now { instant: Instant::now(), wall: Timestamp::from_unix_ms(1_800_000_000_000) };
         let node = secret(0, 0);

@@ -91,6 +91,22 @@ fn a_message_that_nobody_keeps_stays_queued_and_is_deposited_later() {
     assert_eq!(town.state(ALICE, id), Some((MessageState::Stored, u32::from(HOLDERS))));
 }
 
+#[test]
+fn mail_that_was_listed_and_given_by_nobody_is_asked_for_again_soon() {
+    let mut town = Town::new();
+    town.leave(BOB);
+    town.send(ALICE, "bob", "hello");
+    town.leave(ALICE);
+    town.is_giving_nothing = true;
+    town.come(BOB);
+    town.pass(Duration::from_secs(11));
+    // At once, when the own record is stored, and after 10 s; each holder is asked each time.
+    assert_eq!((town.texts(BOB), town.fetch_count), (vec![], 3 * usize::from(HOLDERS)));
+    town.is_giving_nothing = false;
+    town.pass(Duration::from_secs(20));
+    assert_eq!(town.texts(BOB), ["hello"]);
+}
+
 /// It is not asked for each message, and is asked again another time.
 #[test]
 fn a_holder_without_room_is_left_out_and_the_others_keep_the_message() {
@@ -247,6 +263,8 @@ struct Town {
     is_shuffled: bool,
     /// Whether holders list nothing.
     is_mail_slow: bool,
+    /// Whether holders do not answer who asks for an envelope.
+    is_giving_nothing: bool,
     fetch_count: usize,
     refused_count: usize,
     rng: ChaCha20Rng,
@@ -291,6 +309,7 @@ impl Town {
             working: None,
             is_shuffled: false,
             is_mail_slow: false,
+            is_giving_nothing: false,
             fetch_count: 0,
             refused_count: 0,
             rng: ChaCha20Rng::seed_from_u64(3),
@@ -383,8 +402,14 @@ impl Town {
             UserAction::Call { tag, to, request } => self.call(who, tag, to, request),
             UserAction::Mail { tag, to, request, is_answer_long } => {
                 assert_eq!(is_answer_long, self.is_long(&request), "{request:?}");
+                let is_unheard = self.is_giving_nothing && matches!(request, MailRequest::Fetch { .. });
                 let response = self.ask_holder(who, to, request);
-                self.people[who].bench.user.handle_mail_response(tag, response, now);
+                let user = &mut self.people[who].bench.user;
+                if is_unheard {
+                    user.handle_mail_call_failed(tag, now);
+                } else {
+                    user.handle_mail_response(tag, response, now);
+                }
             }
             UserAction::Work { id, work } => {
                 self.worked.push(work);
