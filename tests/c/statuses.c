@@ -376,6 +376,12 @@ static void check_options(void)
     CHECK_OK(peerchat_options_set_port(options, 0));
     CHECK_OK(peerchat_options_set_bind(options, "127.0.0.1:0"));
     CHECK_OK(peerchat_options_set_mail_quota_len(options, 0));
+    CHECK_OK(peerchat_options_set_memory_limit_len(options, (uint64_t)256 << 20));
+    CHECK_OK(peerchat_options_set_limit(options, "links", 512));
+    CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_options_set_limit(options, NULL, 1));
+    CHECK_STATUS(PEERCHAT_ERR_INVALID_UTF8, peerchat_options_set_limit(options, "\xff", 1));
+    CHECK_STATUS(PEERCHAT_ERR_INVALID_ARGUMENT, peerchat_options_set_limit(options, "no such limit", 1));
+    CHECK_STATUS(PEERCHAT_ERR_INVALID_ARGUMENT, peerchat_options_set_limit(options, "links", 0));
     CHECK_OK(peerchat_options_set_read_receipts(options, false));
     CHECK_OK(peerchat_create(options, &lone));
     CHECK_STATUS(PEERCHAT_ERR_TIMED_OUT, peerchat_lookup_wait(lone, "bob", &person, NULL));
@@ -395,6 +401,7 @@ static void check_outputs_and_ranges(peerchat_t *client)
     CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_cancel(client, NULL));
     CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_options_set_read_receipts(NULL, true));
     CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_options_set_mail_quota_len(NULL, 0));
+    CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_options_set_memory_limit_len(NULL, (uint64_t)256 << 20));
     CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_options_set_passphrase(NULL, "x"));
     CHECK_STATUS(PEERCHAT_ERR_EMPTY_TEXT, peerchat_send_for(client, "bob", "", 0, 1000, &id));
     CHECK_STATUS(PEERCHAT_ERR_TEXT_TOO_LONG, peerchat_send_for(client, "bob", text, sizeof text, 1000, &id));
