@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # How long a program may take to be ready, and to end after it closed its output.
 READY_SECONDS = 30
 EXIT_SECONDS = 20
+# How a terminal client takes away what is being typed before it shows a line.
+ERASE_ROW = "\r\x1b[K"
 
 
 class Failure(Exception):
@@ -119,7 +121,8 @@ class Stage:
             data = b""
         *lines, rest = (program.unfinished[reader] + data).split(b"\n")
         program.unfinished[reader] = rest
-        program.lines += [line.decode(errors="replace").rstrip("\r") for line in lines]
+        shown = [line.decode(errors="replace").rstrip("\r").rsplit(ERASE_ROW, 1)[-1] for line in lines]
+        program.lines += shown
         if not data:
             self.selector.unregister(reader)
             program.readers.remove(reader)

@@ -1,6 +1,6 @@
 //! [`Feed`]: everything that can happen to a chat, from three threads, as one queue for its loop.
 
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 use crate::editor::{Editor, Key, KeyByKey};
 use crate::fault::Fault;
 use crate::passphrase::ENDING_SIGNALS;
+use crate::screen;
 use crate::session;
 
 /// How many happenings wait for the loop at most; after that the threads wait with theirs.
@@ -186,10 +187,8 @@ impl Reader<'_> {
             Key::Line(line) => Some(Happening::Line(line)),
             Key::End => Some(Happening::EndOfInput),
         };
-        let mut out = io::stdout().lock();
         // A terminal that has gone says so when it is read.
-        let _ = out.write_all(&echo).and_then(|()| out.flush());
-        drop(out);
+        let _ = screen::show_key(&echo, self.editor.line());
         happening.is_none_or(|happening| self.happenings.send(happening).is_ok())
     }
 }

@@ -16,6 +16,7 @@ mod metrics;
 mod node;
 mod passphrase;
 mod people;
+mod screen;
 mod script;
 mod search;
 mod session;

@@ -5,7 +5,7 @@ mod input;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write as _};
+use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,6 +16,7 @@ use crate::contacts;
 use crate::fault::Fault;
 use crate::feed::{Feed, Happening};
 use crate::people;
+use crate::screen;
 use crate::session;
 
 use greeting::Entry;
@@ -348,10 +349,7 @@ fn report(error: Error) -> Result<(), Fault> {
 }
 
 fn print(line: &str) -> Result<(), Fault> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    out.flush()?;
-    Ok(())
+    Ok(screen::print(line)?)
 }
 
 /// Returns the time, to say how long ago something was.
