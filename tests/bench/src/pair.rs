@@ -1,6 +1,7 @@
 //! [`Pair`]: two transports in one thread, without sockets.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use peerchat_core::identity::SecretKey;
 use peerchat_core::kademlia::{Contact, NodeKey};
@@ -9,6 +10,9 @@ use peerchat_core::transport::{Call, CallId, Transmit, Transport, TransportConfi
 use peerchat_core::wire::{Request, Response};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
+
+/// How much later than the one before each call is made.
+const CALL_INTERVAL: Duration = Duration::from_micros(100);
 
 /// A node that asks, and one that is asked.
 #[derive(Debug)]
@@ -45,6 +49,11 @@ impl Pair {
         answer: impl Fn(u8, &[u8]) -> Option<Response>,
     ) -> Option<TransportEvent> {
         self.last_call += 1;
+        // As fast as a link may ask: who measures calls holds the clock.
+        let now = Now {
+            instant: now.instant + CALL_INTERVAL * u32::try_from(self.last_call).unwrap_or(u32::MAX),
+            ..now
+        };
         let encoded = request.encode();
         let (id, is_early) = (CallId(self.last_call), request.is_early());
         let call = Call {
