@@ -19,6 +19,8 @@ impl ProfileLock {
     pub(super) fn take(profile: &Path) -> Result<Self, Error> {
         let failed = |error| Failure::of_file("lock the profile", &error).into_error(profile);
         let path = files::beside(profile, ".lock");
+        #[cfg(any(test, feature = "simulation"))]
+        super::faults::check(&path).map_err(failed)?;
         let file = files::private().create(true).truncate(false).open(path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),

@@ -7,6 +7,8 @@
 mod apply;
 mod archive;
 mod failure;
+#[cfg(any(test, feature = "simulation"))]
+pub mod faults;
 mod files;
 mod index;
 mod lock;

@@ -319,7 +319,7 @@ impl Profile {
     }
 
     /// Hands out the writing connection.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulation"))]
     pub(super) fn with_writing(&self, act: impl FnOnce(&Connection)) {
         act(&self.writing.lock().open.as_ref().unwrap().0);
     }

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use peerchat_core::Error;
 use peerchat_core::event::MessageState;
 use peerchat_core::identity::SecretKey;
 use peerchat_core::kademlia::{Record, RecordKey};
 use peerchat_core::mail::{KeptEnvelope, ReleasedEnvelope};
 use peerchat_core::save::{
-    BatchId, Found, MAX_READ_AT_ONCE, Read, Saved, SavedMessage, SavedSession, StreamId, Write, WriteBatch,
+    BatchId, Found, MAX_READ_AT_ONCE, ProfileKeys, Read, Saved, SavedMessage, SavedSession, StreamId, Write,
+    WriteBatch,
 };
+use peerchat_core::storage::Store;
 use peerchat_core::user::ContentKind;
 
 /// The naive model of a profile on disk.
@@ -38,6 +41,61 @@ impl Disk {
         }
     }
 
+    /// Reads what a profile in SQLite holds.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub(crate) fn of(saved: &Saved, store: &Store) -> Result<Self, Error> {
+        let mut messages: BTreeMap<u64, SavedMessage> = BTreeMap::new();
+        for conversation in &saved.conversations {
+            let history = store.history(conversation.id, None, usize::MAX)?;
+            messages.extend(history.into_iter().map(|message| (message.position, message)));
+        }
+        // Receipts among them, which are no part of history.
+        messages.extend(saved.outbox.iter().map(|message| (message.position, message.clone())));
+        let is_void = |message: &&SavedMessage| {
+            !matches!(message.state, Some(MessageState::Queued | MessageState::Stored))
+        };
+        let mut bodies = BTreeMap::new();
+        for kept in &saved.mail {
+            let body = store.mail(kept.position)?.expect("it is remembered");
+            bodies.insert(kept.position, body.into_boxed_slice());
+        }
+        let record_key = |bytes: &Vec<u8>| Record::parse(bytes).expect("it was checked").header().key;
+        Ok(Self {
+            records: saved.records.iter().map(|bytes| (record_key(bytes), bytes.clone())).collect(),
+            voids: saved.outbox.iter().filter(is_void).map(|message| message.position).collect(),
+            messages: messages.into_values().collect(),
+            bodies,
+            saved: saved.clone(),
+            writing: None,
+        })
+    }
+
+    /// Returns everything that is on the disk, each row as it is printed, in an order that both kinds of disk have.
+    pub(crate) fn rows(&self) -> BTreeSet<String> {
+        let Saved { conversations, streams, envelopes, incoming, tokens, sessions, mail, released, .. } =
+            &self.saved;
+        let mut rows = BTreeSet::from([format!(
+            "{:?} {:?} {} {:?}",
+            self.saved.routing, self.saved.device, self.saved.confirmed_position, self.voids
+        )]);
+        rows.extend(self.records.iter().map(|row| format!("{row:?}")));
+        rows.extend(self.saved.own_records.iter().map(|row| format!("own {row:?}")));
+        rows.extend(self.messages.iter().map(|row| format!("{row:?}")));
+        rows.extend(self.bodies.iter().map(|row| format!("{row:?}")));
+        rows.extend(conversations.iter().map(|row| format!("{row:?}")));
+        rows.extend(streams.iter().map(|row| format!("{row:?}")));
+        rows.extend(envelopes.iter().map(|row| format!("{row:?}")));
+        rows.extend(incoming.iter().map(|row| format!("{row:?}")));
+        rows.extend(tokens.iter().map(|row| format!("{row:?}")));
+        rows.extend(sessions.iter().map(|row| format!("{row:?}")));
+        rows.extend(mail.iter().map(|row| format!("{row:?}")));
+        rows.extend(released.iter().map(|row| format!("{row:?}")));
+        rows
+    }
+
     /// Returns every message in history, own ones included.
     #[must_use]
     pub fn messages(&self) -> &[SavedMessage] {
@@ -48,6 +106,11 @@ impl Disk {
     #[must_use]
     pub fn mail(&self) -> &[KeptEnvelope] {
         &self.saved.mail
+    }
+
+    /// Returns the keys of node and user.
+    pub(crate) const fn keys(&self) -> &ProfileKeys {
+        &self.saved.keys
     }
 
     /// Returns the key of the node.
@@ -110,6 +173,11 @@ impl Disk {
     pub fn begin(&mut self, batch: WriteBatch) {
         assert!(self.writing.is_none(), "the engine writes one batch at a time");
         self.writing = Some(batch);
+    }
+
+    /// Returns the batch that is under way.
+    pub(crate) const fn writing(&self) -> Option<&WriteBatch> {
+        self.writing.as_ref()
     }
 
     /// Loses the batch that is under way.

@@ -1,6 +1,7 @@
 //! A deterministic simulator: peerchat's real machines on virtual time, without sockets, threads or encryption.
 //!
-//! [`Network`] runs whole engines, with people and disks, as they run under tokio. [`Swarm`] runs bare nodes of the
+//! [`Network`] runs whole engines, with people and disks, as they run under tokio; a disk is a naive model of one, or the
+//! SQLite file of a real client beside it ([`Profile`]), which must say the same each time it is opened. [`Swarm`] runs bare nodes of the
 //! DHT, light enough for a hundred thousand of them. Both share the [`Link`] (latency, loss, duplication,
 //! reordering), the faults (partitions, NATs, [`Churn`]) and the adversaries ([`Behaviour`]), who are hosts without
 //! an engine. A run with the same seed is the same run; one that fails prints its seed and step.
@@ -11,6 +12,7 @@ mod faults;
 mod link;
 pub mod model;
 mod network;
+mod profile;
 mod queue;
 pub mod story;
 mod swarm;
@@ -21,6 +23,7 @@ pub use disk::Disk;
 pub use faults::{Churn, NAT_MAPPING_LIFETIME};
 pub use link::{Latency, Link};
 pub use network::{Host, Network};
+pub use profile::Profile;
 pub use swarm::{Addresses, Swarm, SwarmStats, Trace};
 pub use takeover::{Pinned, Sight, Takeover};
 

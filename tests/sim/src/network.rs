@@ -5,11 +5,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use peerchat_core::crypto::{DeviceCipher, StandIn};
 use peerchat_core::engine::{Engine, EngineConfig};
 use peerchat_core::event::{CommandId, Event, MessageId, MessageState};
 use peerchat_core::identity::{Recipient, SecretKey, UserName};
-use peerchat_core::kademlia::{AddressFamily, LOOKUP_PATHS, NodeId, NodeKey, Record, Rpc, Serve};
+use peerchat_core::kademlia::{AddressFamily, LOOKUP_PATHS, NodeKey, Serve};
 use peerchat_core::mail::DEFAULT_MAIL_QUOTA;
 use peerchat_core::save::{ProfileKeys, Saved};
 use peerchat_core::time::{Now, Timestamp};
@@ -17,14 +16,17 @@ use peerchat_core::user::{Decision, DecisionError, FoundUser, LookupError};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
-use crate::adversary::{Behaviour, Conspiracy, Lie, Pretence, grind_key, hello};
+use crate::adversary::Conspiracy;
 use crate::disk::Disk;
 use crate::faults::{Churn, Reach};
 use crate::link::{Latency, Link};
+use crate::profile::Profile;
 use crate::queue::Queue;
 use machine::{Happening, Machine, Scheduled};
 
+mod hostile;
 mod machine;
+mod power;
 mod traffic;
 
 /// Names a host of the network.
@@ -48,6 +50,7 @@ pub struct Network {
     link: Link,
     reach: Reach,
     mail_quota: u64,
+    uses_disks: bool,
     conspiracy: Conspiracy,
     last_command: u64,
     last_asked: u64,
@@ -76,6 +79,7 @@ impl Network {
             link: Link::default(),
             reach: Reach::default(),
             mail_quota: DEFAULT_MAIL_QUOTA,
+            uses_disks: false,
             conspiracy: Conspiracy::default(),
             last_command: 0,
             last_asked: 0,
@@ -111,6 +115,11 @@ impl Network {
     pub fn mail_quota(mut self, bytes: u64) -> Self {
         self.mail_quota = bytes;
         self
+    }
+
+    /// Says whether machines that are added from now on have profiles on a real disk.
+    pub const fn use_disks(&mut self, uses_disks: bool) {
+        self.uses_disks = uses_disks;
     }
 
     /// Changes what happens to packets from now on.
@@ -158,7 +167,8 @@ impl Network {
         let host = Host(self.machines.len());
         let address = self.draw_address();
         let disk = Disk::new(Saved::fresh(ProfileKeys { node, user }));
-        self.machines.push(Machine::new(config, disk, address, key));
+        let profile = self.uses_disks.then(|| Profile::new(config.user.clone()));
+        self.machines.push(Machine { profile, ..Machine::new(config, disk, address, key) });
         self.by_address.insert(address, host);
         self.start(host);
         let contact = self.contact(host);
@@ -207,55 +217,6 @@ impl Network {
             }
         }
         panic!("{host:?} cannot join");
-    }
-
-    /// Starts the machine with what is on its disk.
-    pub fn start(&mut self, host: Host) {
-        let mut seed = [0; 32];
-        self.rng.fill_bytes(&mut seed);
-        let machine = &mut self.machines[host.0];
-        let now = machine.clock(self.now);
-        machine.run += 1;
-        let saved = machine.disk.saved();
-        let cipher = machine.config.user.as_ref().map(|_| device_cipher(&saved, seed));
-        machine.engine = Some(Engine::new(machine.config.clone(), saved, cipher, seed, now));
-        self.drain(host);
-    }
-
-    /// Stops the machine in an orderly way: what is otherwise saved now and then is saved first.
-    pub fn stop(&mut self, host: Host) {
-        self.with_engine(host, Engine::save_routing);
-        self.run_until(Duration::from_secs(1), |network| {
-            network.machines[host.0].engine.as_ref().is_none_or(Engine::is_saved)
-        });
-        self.kill(host);
-    }
-
-    /// Cuts the power of the machine: what was being written is lost.
-    pub fn kill(&mut self, host: Host) {
-        let machine = &mut self.machines[host.0];
-        machine.engine = None;
-        machine.disk.cut();
-        machine.pending.clear();
-        machine.open_requests.clear();
-        machine.timeout = None;
-    }
-
-    /// Returns a copy of the machine's disk as it is now.
-    #[must_use]
-    pub fn back_up(&self, host: Host) -> Disk {
-        self.machines[host.0].disk.clone()
-    }
-
-    /// Puts a copy of a disk into a machine that is off.
-    pub fn restore(&mut self, host: Host, backup: Disk) {
-        self.machines[host.0].disk = backup;
-        self.machines[host.0].disk.cut();
-    }
-
-    /// Returns the disk of a machine that is off, to damage it.
-    pub fn disk_mut(&mut self, host: Host) -> &mut Disk {
-        &mut self.machines[host.0].disk
     }
 
     /// Gives the machine another address.
@@ -334,67 +295,6 @@ impl Network {
         Ok(())
     }
 
-    /// Adds a host that behaves badly, known to `victims`: it has said hello to each.
-    pub fn add_adversary(&mut self, behaviour: Behaviour, victims: &[Host]) -> Host {
-        let host = self.add(None);
-        let contact = self.conspiracy.honest.pop().expect("it was just added");
-        self.conspiracy.members.push(contact);
-        self.kill(host);
-        self.machines[host.0].behaviour = Some(behaviour);
-        for victim in victims {
-            self.send_unsolicited(host, *victim, hello(contact.id()));
-        }
-        host
-    }
-
-    /// Adds a host that is after a name, with a key whose id lies where it was wanted, known to `victims`.
-    pub fn add_usurper(&mut self, key: NodeKey, victims: &[Host]) -> Host {
-        let host = self.add_adversary(Behaviour::Usurper, &[]);
-        self.machines[host.0].key = key;
-        let contact = self.contact(host);
-        if let Some(member) = self.conspiracy.members.last_mut() {
-            *member = contact;
-        }
-        for victim in victims {
-            self.send_unsolicited(host, *victim, hello(contact.id()));
-        }
-        host
-    }
-
-    /// Lets usurpers work for the person of this host: they have the records that it has signed.
-    pub fn conspire_for(&mut self, rival: Host) {
-        let records = self.machines[rival.0].disk.saved().own_records;
-        self.conspiracy.rival = records.iter().filter_map(|bytes| Record::parse(bytes).ok()).collect();
-    }
-
-    /// Lets an adversary ask a host to keep what the rival has signed.
-    pub fn press(&mut self, adversary: Host, victim: Host) {
-        for record in self.conspiracy.rival.clone() {
-            self.send_unsolicited(adversary, victim, Rpc::Store { record: record.as_bytes().to_vec() });
-        }
-    }
-
-    /// Draws a key whose id shares its first `bit_count` bits with `target`.
-    pub fn grind_key(&mut self, target: &NodeId, bit_count: usize) -> NodeKey {
-        grind_key(target, bit_count, &mut self.rng)
-    }
-
-    /// Lets somebody have the keys and the address of a host who behaves as they please; its engine ends.
-    pub fn take_over(&mut self, host: Host, behaviour: Behaviour) {
-        self.kill(host);
-        self.machines[host.0].behaviour = Some(behaviour);
-    }
-
-    /// Lets a host lie from now on in what it answers.
-    pub fn let_lie(&mut self, host: Host, lie: Lie) {
-        self.machines[host.0].lie = Some(lie);
-    }
-
-    /// Lets a host answer some requests from now on without letting its engine know.
-    pub fn let_pretend(&mut self, host: Host, pretence: Pretence) {
-        self.machines[host.0].pretence = Some(pretence);
-    }
-
     /// Cuts the network in two: `hosts` reach only one another until [`Self::heal`].
     pub fn cut_off(&mut self, hosts: &[Host]) {
         hosts.iter().for_each(|host| self.reach.set_side(host.0, 1));
@@ -454,6 +354,12 @@ impl Network {
             let at = self.now.instant + churn.session(&mut self.rng);
             self.schedule(at, *host, Happening::Churn);
         }
+    }
+
+    /// Lets a host leave for good, whether it came and went or not.
+    pub fn vanish(&mut self, host: Host) {
+        self.machines[host.0].churn = None;
+        self.kill(host);
     }
 
     /// Ends the churn: everybody is there again.
@@ -576,7 +482,8 @@ impl Network {
             self.kill(host);
             churn.absence(&mut self.rng)
         } else {
-            self.start(host);
+            // Where the disk refuses, nobody comes.
+            let _ = self.try_start(host);
             churn.session(&mut self.rng)
         };
         self.schedule(self.now.instant + time, host, Happening::Churn);
@@ -590,15 +497,6 @@ impl Network {
     fn clock(&self, host: Host) -> Now {
         self.machines[host.0].clock(self.now)
     }
-}
-
-/// Takes up the keys of a device, or makes them.
-fn device_cipher(saved: &Saved, seed: [u8; 32]) -> Box<dyn DeviceCipher> {
-    let seed = u64::from_be_bytes(*seed.first_chunk().expect("a seed is longer"));
-    Box::new(match &saved.device {
-        Some(device) => StandIn::restore(&device.state, seed).expect("the disk keeps what was written"),
-        None => StandIn::new(seed),
-    })
 }
 
 /// A run that fails says how to see it again.

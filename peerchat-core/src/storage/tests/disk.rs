@@ -11,6 +11,7 @@ use super::*;
 use crate::crypto::IdentityKey;
 use crate::save::Relation;
 use crate::storage::failure::Failure;
+use crate::storage::faults::Fault;
 use crate::storage::schema::STEPS;
 use crate::storage::{schema, sqlite};
 
@@ -301,10 +302,7 @@ fn a_full_disk_is_an_error_and_what_was_acknowledged_stays() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_in(&dir).store;
     write(&store, two_conversations()).unwrap();
-    profile(&store).with_writing(|db| {
-        let pages: i64 = db.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-        db.query_row(&format!("PRAGMA max_page_count = {}", pages + 3), [], |_| Ok(())).unwrap();
-    });
+    store.set_fault(Some(Fault::Full { pages: 3 }));
     let mut acknowledged = 0;
     let error = loop {
         let message = SavedMessage { body: vec![1; 900], ..own(acknowledged + 1, ALICE) };
@@ -318,6 +316,26 @@ fn a_full_disk_is_an_error_and_what_was_acknowledged_stays() {
     assert!(acknowledged > 1);
     store.close();
     assert_eq!(open_in(&dir).saved.last_position, acknowledged);
+}
+
+#[test]
+fn a_disk_that_cannot_be_written_is_an_error_and_what_was_acknowledged_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(&dir).store;
+    write(&store, two_conversations()).unwrap();
+    write(&store, vec![Write::Message(own(1, ALICE))]).unwrap();
+    store.set_fault(Some(Fault::ReadOnly));
+    faults::set_read_only(&dir.path().join("data"), true);
+    let error = write(&store, vec![Write::Message(own(2, ALICE))]).unwrap_err();
+    assert!(matches!(&error, Error::Storage { detail } if detail.contains("may read and write")), "{error}");
+    store.close();
+    let before = fs::read(file(&dir)).unwrap();
+    let error = open(&location(&dir), None, node_keys).unwrap_err();
+    let is_told = |detail: &str| detail.contains("choose a data directory that can be written");
+    assert!(matches!(&error, Error::Storage { detail } if is_told(detail)), "{error}");
+    assert!(fs::read(file(&dir)).unwrap() == before);
+    faults::set_read_only(&dir.path().join("data"), false);
+    assert_eq!(open_in(&dir).saved.last_position, 1);
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use peerchat_core::Error;
 use peerchat_core::engine::{Engine, EngineCall, EngineConfig};
 use peerchat_core::event::{CommandId, Event, MessageId};
 use peerchat_core::kademlia::NodeKey;
 use peerchat_core::mail::WorkId;
-use peerchat_core::save::{BatchId, Read, ReadId};
+use peerchat_core::save::{BatchId, Found, Read, ReadId, Saved};
 use peerchat_core::time::{Now, Timestamp};
 use peerchat_core::transport::{CallId, ProbeId, ThrowawayId};
 use peerchat_core::user::{FoundUser, LookupError};
@@ -18,6 +19,7 @@ use super::Host;
 use crate::adversary::{Behaviour, Lie, Pretence};
 use crate::disk::Disk;
 use crate::faults::Churn;
+use crate::profile::Profile;
 
 /// What happens to one host at one time.
 #[derive(Debug)]
@@ -78,6 +80,10 @@ pub(super) struct Machine {
     pub(super) run: u64,
     pub(super) config: EngineConfig,
     pub(super) disk: Disk,
+    /// Where the same is on a real disk, if it is.
+    pub(super) profile: Option<Profile>,
+    /// Why the disk has ended it.
+    pub(super) failure: Option<Error>,
     pub(super) address: SocketAddr,
     pub(super) key: NodeKey,
     pub(super) pending: BTreeSet<CallId>,
@@ -109,6 +115,8 @@ impl Machine {
             run: 0,
             config,
             disk,
+            profile: None,
+            failure: None,
             address,
             key,
             pending: BTreeSet::new(),
@@ -128,6 +136,39 @@ impl Machine {
 
     pub(super) const fn is_up(&self) -> bool {
         self.engine.is_some() || self.behaviour.is_some()
+    }
+
+    /// Opens what is on the disk. A real one must hold what the model does.
+    pub(super) fn open(&mut self) -> Result<Saved, Error> {
+        let Some(profile) = &mut self.profile else { return Ok(self.disk.saved()) };
+        let (disk, saved) = profile.open(self.disk.keys())?;
+        let (found, expected) = (disk.rows(), self.disk.rows());
+        let differences: Vec<&String> = found.symmetric_difference(&expected).collect();
+        assert!(differences.is_empty(), "the profile holds something else: {differences:#?}");
+        Ok(saved)
+    }
+
+    /// Puts the batch that is under way on disk.
+    pub(super) fn commit(&mut self, id: BatchId) -> Result<(), Error> {
+        if let Some((profile, batch)) = self.profile.as_ref().zip(self.disk.writing()) {
+            profile.write(batch.clone())?;
+        }
+        self.disk.commit(id);
+        Ok(())
+    }
+
+    /// Reads something that was saved.
+    pub(super) fn read(&self, what: Read) -> Found {
+        self.profile.as_ref().map_or_else(|| self.disk.read(what), |profile| profile.read(what))
+    }
+
+    /// Ends the engine; what was being written is lost.
+    pub(super) fn end(&mut self) {
+        self.engine = None;
+        self.disk.cut();
+        self.pending.clear();
+        self.open_requests.clear();
+        self.timeout = None;
     }
 
     /// Returns what the clocks of this machine show.

@@ -47,12 +47,12 @@ impl Network {
             Happening::Probed { id, key } => {
                 self.with_engine(host, |engine| engine.handle_probed(id, key, now))
             }
-            Happening::Written(id) => {
-                self.machines[host.0].disk.commit(id);
-                self.with_engine(host, |engine| engine.handle_written(id, now));
-            }
+            Happening::Written(id) => match self.machines[host.0].commit(id) {
+                Ok(()) => self.with_engine(host, |engine| engine.handle_written(id, now)),
+                Err(error) => self.fail(host, error),
+            },
             Happening::Read(id, what) => {
-                let found = self.machines[host.0].disk.read(what);
+                let found = self.machines[host.0].read(what);
                 self.with_engine(host, |engine| engine.handle_read(id, found, now));
             }
             Happening::Worked(id, nonce) => {
