@@ -8,7 +8,7 @@ use peerchat_core::mail::{
     SealedEnvelope, Work,
 };
 use peerchat_core::wire::{Request, Response};
-use peerchat_sim::{Behaviour, Host, Network, model};
+use peerchat_sim::{Behaviour, Churn, Host, Network, model};
 
 const SETTLE: Duration = Duration::from_secs(20);
 
@@ -153,9 +153,10 @@ fn keepers(post: &Post, id: EnvelopeId) -> Vec<Host> {
     post.hosts.iter().filter(keeps).copied().collect()
 }
 
+/// The nodes that are left come and go meanwhile.
 #[test]
 fn mail_is_spread_again_after_all_holders_but_one_vanish_for_good() {
-    let mut post = Post::without_engine(3, 60);
+    let mut post = Post::without_engine(3, 45);
     let envelope = post.envelope(1);
     let (sender, bob) = (post.hosts[3], post.bob);
     post.net.stop(bob);
@@ -166,7 +167,11 @@ fn mail_is_spread_again_after_all_holders_but_one_vanish_for_good() {
     let (survivor, lost) = holders.split_last().unwrap();
     lost.iter().for_each(|host| post.net.kill(*host));
     post.hosts.retain(|host| !lost.contains(host));
-    post.net.run_for(Duration::from_secs(2 * 3600));
+    let others: Vec<Host> = post.hosts.iter().copied().filter(|host| host != survivor).collect();
+    let (median_session, median_absence) = (Duration::from_secs(2400), Duration::from_secs(600));
+    post.net.churn(&others, Churn { median_session, median_absence });
+    post.net.link_mut().loss = 0.03;
+    post.net.run_for(Duration::from_secs(5400));
     let keepers = keepers(&post, envelope.id());
     assert!(keepers.contains(survivor));
     let found = post.closest(20).iter().filter(|host| keepers.contains(host)).count();
