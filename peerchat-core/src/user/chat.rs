@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::crypto::Envelope;
 use crate::identity::UserId;
 use crate::kademlia::NodeId;
@@ -37,6 +38,9 @@ impl ContentKind {
     }
 }
 
+/// Most numbers that a receipt names as given up.
+pub const MAX_MISSING: usize = 64;
+
 /// What a device says of the mail it got from another one. A later receipt makes an earlier one superfluous.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Receipt {
@@ -49,11 +53,23 @@ pub struct Receipt {
     /// The tag of the message before that one, so that a sender whose profile is an old copy takes nothing for
     /// delivered that another copy has sent; `None` if it is not known any more.
     pub last_tag: Option<u64>,
+    /// How far before `next` the latest numbers are under which nothing has arrived, for the sender gave it up then; nearest
+    /// first. A sender whose profile is an old copy takes it for delivered no more than the other one did.
+    #[serde(deserialize_with = "codec::bounded_list::<_, _, MAX_MISSING>")]
+    pub missing: Vec<u64>,
     /// Everything up to this number was read by a person; 0 if nothing was, or if they do not say. Below `next`.
     pub read: u64,
     /// A [`crate::mail::WriteToken`] for the device that sends this; empty if there is none to give.
     #[serde(with = "serde_bytes")]
     pub token: Vec<u8>,
+}
+
+impl Receipt {
+    /// Tells whether nothing has arrived under a number below `next`.
+    #[must_use]
+    pub fn lacks(&self, number: u64) -> bool {
+        self.next.checked_sub(number).is_some_and(|behind| self.missing.contains(&behind))
+    }
 }
 
 impl fmt::Debug for Receipt {
@@ -63,6 +79,7 @@ impl fmt::Debug for Receipt {
             .field("verdict", &self.verdict)
             .field("next", &self.next)
             .field("last_tag", &self.last_tag)
+            .field("missing", &self.missing)
             .field("read", &self.read)
             .field("has_token", &!self.token.is_empty())
             .finish()

@@ -37,8 +37,8 @@ mod working;
 pub(crate) use batch::count_messages;
 pub use batch::{MAX_BATCH, MAX_BATCH_LEN, MAX_BATCH_SPREAD_MS};
 pub use chat::{
-    ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, Hint, MAX_HINT_LEN, Receipt,
-    ReceiptVerdict,
+    ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, Hint, MAX_HINT_LEN,
+    MAX_MISSING, Receipt, ReceiptVerdict,
 };
 pub use collecting::{COLLECT_INTERVAL, MAX_FETCHES, MAX_LISTED_IN_ALL};
 pub use contacts::{

@@ -16,6 +16,10 @@ pub const REDEPOSIT_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// The same for what was deposited before the profile was opened, nobody knows for which key and how long ago.
 pub const RESTORED_INTERVAL: Duration = Duration::from_secs(3600);
 
+/// The bit of a tag that says that nothing takes the place of the message. Whoever was given nothing has never had the message,
+/// which an old copy of the profile may still owe.
+pub(crate) const NOTHING_BIT: u64 = 1;
+
 /// Longest time until a message expires: a hundred years.
 const LONGEST_LIFETIME: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -71,15 +75,15 @@ pub(crate) struct Sealed {
 }
 
 impl Owed {
-    /// Returns what tells the message from every other of this device, in whatever form it is sent. Who does not have
-    /// the key learns nothing of the body from it.
+    /// Returns what tells the message from every other of this device, in whatever form it is sent, and from nothing in its
+    /// place. Who does not have the key learns nothing of the body from it.
     pub(crate) fn tag(&self, key: &[u8; 32]) -> u64 {
         let mut hasher = blake3::Hasher::new_keyed(key);
         hasher.update(&self.position.to_be_bytes()).update(&self.sent.unix_ms().to_be_bytes());
         hasher.update(&self.kind.to_be_bytes()).update(&self.body);
         let mut tag = [0; 8];
         hasher.finalize_xof().fill(&mut tag);
-        u64::from_be_bytes(tag)
+        u64::from_be_bytes(tag) & !NOTHING_BIT | if self.is_void { NOTHING_BIT } else { 0 }
     }
 
     /// Tells whether it is finished as soon as somebody keeps it: nobody waits for more.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::batch::Packing;
 use super::chat::Receipt;
 use super::machine::{CallTag, SealId};
-use super::owed::{Owed, Sealed};
+use super::owed::{NOTHING_BIT, Owed, Sealed};
 use crate::crypto::{Envelope, SealKey};
 use crate::kademlia::NodeId;
 
@@ -115,10 +115,11 @@ impl Sender {
     /// Tells whether a receipt shows that the recipient has numbered something else than this device has. `next` is the
     /// number that it gives next.
     pub(crate) fn is_contradicted_by(&self, receipt: &Receipt, tag_key: &[u8; 32], next: u64) -> bool {
-        match self.tag_before(receipt.next, tag_key) {
-            Some(tag) => receipt.last_tag.is_some_and(|last| last != tag),
+        let is_contradicted = match self.tag_before(receipt.next, tag_key) {
+            Some(tag) => receipt.last_tag.is_some_and(|last| !is_same(tag, last)),
             None => receipt.next > next,
-        }
+        };
+        is_contradicted || self.queue.iter().any(|owed| is_missing(owed, receipt))
     }
 
     /// Returns the tag of the message before a number, if it is owed or was the last to arrive.
@@ -427,7 +428,7 @@ impl Sender {
         tag_key: &[u8; 32],
     ) -> Vec<Owed> {
         let last = self.tag_before(receipt.next, tag_key);
-        if last.is_none() || last != receipt.last_tag {
+        if !last.zip(receipt.last_tag).is_some_and(|(own, last)| is_same(own, last)) {
             return Vec::new();
         }
         let end = self.index_of(receipt.next);
@@ -438,9 +439,22 @@ impl Sender {
                 || owed.deposit.done.is_some_and(|(to, ..)| to == device)
         };
         let count = self.queue.iter().take(end).take_while(may_have_come).count();
+        let mut arrived = Vec::with_capacity(count);
+        let (mut missing, mut broken) = (Vec::new(), BTreeSet::new());
+        for owed in self.queue.drain(..count) {
+            if is_missing(&owed, receipt) {
+                broken.extend(owed.sealed.as_ref().map(|sealed| sealed.first));
+                missing.push(owed);
+            } else {
+                arrived.push(owed);
+            }
+        }
         self.sent_count = self.sent_count.saturating_sub(count);
-        self.has_progressed |= count > 0;
-        let mut arrived: Vec<Owed> = self.queue.drain(..count).collect();
+        self.has_progressed |= !arrived.is_empty();
+        // What another copy of this profile gave up is sealed without what had arrived with it, and sent again.
+        self.sent_count = if missing.is_empty() { self.sent_count } else { 0 };
+        missing.into_iter().rev().for_each(|owed| self.queue.push_front(owed));
+        self.forget_batches(&broken);
         arrived.extend(self.take_left());
         self.forget_broken_front();
         arrived
@@ -501,6 +515,17 @@ impl Sender {
         self.set_back();
         self.queue.drain(..).collect()
     }
+}
+
+/// Tells whether the last that a recipient has is what this device has sent under the number, by their tags. Before nothing took
+/// the place of a message, the message may have arrived; but not the other way round.
+const fn is_same(own: u64, last: u64) -> bool {
+    own == last || own == last | NOTHING_BIT
+}
+
+/// Tells whether a receipt says of a message that another copy of this profile has given it up.
+fn is_missing(owed: &Owed, receipt: &Receipt) -> bool {
+    !owed.is_void && owed.number.is_some_and(|number| receipt.lacks(number))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::chat::{Receipt, ReceiptVerdict};
+use super::chat::{MAX_MISSING, Receipt, ReceiptVerdict};
+use super::owed::NOTHING_BIT;
 use crate::crypto::{Envelope, IdentityKey};
 use crate::kademlia::NodeId;
 use crate::limits::{entry, leaf};
@@ -72,8 +73,8 @@ pub(crate) enum Arrival {
     Known,
     /// Another message had this number.
     OutOfStep,
-    /// The sender has passed its number over: it was given up then. Whoever owes a message under it now is an old copy of
-    /// the sender, whose message has never arrived.
+    /// The sender has passed its number over, or sent nothing in its place: it was given up then. Whoever owes a message under
+    /// it now is an old copy of the sender, whose message has never arrived.
     Passed,
 }
 
@@ -168,8 +169,13 @@ impl Stream {
             return Arrival::New;
         };
         match self.tags.binary_search_by_key(&number, |(number, _)| *number) {
-            Ok(index) if self.tags.get(index).is_some_and(|(_, known)| *known == tag) => Arrival::Known,
-            Ok(_) => Arrival::OutOfStep,
+            Ok(index) => match self.tags.get(index) {
+                Some((_, known)) if *known == tag => Arrival::Known,
+                // It was given up after it had arrived.
+                Some((_, known)) if *known | NOTHING_BIT == tag => Arrival::Known,
+                Some((_, known)) if *known == tag | NOTHING_BIT => Arrival::Passed,
+                _ => Arrival::OutOfStep,
+            },
             Err(index) if index > 0 && !self.has_taken(tag) => Arrival::Passed,
             // Numbered anew, or given up before the first that is known, or from before tags were kept.
             Err(index) if index > 0 || behind <= KEPT_ENVELOPES as u64 => Arrival::Known,
@@ -182,8 +188,30 @@ impl Stream {
     pub(crate) fn judge_envelope(&self, number: u64, count: u64, tag: u64) -> Arrival {
         match self.judge(number, tag) {
             Arrival::Known if number.saturating_add(count) > self.next => Arrival::New,
+            Arrival::Known if count > 1 && self.lacks_one_of(number, count) => Arrival::Passed,
             arrival => arrival,
         }
+    }
+
+    /// Tells whether of a batch that ends before `next` something was not handed out.
+    fn lacks_one_of(&self, number: u64, count: u64) -> bool {
+        let numbers = number..number.saturating_add(count);
+        let is_of_it = |(other, tag): &&(u64, u64)| numbers.contains(other) && tag & NOTHING_BIT == 0;
+        let is_known = self.tags.front().is_some_and(|(first, _)| *first <= number);
+        is_known && (self.tags.iter().filter(is_of_it).count() as u64) < count
+    }
+
+    /// Returns how far before `next` the latest numbers are under which nothing was handed out, nearest first.
+    fn missing(&self) -> Vec<u64> {
+        let (mut missing, mut after) = (Vec::new(), self.next);
+        for (number, tag) in self.tags.iter().rev() {
+            let is_nothing = tag & NOTHING_BIT != 0;
+            let first = if is_nothing { *number } else { number.saturating_add(1) };
+            let room = MAX_MISSING - missing.len();
+            missing.extend((first..after).rev().take(room).map(|number| self.next - number));
+            after = *number;
+        }
+        missing
     }
 
     /// Tells whether one of the latest messages had this tag, under whatever number.
@@ -257,7 +285,7 @@ impl Stream {
         let last_tag = last.map(|(_, tag)| *tag);
         let read = if tells_read { self.read_to } else { 0 };
         let (device, next, token) = (self.device, self.next, Vec::new());
-        Some(Receipt { device, verdict, next, last_tag, read, token })
+        Some(Receipt { device, verdict, next, last_tag, missing: self.missing(), read, token })
     }
 
     /// Tells whether an envelope that has come by mail is due: nothing before it is waited for.
@@ -297,7 +325,7 @@ mod tests {
     }
 
     const fn tag(number: u64) -> u64 {
-        number + 1000
+        2 * (number + 1000)
     }
 
     fn accept_if(stream: &mut Stream, number: u64, oldest: u64, can_hold: bool) -> Vec<u64> {
@@ -466,6 +494,35 @@ mod tests {
         assert_eq!(due.last(), Some(&500));
         assert!(accept_if(&mut stream, 502, 501, false).is_empty());
         assert_eq!(stream.held_count(), 0);
+    }
+
+    #[test]
+    fn what_nothing_took_the_place_of_has_not_arrived() {
+        let mut stream = stream();
+        let nothing = |number| tag(number) | NOTHING_BIT;
+        stream.pass(&[(1, tag(1))]);
+        stream.pass(&[(2, nothing(2))]);
+        // The third was passed over, after the fifth had arrived it was given up.
+        stream.pass(&[(4, tag(4)), (5, tag(5))]);
+        assert_eq!(stream.judge(2, nothing(2)), Arrival::Known);
+        assert_eq!(stream.judge(2, tag(2)), Arrival::Passed);
+        assert_eq!(stream.judge(5, nothing(5)), Arrival::Known);
+        assert_eq!(stream.judge_envelope(1, 1, tag(1)), Arrival::Known);
+        assert_eq!(
+            stream.judge_envelope(1, 2, tag(1)),
+            Arrival::Passed,
+            "a batch of before the second was given up"
+        );
+        assert_eq!(stream.judge_envelope(4, 2, tag(4)), Arrival::Known);
+        stream.owe_receipt(ReceiptVerdict::Delivered);
+        let receipt = stream.take_receipt(false).unwrap();
+        assert_eq!((receipt.next, &receipt.missing[..]), (6, &[3, 4][..]));
+        assert!([2, 3].into_iter().all(|number| receipt.lacks(number)));
+        assert!([0, 1, 4, 5, 6, 7].into_iter().all(|number| !receipt.lacks(number)));
+        // However far a sender jumps.
+        stream.pass(&[(u64::MAX - 1, tag(6))]);
+        stream.owe_receipt(ReceiptVerdict::Delivered);
+        assert_eq!(stream.take_receipt(false).unwrap().missing.len(), MAX_MISSING);
     }
 
     #[test]

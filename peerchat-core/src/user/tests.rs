@@ -478,7 +478,7 @@ impl Bench {
         let (conversation, body) = (conversation_of(&to, &from), number.to_string().into_bytes());
         let content = Content { conversation, number, kind: 1, sent: NOW, body };
         let envelope = peer.seal(&content, &self.keys());
-        Delivery { from, to, number, count: 1, oldest, tag: number, envelope }
+        Delivery { from, to, number, count: 1, oldest, tag: number.wrapping_mul(2), envelope }
     }
 
     /// Returns the public keys of Alice's device.

@@ -164,7 +164,7 @@ fn content_seeds() -> [Vec<u8>; 4] {
         [&[1; 32], &[3, kind, 7, len][..], body].concat()
     };
     let found = |count: u8, opened: &[u8]| [&[6, 1, count, 1, 9], opened].concat();
-    let receipt = [&[2; 32], &[0, 5, 1, 9, 4, 3][..], b"tok"].concat();
+    let receipt = [&[2; 32], &[0, 5, 1, 9, 1, 2, 4, 3][..], b"tok"].concat();
     let batch = [2, 1, 0, 9, 2, b'h', b'i', 1, 4, 8, 1, b'!'];
     [
         found(1, &content(1, b"hello")),

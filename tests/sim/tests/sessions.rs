@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use peerchat_core::crypto::Secret;
-use peerchat_core::event::MessageState;
+use peerchat_core::event::{MessageId, MessageState};
 use peerchat_core::user::Decision;
 use peerchat_sim::{Host, Network};
 
@@ -116,6 +116,78 @@ fn what_an_old_backup_writes_under_the_number_of_a_cancelled_message_arrives_bef
     }
     assert!(has_arrived(&net));
     assert_eq!(net.state(alice, id), Some(MessageState::Delivered));
+}
+
+/// Alice writes two texts to Bob, who is away, takes the first back, and puts a copy back of before. Bob was given nothing in
+/// its place, and the second.
+fn take_back(seed: u64, meet: impl FnOnce(&mut Network, Host, Host, MessageId)) {
+    let (mut net, alice, bob) = network(seed);
+    net.stop(bob);
+    let taken_back = net.send(alice, "bob", "no, wait");
+    net.send(alice, "bob", "kept");
+    let backup = net.back_up(alice);
+    let position = taken_back.position(&net.key(alice).node_id()).unwrap();
+    net.decide(alice, Decision::Cancel { position }).unwrap();
+    net.run_for(LATER);
+    net.stop(alice);
+    net.start(bob);
+    net.run_for(SETTLE);
+    assert_eq!(latest(&net, bob), "kept");
+    net.restore(alice, backup);
+    meet(&mut net, alice, bob, taken_back);
+    assert_eq!(latest(&net, bob), "no, wait");
+    assert_eq!(state_on_disk(&net, alice, position), Some(MessageState::Delivered));
+    talk(&mut net, alice, bob, "after");
+    net.run_for(LATER);
+    check(&net, alice, bob, "after");
+}
+
+fn latest(net: &Network, host: Host) -> String {
+    net.texts(host).pop().map(|(_, text)| text).unwrap_or_default()
+}
+
+fn state_on_disk(net: &Network, host: Host, position: u64) -> Option<MessageState> {
+    net.disk(host).messages().iter().find(|message| message.position == position)?.state
+}
+
+/// Lets the network run, and sees to it that the message is not said to have arrived before it has.
+fn run_without_a_lie(net: &mut Network, alice: Host, bob: Host, id: MessageId) {
+    let position = id.position(&net.key(alice).node_id()).unwrap();
+    for _ in 0..240 {
+        net.run_for(LATER / 240);
+        let has_arrived = latest(net, bob) == "no, wait";
+        assert!(has_arrived || state_on_disk(net, alice, position) != Some(MessageState::Delivered), "a lie");
+    }
+}
+
+#[test]
+fn what_an_old_backup_owes_and_a_newer_copy_took_back_arrives_before_it_is_delivered() {
+    for seed in 41..45 {
+        take_back(seed, |net, alice, bob, id| {
+            net.start(alice);
+            run_without_a_lie(net, alice, bob, id);
+        });
+    }
+}
+
+#[test]
+fn what_an_old_backup_owes_by_mail_and_a_newer_copy_took_back_arrives_before_it_is_delivered() {
+    for seed in 45..49 {
+        take_back(seed, |net, alice, bob, id| {
+            // The receipt for what came after it is with the holders.
+            net.run_for(LATER);
+            for _ in 0..2 {
+                net.stop(bob);
+                net.start(alice);
+                run_without_a_lie(net, alice, bob, id);
+                net.stop(alice);
+                net.start(bob);
+                net.run_for(LATER);
+            }
+            net.start(alice);
+            run_without_a_lie(net, alice, bob, id);
+        });
+    }
 }
 
 #[test]

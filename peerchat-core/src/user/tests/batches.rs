@@ -39,7 +39,7 @@ fn texts(content: &Content) -> Vec<String> {
 }
 
 fn entry(number: u64) -> Entry {
-    Entry { kind: 1, after: 5, tag: number, body: number.to_string().into_bytes() }
+    Entry { kind: 1, after: 5, tag: number.wrapping_mul(2), body: number.to_string().into_bytes() }
 }
 
 /// Seals some messages of a peer in one envelope, whose texts and tags are their numbers.
@@ -53,7 +53,7 @@ fn of_body(bench: &mut Bench, peer: &Peer, (number, count): (u64, u64), body: Ve
     let conversation = conversation_of(&to, &from);
     let content = Content { conversation, number, kind: ContentKind::BATCH.0, sent: NOW, body };
     let envelope = peer.seal(&content, &bench.keys());
-    Delivery { from, to, number, count, oldest: 1, tag: number, envelope }
+    Delivery { from, to, number, count, oldest: 1, tag: number.wrapping_mul(2), envelope }
 }
 
 /// Returns numbers and texts of what Alice has received, as it was saved.

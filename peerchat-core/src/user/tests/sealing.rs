@@ -263,7 +263,7 @@ fn a_message_that_comes_again_under_another_number_is_taken_once() {
     assert_eq!(bench.deliver(&peer, 1, 1), ChatResponse::Delivered { next: 2 });
     let other = Delivery { tag: 77, ..bench.delivery(&peer, 1, 1) };
     assert_eq!(bench.hand_over(&peer, other), ChatResponse::OutOfStep { next: 2 });
-    let again = Delivery { tag: 1, ..bench.delivery(&peer, 2, 2) };
+    let again = Delivery { tag: 2, ..bench.delivery(&peer, 2, 2) };
     assert_eq!(bench.hand_over(&peer, again), ChatResponse::Delivered { next: 3 });
     assert_eq!(bench.messages().iter().filter(|message| message.state.is_none()).count(), 1);
 }

@@ -250,8 +250,15 @@ fn what_was_deposited_before_it_was_canceled_may_arrive_and_is_told_once() {
     let mut town = Town::new();
     town.leave(BOB);
     let ids = ["one", "two", "three"].map(|text| town.send(ALICE, "bob", text));
+    // Nobody takes what is to stand in its place.
+    town.refusal = Some(MailRefusal::Full);
     town.cancel(ALICE, ids[1]).unwrap();
+    town.leave(ALICE);
+    town.refusal = None;
     town.come(BOB);
+    town.pass(Duration::from_secs(60));
+    assert_eq!(town.texts(BOB), ["one", "two", "three"]);
+    town.come(ALICE);
     town.pass(Duration::from_secs(600));
     assert_eq!(town.texts(BOB), ["one", "two", "three"]);
     assert_eq!(town.states(ALICE, ids[1]).last(), Some(&MessageState::Canceled), "the last word");
