@@ -73,8 +73,19 @@ impl Disk {
         })
     }
 
+    /// Returns what an archive of it brings to another machine: who this is, what was said, and what is owed.
+    #[must_use]
+    pub fn moved(&self) -> Self {
+        let Saved { own_records, conversations, streams, tokens, confirmed_position, .. } =
+            self.saved.clone();
+        let fresh = Saved::fresh(self.saved.keys.clone());
+        let saved = Saved { own_records, conversations, streams, tokens, confirmed_position, ..fresh };
+        Self { messages: self.messages.clone(), voids: self.voids.clone(), ..Self::new(saved) }
+    }
+
     /// Returns everything that is on the disk, each row as it is printed, in an order that both kinds of disk have.
-    pub(crate) fn rows(&self) -> BTreeSet<String> {
+    #[must_use]
+    pub fn rows(&self) -> BTreeSet<String> {
         let Saved { conversations, streams, envelopes, incoming, tokens, sessions, mail, released, .. } =
             &self.saved;
         let mut rows = BTreeSet::from([format!(

@@ -52,8 +52,8 @@ struct Sent {
     is_canceled: bool,
 }
 
-/// People who write, read, cancel, block, leave, crash and come back from elsewhere; holders of their mail that leave,
-/// return and vanish; partitions and loss. The same seed makes the same story.
+/// People who write, read, cancel, block, leave, crash and come back from elsewhere or on another machine; holders of their mail
+/// that leave, return and vanish; partitions and loss. The same seed makes the same story.
 #[derive(Debug)]
 pub struct Story {
     seed: u64,
@@ -143,7 +143,8 @@ impl Story {
             84..87 => self.vanish(),
             87..91 => self.cut(),
             91..95 => self.net.heal(),
-            _ => self.weather(),
+            95..99 => self.weather(),
+            _ => self.relocate(),
         }
     }
 
@@ -277,6 +278,23 @@ impl Story {
             self.net.move_away(host);
         }
         self.net.start(host);
+    }
+
+    /// A person goes on from another machine, with what an archive has brought there, if there is a way in.
+    fn relocate(&mut self) {
+        let host = self.people[self.rng.random_range(0..PEOPLE)];
+        if !self.net.is_up(host) {
+            return;
+        }
+        self.tale.interruptions += 1;
+        self.net.stop(host);
+        let moved = self.net.back_up(host).moved();
+        self.net.restore(host, moved);
+        self.net.move_away(host);
+        self.net.heal();
+        self.net.link_mut().loss = 0.0;
+        self.net.start(host);
+        self.net.bootstrap(host, self.rock);
     }
 
     /// A holder is lost with its disk; somebody new comes if there is a way in.
