@@ -399,6 +399,15 @@ mod tests {
         queue.wait(Some(Duration::ZERO)).unwrap()
     }
 
+    /// The longest address of a person, and the longest that a detail says.
+    #[test]
+    fn an_event_takes_no_more_than_is_counted() {
+        const LONGEST_NAME: usize = crate::identity::MAX_NAME_LEN + "#7kq2m4xd".len();
+        const DETAIL: usize = 64;
+        let entry = crate::limits::entry::<Sequence, Entry>() + crate::limits::entry::<MessageId, Sequence>();
+        assert!(entry + LONGEST_NAME + DETAIL <= crate::limits::EVENT_LEN, "{entry} bytes");
+    }
+
     #[test]
     fn asking_for_the_next_message_confirms_the_last() {
         let queue = EventQueue::new(0, 0, Limits::shared());
