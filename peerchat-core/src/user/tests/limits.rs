@@ -95,11 +95,11 @@ fn how_much_was_written_in_requests_is_known_after_a_restart() {
     let mut bench = Bench::new();
     let bob = Peer::new(2, "bob");
     bench.meet(&bob);
-    let saved = bench.written.iter().filter_map(|write| match write {
+    let mut saved = bench.written.iter().filter_map(|write| match write {
         Write::Conversation(saved) => Some(saved.clone()),
         _ => None,
     });
-    let (saved, id) = (saved.last().unwrap(), bench.user.people.with_user(&bob.id()).unwrap());
+    let (saved, id) = (saved.next_back().unwrap(), bench.user.people.with_user(&bob.id()).unwrap());
     let mut again = Bench::with(|profile| {
         profile.conversations = vec![saved];
         profile.request_lens = vec![(id, crate::user::MAX_STRANGER_MESSAGES_LEN as u64 / 2)];
