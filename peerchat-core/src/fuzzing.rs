@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 #[cfg(feature = "runtime")]
 use std::time::Instant;
 
+use crate::codec;
 #[cfg(feature = "storage")]
 use crate::config::Passphrase;
 use crate::identity::{SecretKey, UserId, UserName};
@@ -20,7 +21,7 @@ use crate::time::Now;
 use crate::time::Timestamp;
 #[cfg(feature = "runtime")]
 use crate::transport::{Call, ReplyToken, Transmit, TransportEvent};
-use crate::user::{Device, Verdict, directory};
+use crate::user::{Content, Device, Verdict, directory};
 
 #[cfg(feature = "runtime")]
 pub use crate::runtime::Deed;
@@ -60,6 +61,24 @@ pub fn judge(claims: &[Record], admits: impl Fn(&UserId) -> bool) -> Verdict {
 #[must_use]
 pub fn count_messages(opened: &[u8], count: u64, tag: u64) -> Option<u64> {
     crate::user::count_messages(opened, count, tag)
+}
+
+/// Returns what an envelope with this content seals.
+#[must_use]
+pub fn encode_content(content: &Content) -> Vec<u8> {
+    codec::encode(content)
+}
+
+/// Returns the body of a batch of texts, each with its tag.
+#[must_use]
+pub fn batch_body(texts: &[(u64, &str)]) -> Vec<u8> {
+    crate::user::batch_body(texts)
+}
+
+/// Returns what the conversation of two people is called in their messages.
+#[must_use]
+pub fn conversation_of(a: &UserId, b: &UserId) -> [u8; 32] {
+    directory::conversation_of(a, b)
 }
 
 /// Returns an archive with any content, which this passphrase opens at next to no cost.

@@ -11,6 +11,8 @@ use crate::{kademlia, mail, transport, user};
 
 mod budget;
 
+#[cfg(all(test, feature = "runtime"))]
+pub(crate) use budget::EVENT_LEN;
 use budget::FIXED_LEN;
 pub use budget::Share;
 pub(crate) use budget::{entry, leaf};
@@ -228,6 +230,8 @@ limits! {
     stranger_devices = user::MAX_STRANGER_DEVICES, 1..=COUNT, from(64);
     /// Sessions that such strangers have begun.
     stranger_sessions = user::MAX_STRANGER_SESSIONS, 1..=COUNT, from(64);
+    /// Bytes of what such strangers have written, with 384 for each message; in a profile in memory an eighth by default.
+    stranger_messages_len = user::MAX_STRANGER_MESSAGES_LEN, 65_536..=BYTES, from(4 << 20);
     /// Strangers whose names are looked up at once.
     introductions = user::MAX_INTRODUCTIONS, 1..=4096, from(8);
     /// Envelopes that wait for an earlier one of their device.
@@ -243,7 +247,7 @@ limits! {
     /// Messages in memory that the application has not taken; the others wait on disk.
     event_messages = 512, 2..=65_536, from(32);
     /// Other events that the application has not taken.
-    events = 16_384, 16..=COUNT, from(1024);
+    events = 10_240, 16..=COUNT, from(1024);
 }
 
 /// What of a configuration decides about memory, beside the limits.
@@ -302,15 +306,19 @@ impl Limits {
         })
     }
 
-    /// Returns the defaults, smaller where the memory limit is smaller than its default.
-    fn of_memory(limit: u64) -> Self {
+    /// Returns the defaults, smaller where the memory limit is smaller than its default, or where a profile in memory keeps
+    /// what others keep on disk.
+    fn of_memory(memory: &Memory) -> Self {
         let mut limits = Self::default();
-        let (given, usual) = (limit.saturating_sub(FIXED_LEN), DEFAULT_MEMORY_LIMIT - FIXED_LEN);
+        let (given, usual) = (memory.limit.saturating_sub(FIXED_LEN), DEFAULT_MEMORY_LIMIT - FIXED_LEN);
         for (info, follows) in TABLE {
             if let (Follows::Memory { least }, Some(slot)) = (follows, limits.slot(info.name)) {
                 let part = info.default as u128 * u128::from(given.min(usual)) / u128::from(usual);
                 *slot = usize::try_from(part).unwrap_or(info.default).max(*least);
             }
+        }
+        if memory.is_in_memory {
+            limits.stranger_messages_len /= 8;
         }
         limits
     }
@@ -324,7 +332,7 @@ impl Limits {
         if memory.limit < MIN_MEMORY_LIMIT {
             return Err(LimitError::Memory { bytes: memory.limit });
         }
-        let mut limits = Self::of_memory(memory.limit);
+        let mut limits = Self::of_memory(&memory);
         limits.mail_count = 0;
         for (name, value) in set {
             limits.set(name, *value)?;

@@ -177,7 +177,8 @@ impl Write {
             Self::Incoming(saved) => saved.bytes.len(),
             _ => 0,
         };
-        size_of::<Self>() + bytes
+        // Writes wait in a list that doubles as it grows.
+        2 * size_of::<Self>() + bytes
     }
 }
 
@@ -422,6 +423,9 @@ pub struct Saved {
     pub own_records: Vec<Vec<u8>>,
     /// Every conversation.
     pub conversations: Vec<SavedConversation>,
+    /// How much was written in each request about which nothing is decided: bytes, with
+    /// [`MESSAGE_OVERHEAD`](crate::user::MESSAGE_OVERHEAD) for each message.
+    pub request_lens: Vec<(ConversationId, u64)>,
     /// Every stream.
     pub streams: Vec<SavedStream>,
     /// Our own messages in state [`MessageState::Queued`] or [`MessageState::Stored`], and those of which only the number
@@ -457,6 +461,7 @@ impl Saved {
             records: Vec::new(),
             own_records: Vec::new(),
             conversations: Vec::new(),
+            request_lens: Vec::new(),
             streams: Vec::new(),
             outbox: Vec::new(),
             envelopes: Vec::new(),

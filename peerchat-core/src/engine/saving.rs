@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::codec;
 use crate::crypto::SessionId;
+use crate::event::Event;
 use crate::kademlia::Contact;
 use crate::mail::MailEffect;
 use crate::save::{BatchId, ConversationId, StreamId, Write, WriteBatch};
@@ -16,6 +17,20 @@ pub(crate) enum Then {
     User(Effect),
     /// To the mailbox.
     Mail(MailEffect),
+}
+
+impl Then {
+    /// Returns about how many bytes of memory it takes. What is said of a message has its text once more.
+    fn len(&self) -> usize {
+        let bytes = match self {
+            Self::User(Effect::Tell(Event::Message(message))) => message.text.len() + message.from.len(),
+            Self::User(Effect::Collected { ids }) => size_of_val(&ids[..]),
+            Self::User(Effect::Publish(record)) => record.as_bytes().len(),
+            _ => 0,
+        };
+        // They wait in a list that doubles as it grows.
+        2 * size_of::<Self>() + bytes
+    }
 }
 
 /// What a later write of the same takes the place of, within a batch.
@@ -35,7 +50,7 @@ pub(crate) struct Saving {
     open_effects: Vec<Then>,
     in_flight: Option<(BatchId, Vec<Then>)>,
     last_batch: u64,
-    /// What the writes of the open batch take, and those of the one that is being written.
+    /// What the open batch takes, and the one that is being written: writes, and what waits for them.
     lens: [usize; 2],
 }
 
@@ -45,9 +60,12 @@ impl Saving {
     #[must_use]
     pub(crate) fn add(&mut self, writes: Vec<Write>, effects: Vec<Then>) -> Vec<Then> {
         writes.into_iter().for_each(|write| self.push(write));
+        let len: usize = effects.iter().map(Then::len).sum();
         if !self.open.is_empty() {
+            self.lens[0] += len;
             self.open_effects.extend(effects);
         } else if let Some((_, waiting)) = &mut self.in_flight {
+            self.lens[1] += len;
             waiting.extend(effects);
         } else {
             return effects;

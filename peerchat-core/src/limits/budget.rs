@@ -31,11 +31,12 @@ const READ_LEN: usize = mail::MAX_DEPOSIT_LEN + 256;
 /// A lookup of the DHT for a stranger's name with everything it has heard.
 const LOOKUP_LEN: usize = 64 * 1024;
 
-/// A stranger's conversation with the records that introduced them.
-const STRANGER_LEN: usize = 2 * kademlia::MAX_RECORD_LEN + 1024;
+/// The record that introduced a device of a stranger, as its bytes and as what they say. Whoever was introduced has at least
+/// one device.
+const INTRODUCED_LEN: usize = 2 * kademlia::MAX_RECORD_LEN;
 
 /// An event that is no message, with its texts.
-const EVENT_LEN: usize = 340;
+pub(crate) const EVENT_LEN: usize = 544;
 
 /// What [`Limits`] allow to be kept for one purpose.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,7 +52,10 @@ pub(super) fn shares(limits: &Limits, memory: &Memory, mail_quota: u64) -> Vec<S
     let mut shares = network(limits);
     shares.extend(kept(limits, memory, mail_quota));
     if memory.has_user {
-        shares.extend(people(limits));
+        shares.extend(people(limits, memory));
+        if memory.is_in_memory {
+            shares.push(share("what strangers have written", &[(limits.stranger_messages_len, 1)]));
+        }
     }
     shares
 }
@@ -100,15 +104,17 @@ fn kept(limits: &Limits, memory: &Memory, mail_quota: u64) -> Vec<Share> {
 }
 
 /// What is sent to the user.
-fn people(limits: &Limits) -> Vec<Share> {
+fn people(limits: &Limits, memory: &Memory) -> Vec<Share> {
+    // One that was not used since the profile was opened is kept as it was saved.
+    let session = if memory.is_in_memory { user::SESSION_COST } else { user::SAVED_SESSION_COST };
     vec![
         share("requests of other people", &[(limits.chat_requests, 192)]),
         share(
             "strangers",
             &[
-                (limits.people_requests, STRANGER_LEN),
-                (limits.stranger_devices, user::DEVICE_COST),
-                (limits.stranger_sessions, user::SESSION_COST),
+                (limits.people_requests, user::PERSON_COST),
+                (limits.stranger_devices, user::DEVICE_COST + INTRODUCED_LEN),
+                (limits.stranger_sessions, session),
                 (limits.introductions, LOOKUP_LEN),
             ],
         ),

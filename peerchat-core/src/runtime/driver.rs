@@ -372,7 +372,7 @@ impl Driver {
 
     fn confirm(&mut self) {
         self.confirm_at = None;
-        let confirmed = self.parts.events.confirmed();
+        let confirmed = self.parts.events.take_confirmed();
         if confirmed > self.confirmed {
             self.confirmed = confirmed;
             self.parts.engine.confirm(confirmed);

@@ -41,6 +41,8 @@ struct Inner {
     /// The position of the last message event that was handed out.
     handed_out: u64,
     confirmed: u64,
+    /// The driver was woken for what is confirmed and has not come to save it: no need to wake it again.
+    is_confirming: bool,
     is_closed: bool,
     /// The last event is in the queue.
     is_ending: bool,
@@ -103,6 +105,7 @@ impl EventQueue {
             is_refilling: false,
             handed_out: confirmed,
             confirmed,
+            is_confirming: false,
             is_closed: false,
             is_ending: false,
             pipe: None,
@@ -234,7 +237,14 @@ impl EventQueue {
         self.inner.lock().confirmed
     }
 
-    /// Waits until the application has taken an event.
+    /// Returns the same to the driver, which saves it now: it is woken by the next that is confirmed.
+    pub(crate) fn take_confirmed(&self) -> u64 {
+        let mut inner = self.inner.lock();
+        inner.is_confirming = false;
+        inner.confirmed
+    }
+
+    /// Waits until the application has confirmed something that is not about to be saved, or made room for more.
     pub(crate) async fn taken(&self) {
         self.taken.notified().await;
     }
@@ -273,7 +283,8 @@ impl EventQueue {
         }
         inner.show();
         let wants_more = inner.loaded_to < inner.latest && inner.message_count < inner.refill_below();
-        if had_confirmed != inner.confirmed || wants_more {
+        let is_new = had_confirmed != inner.confirmed && !std::mem::replace(&mut inner.is_confirming, true);
+        if is_new || wants_more {
             self.taken.notify_one();
         }
         Ok(taken)
@@ -381,6 +392,9 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future as _;
+    use std::task::{Context, Waker};
+
     use super::*;
     use crate::event::MessageState;
     use crate::kademlia::NodeId;
@@ -399,6 +413,15 @@ mod tests {
         queue.wait(Some(Duration::ZERO)).unwrap()
     }
 
+    /// The longest address of a person, and the longest that a detail says.
+    #[test]
+    fn an_event_takes_no_more_than_is_counted() {
+        const LONGEST_NAME: usize = crate::identity::MAX_NAME_LEN + "#7kq2m4xd".len();
+        const DETAIL: usize = 64;
+        let entry = crate::limits::entry::<Sequence, Entry>() + crate::limits::entry::<MessageId, Sequence>();
+        assert!(entry + LONGEST_NAME + DETAIL <= crate::limits::EVENT_LEN, "{entry} bytes");
+    }
+
     #[test]
     fn asking_for_the_next_message_confirms_the_last() {
         let queue = EventQueue::new(0, 0, Limits::shared());
@@ -407,6 +430,25 @@ mod tests {
         assert_eq!(queue.confirmed(), 0);
         assert_eq!(take(&queue), None);
         assert_eq!(queue.confirmed(), 5);
+    }
+
+    #[test]
+    fn the_driver_is_woken_once_for_what_is_confirmed_until_it_saves_it() {
+        let queue = EventQueue::new(0, 0, Limits::shared());
+        let is_woken = || {
+            let taken = std::pin::pin!(queue.taken());
+            taken.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        };
+        (1..=4).for_each(|position| queue.push_message(position, message(position)));
+        take(&queue);
+        assert!(!is_woken(), "nothing is confirmed");
+        take(&queue);
+        assert!(is_woken());
+        take(&queue);
+        assert!(!is_woken(), "it saves that as well when it comes to it");
+        assert_eq!(queue.take_confirmed(), 2);
+        take(&queue);
+        assert!(is_woken());
     }
 
     #[test]

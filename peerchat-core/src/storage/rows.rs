@@ -18,7 +18,7 @@ use crate::save::{
     SavedEnvelope, SavedIncoming, SavedMessage, SavedSession, SavedStream, SavedToken, StreamId,
 };
 use crate::time::Timestamp;
-use crate::user::ContentKind;
+use crate::user::{ContentKind, MESSAGE_OVERHEAD};
 
 /// Starts a query for messages, as [`saved_message`] reads them.
 macro_rules! select_messages {
@@ -67,6 +67,7 @@ pub(super) fn load(db: &Connection, keys: ProfileKeys, vault: &Vault) -> Result<
         records: all(db, "SELECT bytes FROM records ORDER BY key", |row| row.get(0))?,
         own_records: all(db, "SELECT bytes FROM own_records ORDER BY key", |row| row.get(0))?,
         conversations: conversations(db)?,
+        request_lens: request_lens(db)?,
         streams: all(
             db,
             "SELECT id, conversation, device, next_number, identity, tags, owes_receipt, read_to FROM streams ORDER BY id",
@@ -146,6 +147,17 @@ pub(super) fn history(
 pub(super) fn conversations(db: &Connection) -> Result<Vec<SavedConversation>, Failure> {
     all(db, concat!("SELECT ", conversation_columns!(), " FROM conversations AS c ORDER BY id"), |row| {
         conversation(row, 0)
+    })
+}
+
+/// Returns how much was written in each request since it was made.
+fn request_lens(db: &Connection) -> Result<Vec<(ConversationId, u64)>, Failure> {
+    let sql = "SELECT m.conversation, sum(length(m.body)), count(*) FROM conversations AS c
+        JOIN messages AS m ON m.conversation = c.id
+        WHERE c.relation = 1 AND m.stream <> 0 AND m.received >= c.requested GROUP BY m.conversation";
+    all(db, sql, |row| {
+        let len = unsigned(row, 1)? + unsigned(row, 2)? * MESSAGE_OVERHEAD as u64;
+        Ok((ConversationId(row.get(0)?), len))
     })
 }
 

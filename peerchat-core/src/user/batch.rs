@@ -166,6 +166,18 @@ pub(crate) fn count_messages(opened: &[u8], count: u64, tag: u64) -> Option<u64>
     Some(messages.len() as u64)
 }
 
+/// Returns the body of a batch of texts, each with its tag, for the fuzzers only.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn batch_body(texts: &[(u64, &str)]) -> Vec<u8> {
+    let entry = |(tag, text): &(u64, &str)| Entry {
+        kind: ContentKind::TEXT.0,
+        after: 0,
+        tag: *tag,
+        body: text.as_bytes().to_vec(),
+    };
+    codec::encode(&Batch { entries: texts.iter().map(entry).collect() })
+}
+
 /// Tells whether an envelope may say of itself that it has so many messages from this number on. After the last number none
 /// could follow: it would be taken again and again.
 pub(super) fn is_possible(number: u64, count: u64) -> bool {

@@ -28,6 +28,13 @@ pub const MAX_STRANGER_DEVICES: usize = 512;
 /// Most sessions in all that such people have begun. One more is answered "busy".
 pub const MAX_STRANGER_SESSIONS: usize = 512;
 
+/// Most bytes of messages of such people that are kept, with [`MESSAGE_OVERHEAD`] for each. One of them may take as much as
+/// that leaves. More is answered "busy", and what they left with others stays there.
+pub const MAX_STRANGER_MESSAGES_LEN: usize = 48 * 1024 * 1024;
+
+/// What a message counts beside its bytes: what it takes of the memory of a profile that has no disk.
+pub const MESSAGE_OVERHEAD: usize = 384;
+
 /// What the application does with a person.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verb {
@@ -88,6 +95,7 @@ impl User {
         }
         let write = self.people.get(id).map(|found| Write::Conversation(found.saved.clone()));
         self.save(write.into_iter().collect(), vec![Effect::Decided { command }]);
+        self.take_what_was_left(now);
         Ok(())
     }
 
@@ -113,6 +121,7 @@ impl User {
             _ => {
                 let id = known.unwrap_or_else(|| self.people.add(to, None));
                 self.make_contact(id, now);
+                self.take_what_was_left(now);
                 Ok(id)
             }
         }
@@ -142,6 +151,25 @@ impl User {
             self.save(write.into_iter().collect(), Vec::new());
         }
         relation.is_undecided()
+    }
+
+    /// Tells whether what somebody has sent may be kept as soon as it is opened: so many messages in so many bytes. If not,
+    /// it is counted.
+    pub(super) fn admits_words(&mut self, id: ConversationId, (count, len): (u64, usize)) -> bool {
+        let overhead = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(MESSAGE_OVERHEAD);
+        let has_room = self.people.has_room_for_words(id, len.saturating_add(overhead));
+        if !has_room {
+            self.refused_request_count += 1;
+            self.has_left_words = true;
+        }
+        has_room
+    }
+
+    /// Collects what there was no room for before something was decided.
+    fn take_what_was_left(&mut self, now: Now) {
+        if std::mem::take(&mut self.has_left_words) {
+            self.collect(now);
+        }
     }
 
     /// Returns how many deliveries, introductions and letters of people who are blocked were not taken.

@@ -81,6 +81,11 @@ impl User {
             self.blocked_count += 1;
             return self.release_unread(id, is_saved);
         }
+        // What is on this disk stays there, and waits.
+        let size = (letter.count, letter.envelope.bytes.len());
+        if !is_saved && conversation.is_some_and(|id| !self.admits_words(id, size)) {
+            return Taken::Left;
+        }
         let (device, number) = (letter.device.node_id(), letter.number);
         let owner = (letter.from, device);
         let stream = conversation.and_then(|conversation| self.people.known_stream(conversation, device));

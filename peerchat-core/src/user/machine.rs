@@ -293,6 +293,8 @@ pub struct User {
     pub(super) malformed_count: u64,
     /// Strangers that there was no room for.
     pub(super) refused_request_count: u64,
+    /// Something of theirs was not taken because too much of what they have written is undecided.
+    pub(super) has_left_words: bool,
     rng: ChaCha20Rng,
 }
 
@@ -357,8 +359,10 @@ impl User {
             blocked_count: 0,
             malformed_count: 0,
             refused_request_count: 0,
+            has_left_words: false,
             rng,
         };
+        user.people.restore_words(&saved.request_lens);
         let envelopes = std::mem::take(&mut saved.envelopes).into_iter();
         let mut envelopes: BTreeMap<u64, _> = envelopes.map(|saved| (saved.position, saved)).collect();
         for message in std::mem::take(&mut saved.outbox) {

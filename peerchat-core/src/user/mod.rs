@@ -33,16 +33,17 @@ mod tokens;
 mod typing;
 mod working;
 
-#[cfg(feature = "fuzzing")]
-pub(crate) use batch::count_messages;
 pub use batch::{MAX_BATCH, MAX_BATCH_LEN, MAX_BATCH_SPREAD_MS};
+#[cfg(feature = "fuzzing")]
+pub(crate) use batch::{batch_body, count_messages};
 pub use chat::{
     ChatRequest, ChatResponse, Content, ContentKind, DeliverRefusal, Delivery, Hint, MAX_HINT_LEN,
     MAX_MISSING, Receipt, ReceiptVerdict,
 };
 pub use collecting::{COLLECT_INTERVAL, MAX_FETCHES, MAX_LISTED_IN_ALL};
 pub use contacts::{
-    MAX_CONTACTS, MAX_REQUESTS, MAX_REQUESTS_PER_DAY, MAX_STRANGER_DEVICES, MAX_STRANGER_SESSIONS, Verb,
+    MAX_CONTACTS, MAX_REQUESTS, MAX_REQUESTS_PER_DAY, MAX_STRANGER_DEVICES, MAX_STRANGER_MESSAGES_LEN,
+    MAX_STRANGER_SESSIONS, MESSAGE_OVERHEAD, Verb,
 };
 pub use depositing::{MAX_HOLDERS, MAX_OPEN_DEPOSITS};
 pub(crate) use directory::devices;
@@ -55,14 +56,15 @@ pub use machine::{
 };
 pub use naming::{Decision, DecisionError, NAME_CHECK_EVERY};
 pub use owed::{REDEPOSIT_INTERVAL, RESTORED_INTERVAL};
+pub(crate) use people::PERSON_COST;
 pub use reading::READ_RECEIPT_DELAY;
 #[cfg(feature = "runtime")]
 pub(crate) use receiving::received_event;
 pub use receiving::{MAX_HELD_IN_ALL, MAX_HELD_LEN_IN_ALL};
 pub use sealing::REPAIR_INTERVAL;
 pub use sender::{MAX_IN_FLIGHT, MAX_IN_FLIGHT_LEN, MAX_MESSAGES_IN_FLIGHT};
-pub(crate) use sessions::SESSION_COST;
 pub use sessions::{MAX_NEW_SESSIONS, MAX_SESSIONS, MAX_SESSIONS_IN_ALL};
+pub(crate) use sessions::{SAVED_SESSION_COST, SESSION_COST};
 pub(crate) use streams::{DEVICE_COST, HELD_COST};
 pub use streams::{KEPT_ENVELOPES, KEPT_TAGS, MAX_HELD, MAX_HELD_LEN};
 pub use tokens::{TOKEN_DELAY, TOKEN_LIFETIME, TOKEN_RENEWAL};

@@ -10,7 +10,7 @@ use super::streams::Stream;
 use crate::crypto::DeviceKeys;
 use crate::identity::{Recipient, UserId};
 use crate::kademlia::{Contact, NodeId, Record};
-use crate::limits::Limits;
+use crate::limits::{Limits, entry};
 use crate::save::{ConversationId, Relation, SavedConversation, SavedStream, StreamId};
 use crate::time::Timestamp;
 
@@ -36,7 +36,17 @@ pub(crate) struct Conversation {
     pub(crate) renumbered_at: Option<Instant>,
     /// Whether it is being looked up which messages they have read.
     pub(crate) is_marking: bool,
+    /// What they have written since they made a request, while nothing is decided: bytes, with
+    /// [`MESSAGE_OVERHEAD`](super::MESSAGE_OVERHEAD) for each message.
+    words_len: usize,
 }
+
+/// What a person takes of memory at most, beside their devices and the record that lists them.
+pub(crate) const PERSON_COST: usize = entry::<ConversationId, Conversation>()
+    + entry::<String, ConversationId>()
+    + entry::<UserId, ConversationId>()
+    + 3 * size_of::<Timestamp>()
+    + 256;
 
 /// Every conversation and stream of the profile.
 #[derive(Debug, Default)]
@@ -49,6 +59,8 @@ pub(crate) struct People {
     last_stream: u32,
     contact_count: usize,
     request_count: usize,
+    /// What is undecided has written in all.
+    words_len: usize,
     /// When the latest requests were made, in order, no more than may be made in a day.
     requests: VecDeque<Timestamp>,
     pub(super) limits: Arc<Limits>,
@@ -93,8 +105,36 @@ impl People {
             repaired_at: None,
             renumbered_at: None,
             is_marking: false,
+            words_len: 0,
         };
         self.conversations.insert(conversation.saved.id, conversation);
+    }
+
+    /// Takes up how much was written in each request.
+    pub(crate) fn restore_words(&mut self, lens: &[(ConversationId, u64)]) {
+        for (id, len) in lens {
+            self.note_words(*id, usize::try_from(*len).unwrap_or(usize::MAX));
+        }
+    }
+
+    /// Counts what somebody about whom nothing is decided has written.
+    pub(crate) fn note_words(&mut self, id: ConversationId, len: usize) {
+        if let Some(found) = self.conversations.get_mut(&id)
+            && found.saved.relation == Relation::Request
+        {
+            found.words_len = found.words_len.saturating_add(len);
+            self.words_len = self.words_len.saturating_add(len);
+        }
+    }
+
+    /// Tells whether so many bytes more of a person may be kept. While nothing is decided about them, they may take as much
+    /// as they leave to others.
+    pub(crate) fn has_room_for_words(&self, id: ConversationId, len: usize) -> bool {
+        let Some(found) = self.get(id).filter(|found| found.saved.relation.is_undecided()) else {
+            return true;
+        };
+        let left = self.limits.stranger_messages_len.saturating_sub(self.words_len.saturating_add(len));
+        found.words_len.saturating_add(len) <= left
     }
 
     /// Makes a conversation.
@@ -124,6 +164,9 @@ impl People {
     pub(crate) fn set_relation(&mut self, id: ConversationId, relation: Relation) {
         let Some(found) = self.conversations.get_mut(&id) else { return };
         let before = std::mem::replace(&mut found.saved.relation, relation);
+        if relation != Relation::Request {
+            self.words_len = self.words_len.saturating_sub(std::mem::take(&mut found.words_len));
+        }
         self.count_relation(before, false);
         self.count_relation(relation, true);
     }

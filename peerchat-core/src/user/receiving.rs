@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::MESSAGE_OVERHEAD;
 use super::batch::{Opened, is_possible};
 use super::chat::{ChatRequest, ChatResponse, ContentKind, DeliverRefusal, Delivery, ReceiptVerdict};
 use super::directory::{Verdict, claimed_name, devices, judge};
@@ -431,6 +432,7 @@ impl User {
         now: Now,
     ) -> (SavedMessage, Option<Event>) {
         let is_request = self.note_request(conversation, now);
+        self.people.note_words(conversation, opened.body.len() + MESSAGE_OVERHEAD);
         let position = self.next_position();
         let from = self.people.get(conversation).map(|found| found.saved.peer.clone()).unwrap_or_default();
         let message = SavedMessage {

@@ -142,6 +142,9 @@ impl User {
         held: &Held,
         now: Now,
     ) -> Result<Vec<Opened>, DeliverRefusal> {
+        if !self.admits_words(id, (held.count, held.envelope.bytes.len())) {
+            return Err(DeliverRefusal::Busy);
+        }
         if self.people.relation(id).is_undecided() && self.sessions.is_start((id, device), &held.envelope) {
             let count: usize = self.people.undecided().map(|id| self.sessions.count_of(id)).sum();
             if count >= self.config.limits.stranger_sessions {

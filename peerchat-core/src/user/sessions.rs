@@ -23,9 +23,11 @@ pub const MAX_NEW_SESSIONS: usize = 20;
 /// Most sessions in all, and most that have ended and are remembered. A device that starts one more is answered "busy".
 pub const MAX_SESSIONS_IN_ALL: usize = 65_536;
 
-/// What a session takes of memory at most: five chains with the keys of 40 messages each that have not come, and as much
-/// again while its state is made to be saved.
-pub(crate) const SESSION_COST: usize = 12 * 1024;
+/// What a session takes of memory at most: five chains with the keys of 40 messages each that have not come.
+pub(crate) const SESSION_COST: usize = 11 * 1024;
+
+/// What the state of one takes as it is saved, which is how it is kept until it is used after a restart.
+pub(crate) const SAVED_SESSION_COST: usize = 32 * 1024;
 
 /// Most messages that are sealed in one session with none of them acknowledged: Olm opens nothing that lies more than
 /// 2,000 ahead. The next one is sealed in a new session.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::chat::{MAX_MISSING, Receipt, ReceiptVerdict};
 use super::owed::NOTHING_BIT;
-use crate::crypto::{Envelope, IdentityKey};
-use crate::kademlia::NodeId;
+use crate::crypto::{DeviceKeys, Envelope, IdentityKey};
+use crate::kademlia::{Contact, NodeId};
 use crate::limits::{entry, leaf};
 use crate::save::{ConversationId, SavedStream, StreamId};
 
@@ -22,11 +22,13 @@ pub const KEPT_TAGS: usize = 1024;
 /// fewer tags are saved with each.
 pub const KEPT_ENVELOPES: usize = 64;
 
-/// What a stream takes of memory at most, beside what it holds: itself, and what it knows of the latest messages.
+/// What a device takes of memory at most, beside what is held of it: its stream, what that knows of the latest messages, its
+/// keys, and where it is.
 pub(crate) const DEVICE_COST: usize = entry::<(ConversationId, NodeId), Stream>()
     + (KEPT_TAGS + super::batch::MAX_BATCH as usize) * size_of::<(u64, u64)>()
     + 2 * (KEPT_ENVELOPES + 1) * size_of::<usize>()
-    + 512;
+    + leaf::<NodeId, DeviceKeys>()
+    + 4 * size_of::<Contact>();
 
 /// What an envelope that is held takes beside its bytes.
 pub(crate) const HELD_COST: usize = leaf::<u64, Held>() / 2;

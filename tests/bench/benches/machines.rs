@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use peerchat_bench::pair::Pair;
+use peerchat_bench::talk::Talk;
 use peerchat_core::identity::{SecretKey, UserId};
 use peerchat_core::kademlia::{
     ALPHA, Contact, FIRST_CONTACTS, K, LOOKUP_PATHS, Lookup, LookupConfig, NodeId, NodeKey, Record,
@@ -22,7 +23,7 @@ const WORLD: usize = 100_000;
 
 const WALL: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
-criterion_group!(benches, table, codec, record, link, lookup);
+criterion_group!(benches, table, codec, record, link, lookup, talk);
 criterion_main!(benches);
 
 fn table(criterion: &mut Criterion) {
@@ -105,6 +106,22 @@ fn link(criterion: &mut Criterion) {
             bench.iter(|| pair.call(&request, later(), |_, _| Some(Response::Dht(RpcReply::Pong))));
         });
     }
+}
+
+/// Whole people: what a message costs beside sockets, threads and the queue from which an application takes events.
+fn talk(criterion: &mut Criterion) {
+    let mut now = Now { instant: Instant::now(), wall: WALL };
+    let mut talk = Talk::new(1, now).expect("two people who have just met write to each other");
+    let text = "x".repeat(100);
+    criterion.bench_function(
+        "talk: a message of 100 bytes until it is known to be delivered, both sides",
+        |bench| {
+            bench.iter(|| {
+                now = now.after(Duration::from_millis(1));
+                talk.say(&text, now).expect("it arrives");
+            });
+        },
+    );
 }
 
 fn lookup(criterion: &mut Criterion) {

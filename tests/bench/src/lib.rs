@@ -6,6 +6,7 @@ pub mod network;
 pub mod pair;
 pub mod process;
 pub mod quantile;
+pub mod talk;
 
 /// Whatever went wrong, for a person to read.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;

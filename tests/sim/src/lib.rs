@@ -7,6 +7,7 @@
 //! an engine. A run with the same seed is the same run; one that fails prints its seed and step.
 
 mod adversary;
+mod counting;
 mod disk;
 mod faults;
 mod link;
@@ -19,6 +20,7 @@ mod swarm;
 mod takeover;
 
 pub use adversary::{Behaviour, Lie, Pretence, grind_key};
+pub use counting::Counting;
 pub use disk::Disk;
 pub use faults::{Churn, NAT_MAPPING_LIFETIME};
 pub use link::{Latency, Link};

@@ -1,9 +1,7 @@
 //! What a node takes of memory when strangers fill everything that it keeps for them, counted by the allocator.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use peerchat_core::engine::{Engine, EngineConfig};
@@ -17,30 +15,9 @@ use peerchat_core::time::{Now, Timestamp};
 use peerchat_core::transport::{Call, CallId, ReplyToken, Transport, TransportConfig};
 use peerchat_core::wire::Request;
 use peerchat_core::{Config, Limits, UserId};
+use peerchat_sim::Counting;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
-
-/// The system's allocator, which counts what is in use, and the most that ever was.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let in_use = IN_USE.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        MOST.fetch_max(in_use, Ordering::Relaxed);
-        // SAFETY: the caller vouches for the layout.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: it came from `alloc` with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -221,8 +198,7 @@ fn a_flooded_node_stays_under_its_memory_limit() {
     let config = Config::builder("/nowhere").memory_limit(MEMORY_LIMIT).build().unwrap();
     let limits = Arc::new(config.limits().clone());
     let limit = |name: &str| limits.get(name).unwrap();
-    let before = IN_USE.load(Ordering::Relaxed);
-    MOST.store(before, Ordering::Relaxed);
+    let before = Counting::start();
     let mut node = Flooded::new(&config, &limits);
 
     let users = limit("records") as u64 + 100;
@@ -271,7 +247,7 @@ fn a_flooded_node_stays_under_its_memory_limit() {
     assert_eq!(node.transport.link_count(), limit("links"));
     assert!(node.transport.stats().requests_forgotten > 0, "more wait than may");
 
-    let (now, most) = (IN_USE.load(Ordering::Relaxed) - before, MOST.load(Ordering::Relaxed) - before);
+    let (now, most) = (Counting::in_use() - before, Counting::most() - before);
     eprintln!("{} KiB are in use, {} KiB were at most, of {} KiB", now >> 10, most >> 10, MEMORY_LIMIT >> 10);
     assert!((most as u64) < MEMORY_LIMIT, "{most} bytes");
     // What the budget counts for these stores, and not much less: it is no use to count much too much.

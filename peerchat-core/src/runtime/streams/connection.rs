@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use quinn_proto::crypto::rustls::HandshakeData;
 use quinn_proto::{
     ConnectionEvent, ConnectionHandle, Dir, Endpoint, EndpointEvent, Event, StreamEvent, StreamId, VarInt,
@@ -12,15 +12,15 @@ use quinn_proto::{
 use rustls::pki_types::CertificateDer;
 
 use super::exchange::{
-    Exchange, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, OwnCall, Progress, parse_request, parse_response, read,
-    request_bytes, response_bytes,
+    Exchange, Incoming, MAX_REQUEST_LEN, MAX_RESPONSE_LEN, OwnCall, Progress, TOO_FAST, Unsent,
+    parse_request, parse_response, read, request_bytes, response_bytes,
 };
 use super::outputs::Outputs;
-use super::{CALL_LIFETIME, CONNECT_TIMEOUT, MAX_STREAMS, REQUEST_LIFETIME, tls};
+use super::{ASK_AGAIN_AFTER, CALL_LIFETIME, CONNECT_TIMEOUT, MAX_STREAMS, REQUEST_LIFETIME, tls};
 use crate::kademlia::{Contact, NodeKey};
 use crate::transport::{Bucket, ReplyToken, TransportEvent};
 
-/// The only code that connections are closed and streams reset with: nobody acts on it.
+/// The code that connections are closed and streams reset with: nobody acts on it. The only other one is [`TOO_FAST`].
 const NO_REASON: VarInt = VarInt::from_u32(0);
 
 /// One QUIC connection, begun by either side.
@@ -43,10 +43,15 @@ pub(super) struct Connection {
     pub(super) deadline: Option<Instant>,
     made_at: Instant,
     heard_at: Instant,
+    partial_len: usize,
+    /// Length of the datagram that is being taken.
+    datagram_len: usize,
     /// The endpoint has been told that it is over.
     is_drained: bool,
     /// Calls that wait for the handshake or for a stream.
     waiting: VecDeque<OwnCall>,
+    /// Calls that the peer has not looked at because they came too fast, each with when it is asked again.
+    postponed: VecDeque<(Instant, OwnCall)>,
     exchanges: BTreeMap<StreamId, Exchange>,
     /// How fast requests come.
     requests: Bucket,
@@ -72,8 +77,11 @@ impl Connection {
             deadline: None,
             made_at: now,
             heard_at: now,
+            partial_len: 0,
+            datagram_len: 0,
             is_drained: false,
             waiting: VecDeque::new(),
+            postponed: VecDeque::new(),
             exchanges: BTreeMap::new(),
             requests: Bucket::default(),
         }
@@ -87,23 +95,23 @@ impl Connection {
     /// Tells whether something would be lost if the connection went.
     pub(super) fn is_busy(&self) -> bool {
         let is_dialling = self.is_ours && !self.is_connected;
-        is_dialling || !self.waiting.is_empty() || self.exchanges.values().any(Exchange::is_busy)
+        is_dialling || self.waiting_count() > 0 || self.exchanges.values().any(Exchange::is_busy)
     }
 
     /// Returns how many calls of this node have not ended.
     pub(super) fn call_count(&self) -> usize {
         let is_call = |exchange: &&Exchange| matches!(exchange, Exchange::Asked { .. });
-        self.waiting.len() + self.exchanges.values().filter(is_call).count()
+        self.waiting_count() + self.exchanges.values().filter(is_call).count()
     }
 
-    /// Returns how many calls wait for a stream.
+    /// Returns how many calls wait for a stream, or to be asked again.
     pub(super) fn waiting_count(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.postponed.len()
     }
 
-    /// Returns how many bytes are kept of what has not come whole.
-    pub(super) fn partial_len(&self) -> usize {
-        self.exchanges.values().map(Exchange::partial_len).sum()
+    /// Returns how many bytes are kept of what has not come whole or not gone out, as of the last [`Self::run`].
+    pub(super) const fn partial_len(&self) -> usize {
+        self.partial_len
     }
 
     /// Takes a call; [`Self::run`] sends it.
@@ -114,26 +122,48 @@ impl Connection {
 
     /// Answers the request on a stream; [`Self::run`] sends it.
     pub(super) fn reply(&mut self, id: StreamId, kind: u8, body: &[u8], now: Instant) {
-        let unsent = response_bytes(kind, self.address(), body);
+        let unsent = Unsent::new(response_bytes(kind, self.address(), body));
         self.exchanges.insert(id, Exchange::Answering { unsent, until: now + CALL_LIFETIME });
         self.write(id);
     }
 
     /// Gives up the exchange on a stream.
     pub(super) fn refuse(&mut self, id: StreamId, out: &mut Outputs) {
+        self.give_up(id, NO_REASON, out);
+    }
+
+    fn give_up(&mut self, id: StreamId, code: VarInt, out: &mut Outputs) {
         match self.exchanges.remove(&id) {
             Some(Exchange::Asked { own, .. }) => out.fail(own),
             Some(Exchange::Working { token, .. }) => out.forget(token),
             _ => {}
         }
-        // Either half may have ended by itself.
-        let _ = self.quic.recv_stream(id).stop(NO_REASON);
-        let _ = self.quic.send_stream(id).reset(NO_REASON);
+        self.reset(id, code);
     }
 
-    /// Takes a datagram that belongs to this connection.
-    pub(super) fn handle_event(&mut self, event: ConnectionEvent, now: Instant) {
-        self.heard_at = now;
+    fn reset(&mut self, id: StreamId, code: VarInt) {
+        // Either half may have ended by itself.
+        let _ = self.quic.recv_stream(id).stop(code);
+        let _ = self.quic.send_stream(id).reset(code);
+    }
+
+    /// Takes that the peer has not looked at what is asked on a stream: it is asked again, if there is time left for it.
+    fn postpone(&mut self, id: StreamId, out: &mut Outputs, now: Instant) {
+        let again_at = now + ASK_AGAIN_AFTER;
+        let is_ours =
+            |exchange: &Exchange| matches!(exchange, Exchange::Asked { own, .. } if again_at < own.until);
+        if !self.exchanges.get(&id).is_some_and(is_ours) {
+            return self.refuse(id, out);
+        }
+        if let Some(Exchange::Asked { own, .. }) = self.exchanges.remove(&id) {
+            self.postponed.push_back((again_at, own));
+        }
+        self.reset(id, NO_REASON);
+    }
+
+    /// Takes a datagram of `len` bytes that belongs to this connection; [`Self::run`] takes what it brought.
+    pub(super) fn handle_event(&mut self, event: ConnectionEvent, len: usize, now: Instant) {
+        (self.heard_at, self.datagram_len) = (now, len);
         self.quic.handle_event(event);
     }
 
@@ -142,6 +172,11 @@ impl Connection {
         self.quic.handle_timeout(now);
         if !self.is_connected && now >= self.made_at + CONNECT_TIMEOUT {
             self.is_lost = true;
+        }
+        let due = self.postponed.partition_point(|(at, _)| *at <= now);
+        for (_, own) in self.postponed.drain(..due).rev() {
+            // Before those that came later.
+            self.waiting.push_front(own);
         }
         while let Some(own) = self.waiting.pop_front_if(|own| own.until <= now) {
             out.fail(own);
@@ -178,6 +213,8 @@ impl Connection {
                 break;
             }
         }
+        self.datagram_len = 0;
+        self.partial_len = self.exchanges.values().map(Exchange::partial_len).sum();
         self.deadline = self.next_deadline();
     }
 
@@ -190,7 +227,8 @@ impl Connection {
         if !self.is_drained {
             endpoint.handle_event(self.handle, EndpointEvent::drained());
         }
-        self.waiting.into_iter().for_each(|own| out.give_back(own));
+        let postponed = self.postponed.into_iter().map(|(_, own)| own);
+        postponed.chain(self.waiting).for_each(|own| out.give_back(own));
         for exchange in self.exchanges.into_values() {
             match exchange {
                 Exchange::Asked { own, .. } => out.give_back(own),
@@ -210,12 +248,13 @@ impl Connection {
             Event::Stream(StreamEvent::Opened { .. }) => {
                 while let Some(id) = self.quic.streams().accept(Dir::Bi) {
                     let until = now + REQUEST_LIFETIME;
-                    self.exchanges.insert(id, Exchange::Asking { request: Vec::new(), until });
+                    self.exchanges.insert(id, Exchange::Asking { request: Incoming::default(), until });
                     self.on_readable(id, out, now);
                 }
             }
             Event::Stream(StreamEvent::Readable { id }) => self.on_readable(id, out, now),
             Event::Stream(StreamEvent::Writable { id }) => self.write(id),
+            Event::Stream(StreamEvent::Stopped { id, error_code: TOO_FAST }) => self.postpone(id, out, now),
             Event::Stream(StreamEvent::Stopped { id, .. }) => self.refuse(id, out),
             Event::Stream(StreamEvent::Finished { id }) => {
                 if let Some(Exchange::Answering { .. }) = self.exchanges.get(&id) {
@@ -263,8 +302,9 @@ impl Connection {
             }
             let Some(id) = self.quic.streams().open(Dir::Bi) else { return };
             let Some(own) = self.waiting.pop_front() else { return };
-            let unsent = request_bytes(&own.call);
-            self.exchanges.insert(id, Exchange::Asked { own, unsent, answer: Vec::new(), asked_at: now });
+            let unsent = Unsent::new(request_bytes(&own.call));
+            self.exchanges
+                .insert(id, Exchange::Asked { own, unsent, answer: Incoming::default(), asked_at: now });
             self.write(id);
         }
     }
@@ -281,14 +321,18 @@ impl Connection {
     }
 
     fn on_readable(&mut self, id: StreamId, out: &mut Outputs, now: Instant) {
+        let len = self.datagram_len;
         let progress = match self.exchanges.get_mut(&id) {
-            Some(Exchange::Asked { answer, .. }) => read(&mut self.quic, id, answer, MAX_RESPONSE_LEN),
-            Some(Exchange::Asking { request, .. }) => read(&mut self.quic, id, request, MAX_REQUEST_LEN),
+            Some(Exchange::Asked { answer, .. }) => read(&mut self.quic, id, answer, (len, MAX_RESPONSE_LEN)),
+            Some(Exchange::Asking { request, .. }) => {
+                read(&mut self.quic, id, request, (len, MAX_REQUEST_LEN))
+            }
             _ => return,
         };
         match progress {
             Progress::More => {}
             Progress::Whole => self.on_whole(id, out, now),
+            Progress::TooFast => self.postpone(id, out, now),
             Progress::Failed => {
                 out.stats.dropped_exchanges += 1;
                 self.refuse(id, out);
@@ -305,9 +349,11 @@ impl Connection {
                     // Answered before it was heard out: the rest is of no use.
                     let _ = self.quic.send_stream(id).reset(NO_REASON);
                 }
-                return self.take_response(own, from, &answer, out);
+                return self.take_response(own, from, &answer.bytes, out);
             }
-            (Some(Exchange::Asking { request, .. }), Some(from)) => parse_request(request).zip(Some(from)),
+            (Some(Exchange::Asking { request, .. }), Some(from)) => {
+                parse_request(request.bytes).zip(Some(from))
+            }
             _ => None,
         };
         let Some(((kind, body), from)) = taken else {
@@ -316,7 +362,7 @@ impl Connection {
         };
         if !out.admits_request(from.address(), &mut self.requests, now) {
             out.stats.dropped_too_fast += 1;
-            return self.refuse(id, out);
+            return self.give_up(id, TOO_FAST, out);
         }
         self.used_at = now;
         out.stats.requests += 1;
@@ -345,8 +391,8 @@ impl Connection {
         };
         let mut stream = self.quic.send_stream(id);
         while !unsent.is_empty() {
-            match stream.write(unsent) {
-                Ok(len) => unsent.advance(len),
+            match stream.write(unsent.rest()) {
+                Ok(len) => unsent.take(len),
                 // Blocked, or stopped by the peer: an event of QUIC's says what comes next.
                 Err(_) => return,
             }
@@ -369,7 +415,8 @@ impl Connection {
     fn next_deadline(&mut self) -> Option<Instant> {
         let connect = (!self.is_connected).then(|| self.made_at + CONNECT_TIMEOUT);
         let waiting = self.waiting.front().map(|own| own.until);
+        let postponed = self.postponed.front().map(|(at, _)| *at);
         let exchanges = self.exchanges.values().map(Exchange::until).min();
-        [self.quic.poll_timeout(), connect, waiting, exchanges].into_iter().flatten().min()
+        [self.quic.poll_timeout(), connect, waiting, postponed, exchanges].into_iter().flatten().min()
     }
 }

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use quinn_proto::congestion::CubicConfig;
 use quinn_proto::{
     ClientConfig, Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, EndpointEvent, Event,
     StreamEvent, StreamId, VarInt,
@@ -15,6 +17,9 @@ use super::{config, tls};
 use crate::identity::SecretKey;
 use crate::kademlia::NodeKey;
 use crate::transport::Transmit;
+
+/// How much such a peer sends, in bytes, of which it has heard nothing.
+const HOSTILE_WINDOW: u64 = 1 << 24;
 
 /// What a peer does on a stream or a connection.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +59,13 @@ impl fmt::Debug for HostilePeer {
 
 impl HostilePeer {
     pub(crate) fn new(key: &SecretKey, network: &str, seed: [u8; 32]) -> Self {
-        let (endpoint, client) = config::endpoint((key, false), network, seed, Default::default());
+        let (endpoint, mut client) = config::endpoint((key, false), network, seed, Default::default());
+        // It minds neither what the network bears nor what the other side has acknowledged.
+        let mut congestion = CubicConfig::default();
+        congestion.initial_window(HOSTILE_WINDOW);
+        let mut transport = config::transport();
+        transport.congestion_controller_factory(Arc::new(congestion)).send_window(HOSTILE_WINDOW);
+        client.transport_config(Arc::new(transport));
         Self { endpoint, client, connections: BTreeMap::new(), streams: Vec::new(), transmits: Vec::new() }
     }
 

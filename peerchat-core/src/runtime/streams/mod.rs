@@ -8,7 +8,8 @@
 //!   an answer of QUIC's own that is longer than its cause is left out.
 //! - Requests are handed out once the handshake is done, so their address is proven.
 //! - A connection costs at most [`CONNECTION_WINDOW`] bytes that QUIC keeps for each direction, [`MAX_STREAMS`]
-//!   requests that are being answered, and its share of the limit `partial_len`.
+//!   requests that are being answered, and its share of the limit `partial_len`, for which what QUIC keeps around the
+//!   pieces of what has not come whole counts as well.
 //!
 //! It lives here and not among the pure machines for one reason: TLS draws its randomness from the system.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
@@ -76,6 +77,9 @@ const CALL_LIFETIME: Duration = Duration::from_secs(20);
 
 /// How long a request may take to come whole, and again until it is answered.
 const REQUEST_LIFETIME: Duration = Duration::from_secs(10);
+
+/// How long after a peer has said that a request came too fast it is asked again: by then as many may ask as at once.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a peer with whom no connection came about is spared bursts by stream.
 const AVOID_AFTER_FAILURE: Duration = Duration::from_secs(60);
@@ -228,7 +232,7 @@ impl Streams {
             Some(DatagramEvent::Response(_)) => self.answer(from, datagram.len(), answer),
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some(connection) = self.connections.get_mut(&handle) {
-                    connection.handle_event(event, now);
+                    connection.handle_event(event, datagram.len(), now);
                 }
                 self.run(handle, now);
             }
@@ -435,10 +439,8 @@ impl Streams {
     /// Ends connections until what has not come whole, or has not gone out, is within its limit, the one with the most of it
     /// first.
     fn end_greedy(&mut self, now: Instant) {
-        const MOST_OF_ONE: usize = 2 * MAX_STREAMS as usize * exchange::MAX_RESPONSE_LEN;
-        while self.connections.len() * MOST_OF_ONE > self.limits.partial_len
-            && self.connections.values().map(|found| found.partial_len()).sum::<usize>()
-                > self.limits.partial_len
+        while self.connections.values().map(|found| found.partial_len()).sum::<usize>()
+            > self.limits.partial_len
         {
             let greediest = self.connections.iter().max_by_key(|(_, found)| found.partial_len());
             let Some(handle) = greediest.map(|(handle, _)| *handle) else { return };

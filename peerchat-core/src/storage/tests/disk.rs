@@ -116,6 +116,29 @@ fn a_profile_opens_with_what_was_written() {
 }
 
 #[test]
+fn a_profile_opens_with_how_much_was_written_in_each_request_since_it_was_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(&dir).store;
+    let relate = |id, peer, relation, requested| {
+        let requested = Timestamp::from_unix_ms(requested);
+        Write::Conversation(SavedConversation { relation, requested, ..conversation(id, peer) })
+    };
+    let mut writes = vec![
+        relate(ALICE, "alice", Relation::Request, 2_002),
+        relate(BOB, "bob", Relation::Contact, 1),
+        Write::Stream(stream(3)),
+    ];
+    // Received at 2,001 and so on; the last is an answer.
+    writes.extend((1..=3).map(|position| Write::Message(received(position, ALICE, position))));
+    writes.push(Write::Message(received(4, BOB, 1)));
+    writes.push(Write::Message(own(5, ALICE)));
+    write(&store, writes).unwrap();
+    store.close();
+    let len = ["text 2", "text 3"].map(|text| text.len() as u64 + crate::user::MESSAGE_OVERHEAD as u64);
+    assert_eq!(open_in(&dir).saved.request_lens, [(ALICE, len.iter().sum())]);
+}
+
+#[test]
 fn a_store_that_is_only_dropped_writes_what_was_queued_and_frees_the_profile() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_in(&dir).store;

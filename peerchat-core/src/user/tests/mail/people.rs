@@ -1,8 +1,11 @@
 //! Contacts, what was read, and what is taken back, between two people who may be away.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::error::ErrorCode;
 use crate::event::ReceivedMessage;
+use crate::limits::Limits;
 use crate::save::Relation;
 use crate::user::{Decision, DecisionError, PushError, READ_RECEIPT_DELAY, Verb};
 
@@ -90,6 +93,25 @@ fn a_stranger_makes_a_request_and_a_contact_does_not() {
     assert!(town.received(BOB)[3].is_request);
     town.relate(BOB, "alice", Verb::Accept).unwrap();
     assert_eq!(town.relation(BOB, "alice"), Some(Relation::Contact));
+}
+
+#[test]
+fn letters_of_a_stranger_beyond_what_is_kept_of_them_are_opened_once_they_are_accepted() {
+    let mut town = Town::new();
+    town.send(ALICE, "bob", "hello");
+    town.leave(BOB);
+    let texts = ["1", "2", "3", "4"].map(|text| text.repeat(4000));
+    for text in &texts {
+        town.send(ALICE, "bob", text);
+    }
+    town.leave(ALICE);
+    town.people[BOB].limits = Arc::new(Limits { stranger_messages_len: 24 * 1024, ..Limits::default() });
+    town.come(BOB);
+    assert_eq!(town.texts(BOB), ["hello", &texts[0], &texts[1]]);
+    assert!(town.people[BOB].bench.user.refused_request_count() > 0);
+    town.relate(BOB, "alice", Verb::Accept).unwrap();
+    assert_eq!(town.texts(BOB)[3..], texts[2..]);
+    assert!(town.kept.values().all(|envelope| town.is_for(ALICE, envelope)), "nothing is left with others");
 }
 
 #[test]

@@ -39,12 +39,18 @@ const COLUMNS: &[&str] = &[
 /// How many messages at the beginning and at the end are compared.
 const PART: usize = 100_000;
 
-/// With a number, so many messages on disk, of which the first and the last are compared: what a long history changes.
+/// With a number, so many messages on disk, of which the first and the last are compared: what a long history changes. With
+/// `alone`, only messages that never meet another.
 pub(super) fn measure(words: &[String]) -> Result<Figure, Failure> {
-    if let Some(count) = words.first() {
-        return long_history(count.parse()?);
-    }
     let mut table = Table::new(COLUMNS);
+    match words.first().map(String::as_str) {
+        None => {}
+        Some("alone") => {
+            table.push(alone("memory, one after another", None)?);
+            return Ok(Figure { conditions: conditions(), table });
+        }
+        Some(count) => return long_history(count.parse()?),
+    }
     table.push(row("memory", None, COUNTS[0])?);
     let directory = tempfile::tempdir()?;
     table.push(row("on disk", Some(directory.path()), COUNTS[1])?);
