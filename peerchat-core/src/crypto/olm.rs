@@ -1,6 +1,6 @@
 //! [`Olm`]: the double ratchet of vodozemac, whole MACs, started from a prekey that is not used up.
 
-use std::fmt;
+use std::{fmt, io};
 
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::{Account, OlmMessage, Session, SessionConfig, SessionKeys};
@@ -12,9 +12,8 @@ use super::session::{
     SessionCipher, SessionId, SessionStart,
 };
 
-/// Room for a state while it is written, so that it does not move and leave copies behind: a session with every key
-/// it can keep takes about 30 kB.
-const STATE_ROOM: usize = 48 * 1024;
+/// Room for a state while it is written, to begin with. Few take more; a session with every key it can keep takes about 30 kB.
+const STATE_ROOM: usize = 4096;
 
 /// The keys of one device.
 pub struct Olm(Account);
@@ -152,8 +151,45 @@ fn id_of(keys: &SessionKeys) -> SessionId {
 
 /// Returns a pickle as JSON, which is the form that vodozemac's pickles survive.
 fn state_of(pickle: &impl serde::Serialize) -> Secret {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(STATE_ROOM));
+    let mut written = Written(Zeroizing::new(Vec::with_capacity(STATE_ROOM)));
     // Writing to memory does not fail; an empty state would be noticed as damaged when it is restored.
-    let _ = serde_json::to_writer(&mut *bytes, pickle);
-    Secret::copy_of(&bytes)
+    let _ = serde_json::to_writer(&mut written, pickle);
+    Secret::copy_of(&written.0)
+}
+
+/// What is written, which is wiped where it was when it has to move.
+struct Written(Zeroizing<Vec<u8>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = self.0.len() + bytes.len();
+        if len > self.0.capacity() {
+            let mut larger = Zeroizing::new(Vec::with_capacity(len.max(2 * self.0.capacity())));
+            larger.extend_from_slice(&self.0);
+            self.0 = larger;
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_whole_whatever_its_length() {
+        let mut written = Written(Zeroizing::new(Vec::with_capacity(4)));
+        let parts: [&[u8]; 5] = [b"", b"abc", b"d", b"efghijklmnopq", b"r"];
+        for part in parts {
+            written.write_all(part).unwrap();
+        }
+        assert_eq!(*written.0, parts.concat());
+    }
 }
