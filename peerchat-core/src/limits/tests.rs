@@ -177,3 +177,18 @@ fn the_page_of_limits_has_every_limit_with_its_default_and_a_test_that_exists() 
     names.sort_unstable();
     assert_eq!(listed, names);
 }
+
+#[test]
+fn the_page_of_limits_has_every_share_of_a_node_on_disk() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("../docs/limits.md")).unwrap();
+    let alone = Config::builder("/p").build().unwrap().memory_shares();
+    let shares = Config::builder("/p").user("alice").unwrap().build().unwrap().memory_shares();
+    let mib = |share: &Share| format!("{:.1}", share.len as f64 / f64::from(1 << 20));
+    for share in &shares {
+        let without = alone.iter().find(|other| other.what == share.what).map_or("0".to_owned(), mib);
+        let row = format!("| {} | {} | {without} |", share.what, mib(share));
+        assert!(page.contains(&row), "the page lacks {row}");
+    }
+    assert!(alone.iter().all(|share| shares.iter().any(|other| other.what == share.what)));
+}
