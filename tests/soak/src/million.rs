@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use peerchat_core::{Client, Config, Event, MessageState};
+use peerchat_core::{Client, Config, Event, MessageState, Verb};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
@@ -120,6 +120,10 @@ fn take(reader: &Client, mut next: u64, until: u64) -> Result<Duration, Failure>
         let patience = PATIENCE.saturating_sub(latest.elapsed());
         match reader.poll(patience)? {
             Some(Event::Message(message)) if message.text == next.to_string() => {
+                if next == 0 {
+                    // Of somebody about whom nothing is decided no more is taken than `stranger_messages_len` says.
+                    reader.relate_blocking(&message.from, Verb::Accept)?;
+                }
                 next += 1;
                 longest = longest.max(latest.elapsed());
                 latest = Instant::now();
