@@ -18,7 +18,7 @@ use crate::engine::{Engine, EngineConfig};
 use crate::error::{Error, ErrorCode};
 use crate::event::{CommandId, Event, MessageId, MessageState};
 use crate::identity::{Recipient, SecretKey, UserId, UserName, safety_number};
-use crate::kademlia::{LOOKUP_PATHS, NodeId, NodeKey, RefusedRecords};
+use crate::kademlia::{NodeId, NodeKey, RefusedRecords};
 use crate::runtime::{
     Carriers, Command, Driver, DriverParts, EventQueue, Socket, block_on, fill_random, runtime,
 };
@@ -254,18 +254,7 @@ impl Client {
         let (node_key, local_address) = (NodeKey::from(saved.keys.node.public()), socket.local_address());
         let events =
             Arc::new(EventQueue::new(saved.confirmed_position, saved.last_position, config.shared_limits()));
-        let engine_config = EngineConfig {
-            k: config.k(),
-            alpha: config.alpha(),
-            paths: LOOKUP_PATHS,
-            family: socket.family(),
-            serve: config.serve(),
-            user: config.user().cloned(),
-            message_lifetime: config.message_lifetime(),
-            read_receipts: config.read_receipts(),
-            mail_quota: config.mail_quota(),
-            limits: config.shared_limits(),
-        };
+        let engine_config = EngineConfig::of(&config, socket.family());
         let engine = Engine::new(engine_config, saved, cipher, engine_seed, crate::runtime::now());
         let (node_id, user) = (engine.node_id(), config.user().cloned().zip(engine.user_id()));
         let (commands, receiver) = mpsc::channel(MAX_COMMANDS);

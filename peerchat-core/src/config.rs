@@ -236,7 +236,6 @@ impl Config {
         &self.limits
     }
 
-    #[cfg(feature = "runtime")]
     pub(crate) fn shared_limits(&self) -> Arc<Limits> {
         self.limits.clone()
     }

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
+use crate::config::Config;
 use crate::crypto::DeviceCipher;
 use crate::event::{CommandId, Event, MessageId};
 use crate::identity::{Recipient, UserId, UserName};
 use crate::idle;
 use crate::kademlia::{
-    AddressFamily, Contact, LookupId, Node, NodeConfig, NodeId, NodeKey, PublishId, Record, RecordKey, Rpc,
-    RpcId, RpcReply, Serve, StoreRefusal,
+    AddressFamily, Contact, LOOKUP_PATHS, LookupId, Node, NodeConfig, NodeId, NodeKey, PublishId, Record,
+    RecordKey, Rpc, RpcId, RpcReply, Serve, StoreRefusal,
 };
 use crate::limits::Limits;
 use crate::mail::{MailAnswer, MailCallTag, MailReadId, MailRequest, Mailbox, Work, WorkId};
@@ -69,6 +70,25 @@ pub struct EngineConfig {
     pub mail_quota: u64,
     /// What others may make the engine keep and do.
     pub limits: Arc<Limits>,
+}
+
+impl EngineConfig {
+    /// Returns what the configuration of a client means for its engine.
+    #[must_use]
+    pub fn of(config: &Config, family: AddressFamily) -> Self {
+        Self {
+            k: config.k(),
+            alpha: config.alpha(),
+            paths: LOOKUP_PATHS,
+            family,
+            serve: config.serve(),
+            user: config.user().cloned(),
+            message_lifetime: config.message_lifetime(),
+            read_receipts: config.read_receipts(),
+            mail_quota: config.mail_quota(),
+            limits: config.shared_limits(),
+        }
+    }
 }
 
 /// A request to send.

@@ -1,15 +1,12 @@
 //! What a node with a user takes of memory when strangers send the user everything that they can, counted by the allocator.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use peerchat_core::crypto::{DeviceCipher as _, DeviceKeys, Envelope, EnvelopeKind, Olm, SessionCipher};
 use peerchat_core::engine::{Engine, EngineCall, EngineConfig};
 use peerchat_core::fuzzing;
 use peerchat_core::identity::{SecretKey, UserId, UserName};
-use peerchat_core::kademlia::{
-    AddressFamily, Contact, K, LOOKUP_PATHS, NodeKey, RecordKey, Rpc, RpcReply, Serve,
-};
+use peerchat_core::kademlia::{AddressFamily, Contact, K, NodeKey, RecordKey, Rpc, RpcReply, Serve};
 use peerchat_core::mail::{
     EnvelopeHeader, EnvelopeId, Introduction, Letter, MAX_LISTED, MailRequest, MailResponse, SealedEnvelope,
 };
@@ -218,18 +215,8 @@ impl Flooded {
         let (node, user) = (secret(0, 0), secret(0, 1));
         let cipher = Olm::restore(None).unwrap();
         let identity = cipher.identity();
-        let engine_config = EngineConfig {
-            k: config.k(),
-            alpha: config.alpha(),
-            paths: LOOKUP_PATHS,
-            family: AddressFamily::V4,
-            serve: Serve::Always,
-            user: config.user().cloned(),
-            message_lifetime: config.message_lifetime(),
-            read_receipts: true,
-            mail_quota: config.mail_quota(),
-            limits: Arc::new(config.limits().clone()),
-        };
+        let engine_config =
+            EngineConfig { serve: Serve::Always, ..EngineConfig::of(config, AddressFamily::V4) };
         let target = (UserId::of(&user.public()), NodeKey::from(node.public()));
         let saved = Saved::fresh(ProfileKeys { node, user: Some(user) });
         let engine = Engine::new(engine_config, saved, Some(Box::new(cipher)), [2; 32], now);

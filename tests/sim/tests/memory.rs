@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use peerchat_core::engine::{Engine, EngineConfig};
 use peerchat_core::identity::SecretKey;
 use peerchat_core::kademlia::{
-    AddressFamily, Contact, LOOKUP_PATHS, NodeKey, Record, RecordHeader, RecordKey, RecordKind, Rpc, Serve,
+    AddressFamily, Contact, NodeKey, Record, RecordHeader, RecordKey, RecordKind, Rpc, Serve,
 };
 use peerchat_core::mail::{EnvelopeHeader, EnvelopeId, MAX_RELEASED, MailRequest, Release, SealedEnvelope};
 use peerchat_core::save::{ProfileKeys, Saved};
@@ -80,18 +80,8 @@ impl Flooded {
         let now = Now { instant: Instant::now(), wall: Timestamp::from_unix_ms(1_800_000_000_000) };
         let node = secret(0, 0);
         let key = NodeKey::from(node.public());
-        let engine_config = EngineConfig {
-            k: config.k(),
-            alpha: config.alpha(),
-            paths: LOOKUP_PATHS,
-            family: AddressFamily::V4,
-            serve: Serve::Always,
-            user: None,
-            message_lifetime: config.message_lifetime(),
-            read_receipts: true,
-            mail_quota: config.mail_quota(),
-            limits: limits.clone(),
-        };
+        let engine_config =
+            EngineConfig { serve: Serve::Always, ..EngineConfig::of(config, AddressFamily::V4) };
         let transport_config = TransportConfig {
             network: config.network().to_owned(),
             max_links: config.max_links(),
