@@ -60,12 +60,12 @@ impl Saving {
     #[must_use]
     pub(crate) fn add(&mut self, writes: Vec<Write>, effects: Vec<Then>) -> Vec<Then> {
         writes.into_iter().for_each(|write| self.push(write));
-        let len: usize = effects.iter().map(Then::len).sum();
+        let len = || effects.iter().map(Then::len).sum::<usize>();
         if !self.open.is_empty() {
-            self.lens[0] += len;
+            self.lens[0] += len();
             self.open_effects.extend(effects);
         } else if let Some((_, waiting)) = &mut self.in_flight {
-            self.lens[1] += len;
+            self.lens[1] += len();
             waiting.extend(effects);
         } else {
             return effects;
