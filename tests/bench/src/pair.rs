@@ -100,7 +100,7 @@ impl Pair {
 }
 
 /// Carries what one transport sends to the other; tells whether there was anything.
-fn carry(from: &mut Transport, address: SocketAddr, to: &mut Transport, now: Now) -> bool {
+pub(crate) fn carry(from: &mut Transport, address: SocketAddr, to: &mut Transport, now: Now) -> bool {
     let mut is_any = false;
     while let Some(Transmit { bytes, .. }) = from.poll_transmit() {
         to.handle_datagram(address, &bytes, now);

@@ -1,25 +1,26 @@
 //! [`Talk`]: two people in one thread, without sockets.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc;
 
 use peerchat_core::config::Location;
 use peerchat_core::crypto::{DeviceCipher, Olm};
-use peerchat_core::engine::{Engine, EngineCall, EngineConfig, Outcome};
+use peerchat_core::engine::{Engine, EngineCall, EngineConfig};
 use peerchat_core::event::CommandId;
 use peerchat_core::identity::{Recipient, SecretKey, UserName};
 use peerchat_core::kademlia::{ALPHA, AddressFamily, K, LOOKUP_PATHS, Serve};
 use peerchat_core::mail::DEFAULT_MAIL_QUOTA;
-use peerchat_core::save::{BatchId, ProfileKeys};
+use peerchat_core::save::ProfileKeys;
 use peerchat_core::storage::{Opened, Store};
 use peerchat_core::time::Now;
-use peerchat_core::transport::{Call, Transmit, Transport, TransportConfig, TransportEvent};
+use peerchat_core::transport::{Call, Transport, TransportConfig, TransportEvent};
 use peerchat_core::wire::{Request, Response};
 use peerchat_core::{Event, Limits, MessageState};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 
 use crate::Failure;
+use crate::pair::carry;
 
 /// How often both may take a turn until nothing is left to do.
 const MAX_TURNS: usize = 10_000;
@@ -31,10 +32,8 @@ struct Person {
     engine: Engine,
     transport: Transport,
     store: Store,
-    written: Arc<Mutex<Vec<BatchId>>>,
     address: SocketAddr,
     events: Vec<Event>,
-    saved_count: usize,
 }
 
 /// Two people who know each other, Alice and Bob.
@@ -92,7 +91,12 @@ impl Talk {
         self.people.iter_mut().for_each(|person| person.handle_due(now));
         for _ in 0..MAX_TURNS {
             let [alice, bob] = &mut self.people;
-            let is_any = [alice.turn(now), bob.turn(now), alice.carry(bob, now), bob.carry(alice, now)];
+            let is_any = [
+                alice.turn(now),
+                bob.turn(now),
+                carry(&mut alice.transport, alice.address, &mut bob.transport, now),
+                carry(&mut bob.transport, bob.address, &mut alice.transport, now),
+            ];
             if is_any == [false; 4] {
                 return Ok(());
             }
@@ -128,8 +132,7 @@ impl Person {
         let engine = Engine::new(config, saved, Some(cipher), draw(), now);
         let transport = Transport::new(TransportConfig::default(), &node, ChaCha20Rng::from_seed(draw()));
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let (written, events) = (Arc::default(), Vec::new());
-        Ok(Self { engine, transport, store, written, address, events, saved_count: 0 })
+        Ok(Self { engine, transport, store, address, events: Vec::new() })
     }
 
     fn handle_due(&mut self, now: Now) {
@@ -166,9 +169,7 @@ impl Person {
             is_any = true;
             self.transport.probe(probe, address, now);
         }
-        while let Some(outcome) = self.engine.poll_outcome() {
-            self.saved_count += usize::from(matches!(outcome, Outcome::Saved(_)));
-        }
+        while self.engine.poll_outcome().is_some() {}
         while let Some(event) = self.engine.poll_event() {
             self.events.push(event);
         }
@@ -177,16 +178,12 @@ impl Person {
 
     fn save(&mut self, now: Now) -> bool {
         let Some(batch) = self.engine.poll_write() else { return false };
-        let written = self.written.clone();
+        let (done, written) = mpsc::channel();
         self.store.write(batch, move |id, result| {
-            if result.is_ok() {
-                written.lock().unwrap_or_else(PoisonError::into_inner).push(id);
-            }
+            // Whoever asked waits for it below: in memory it has happened by then.
+            let _ = result.is_ok().then(|| done.send(id));
         });
-        let written = std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));
-        for id in written {
-            self.engine.handle_written(id, now);
-        }
+        written.try_iter().for_each(|id| self.engine.handle_written(id, now));
         true
     }
 
@@ -210,16 +207,6 @@ impl Person {
             TransportEvent::KeyFound { probe, key, .. } => self.engine.handle_probed(probe, Some(key), now),
             TransportEvent::ProbeFailed { probe } => self.engine.handle_probed(probe, None, now),
         }
-    }
-
-    /// Carries the datagrams to the other; tells whether there were any.
-    fn carry(&mut self, to: &mut Self, now: Now) -> bool {
-        let mut is_any = false;
-        while let Some(Transmit { bytes, .. }) = self.transport.poll_transmit() {
-            to.transport.handle_datagram(self.address, &bytes, now);
-            is_any = true;
-        }
-        is_any
     }
 }
 
