@@ -503,6 +503,36 @@ typedef int32_t peerchat_log_level_t;
 #endif // __cplusplus
 
 /**
+ * Whether a node keeps records and mail for others and is listed in their routing tables.
+ */
+enum peerchat_serve_t
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  /**
+   * If others can reach it: if it was reached from an address to which it has sent nothing, if its peers are at
+   * loopback or private addresses, or as long as it knows fewer than three others.
+   */
+  PEERCHAT_SERVE_AUTO = 0,
+  /**
+   * Yes, unproven: for whoever knows that the node can be reached.
+   */
+  PEERCHAT_SERVE_ALWAYS = 1,
+  /**
+   * No, so that nobody asks it for anything: for programs that soon end, and where others must not cost battery or data.
+   */
+  PEERCHAT_SERVE_NEVER = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum peerchat_serve_t peerchat_serve_t;
+#else
+typedef int32_t peerchat_serve_t;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * What a client is created with. Made by peerchat_options_new, freed by peerchat_options_free.
  */
 typedef struct peerchat_options_t peerchat_options_t;
@@ -1085,6 +1115,17 @@ peerchat_status_t peerchat_options_set_k(peerchat_options_t *options,
  * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER or PEERCHAT_ERR_INTERNAL.
  */
 peerchat_status_t peerchat_options_set_alpha(peerchat_options_t *options, size_t alpha);
+
+/**
+ * Sets whether the node keeps records and mail for others and is listed in their routing tables. Default:
+ * PEERCHAT_SERVE_AUTO.
+ *
+ * Never blocks.
+ * @param serve  A number of peerchat_serve_t.
+ * @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_ARGUMENT (no such number) or PEERCHAT_ERR_INTERNAL.
+ */
+peerchat_status_t peerchat_options_set_serve(peerchat_options_t *options,
+                                             int32_t serve);
 
 /**
  * Sets how long an undelivered message is retried before it expires. Default: 30 days.

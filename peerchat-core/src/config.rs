@@ -340,7 +340,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// Sets whether the node keeps records for others and is listed in their routing tables. Default:
+    /// Sets whether the node keeps records and mail for others and is listed in their routing tables. Default:
     /// [`Serve::Auto`], if others can reach it. [`Serve::Never`] suits programs that soon end.
     #[must_use]
     pub fn serve(mut self, serve: Serve) -> Self {

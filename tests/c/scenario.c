@@ -2,6 +2,8 @@
 #include "check.h"
 
 #define BATCH 1500
+/* In step 9. */
+#define NETWORKS 3
 
 static const char GREETING[] = "gr\xc3\xbc\xc3\x9f"
                                "e \xf0\x9f\x99\x82";
@@ -383,25 +385,30 @@ static void failures_of_the_lonely(void)
     peerchat_destroy(lone);
 }
 
-/* Two networks that know nothing of one another, each with its alice, and somebody who joins both. */
+/* Networks that know nothing of one another, each with its alice, and somebody who joins them all. The reader does not serve:
+   else they would soon be one network, which settles whose the name is. */
 static void a_contested_name(void)
 {
-    peerchat_t *reader = loopback_client("reader"), *nodes[2], *alices[2];
+    peerchat_options_t *options = loopback_options("reader");
+    peerchat_t *reader, *nodes[NETWORKS], *alices[NETWORKS];
     peerchat_person_t *found;
     char *claimants;
     int i;
-    for (i = 0; i < 2; i++) {
+    CHECK_OK(peerchat_options_set_serve(options, PEERCHAT_SERVE_NEVER));
+    CHECK_OK(peerchat_create(options, &reader));
+    peerchat_options_free(options);
+    for (i = 0; i < NETWORKS; i++) {
         nodes[i] = loopback_client(NULL);
         alices[i] = loopback_client("alice");
         join(alices[i], nodes[i]);
         expect_registered(alices[i], "alice");
     }
-    for (i = 0; i < 2; i++)
+    for (i = 0; i < NETWORKS; i++)
         join(reader, nodes[i]);
     CHECK_STATUS(PEERCHAT_ERR_NAME_CONTESTED, peerchat_lookup_wait(reader, "alice", &found, &claimants));
     CHECK(strstr(claimants, "alice#") != NULL);
     peerchat_string_free(claimants);
-    for (i = 0; i < 2; i++) {
+    for (i = 0; i < NETWORKS; i++) {
         peerchat_destroy(nodes[i]);
         peerchat_destroy(alices[i]);
     }

@@ -383,6 +383,10 @@ static void check_options(void)
     CHECK_STATUS(PEERCHAT_ERR_INVALID_ARGUMENT, peerchat_options_set_limit(options, "no such limit", 1));
     CHECK_STATUS(PEERCHAT_ERR_INVALID_ARGUMENT, peerchat_options_set_limit(options, "links", 0));
     CHECK_OK(peerchat_options_set_read_receipts(options, false));
+    CHECK_STATUS(PEERCHAT_ERR_INVALID_ARGUMENT, peerchat_options_set_serve(options, -1));
+    CHECK_STATUS(PEERCHAT_ERR_INVALID_ARGUMENT, peerchat_options_set_serve(options, PEERCHAT_SERVE_NEVER + 1));
+    CHECK_OK(peerchat_options_set_serve(options, PEERCHAT_SERVE_ALWAYS));
+    CHECK_OK(peerchat_options_set_serve(options, PEERCHAT_SERVE_AUTO));
     CHECK_OK(peerchat_create(options, &lone));
     CHECK_STATUS(PEERCHAT_ERR_TIMED_OUT, peerchat_lookup_wait(lone, "bob", &person, NULL));
     peerchat_destroy(lone);
@@ -400,6 +404,7 @@ static void check_outputs_and_ranges(peerchat_t *client)
     CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_contacts(client, NULL));
     CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_cancel(client, NULL));
     CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_options_set_read_receipts(NULL, true));
+    CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_options_set_serve(NULL, PEERCHAT_SERVE_NEVER));
     CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_options_set_mail_quota_len(NULL, 0));
     CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_options_set_memory_limit_len(NULL, (uint64_t)256 << 20));
     CHECK_STATUS(PEERCHAT_ERR_NULL_POINTER, peerchat_options_set_passphrase(NULL, "x"));

@@ -9,6 +9,7 @@ import dev.peerchat.Event
 import dev.peerchat.MessageState
 import dev.peerchat.PeerchatException
 import dev.peerchat.Relation
+import dev.peerchat.Serve
 import dev.peerchat.code
 import dev.peerchat.importProfile
 import dev.peerchat.isFinal
@@ -25,6 +26,8 @@ import kotlinx.coroutines.withTimeout
 /** Longer than anything that works takes. */
 private val PATIENCE = 60.seconds
 private const val BATCH = 1_500uL
+// In step 9.
+private const val NETWORKS = 3
 private const val LOOPBACK = "127.0.0.1:0"
 
 private fun node(bind: String = LOOPBACK) = Client(ClientOptions(bind = bind))
@@ -253,10 +256,13 @@ private class Scenario(private val directory: File, private val count: ULong) {
         fails(ErrorCode.CLOSED) { lone.send("bob", "x") }
     }
 
-    /** Two networks that know nothing of one another, each with its alice, and somebody who joins both. */
+    /**
+     * Networks that know nothing of one another, each with its alice, and somebody who joins them all. The reader does not
+     * serve: else they would soon be one network, which settles whose the name is.
+     */
     private suspend fun aContestedName() {
-        val reader = inMemory("reader")
-        val networks = List(2) { node() to inMemory("alice") }
+        val reader = Client(ClientOptions(user = "reader", bind = LOOPBACK, serve = Serve.NEVER))
+        val networks = List(NETWORKS) { node() to inMemory("alice") }
         for ((node, alice) in networks) {
             alice.join(node.localAddress, node)
             alice.expectRegistered()

@@ -15,6 +15,8 @@ from peerchat import errors, events
 # Longer than anything that works takes.
 PATIENCE = 60.0
 BATCH = 1_500
+# In step 9.
+NETWORKS = 3
 
 
 def check(condition: bool, what: object) -> None:
@@ -250,16 +252,19 @@ class Scenario:
                 lone.send_blocking("bob", "x")
 
     def a_contested_name(self) -> None:
-        """Two networks that know nothing of one another, each with its alice, and somebody who joins both."""
+        """Networks that know nothing of one another, each with its alice, and somebody who joins them all.
+
+        The reader does not serve: else they would soon be one network, which settles whose the name is.
+        """
         with contextlib.ExitStack() as clients:
-            reader = clients.enter_context(open_client("reader"))
-            for _ in range(2):
+            reader = clients.enter_context(open_client("reader", serve=peerchat.Serve.NEVER))
+            for _ in range(NETWORKS):
                 node = clients.enter_context(open_client())
                 alice = clients.enter_context(open_client("alice"))
                 alice.bootstrap(node.local_address)
                 wait_for(alice, events.Registered)
                 reader.bootstrap(node.local_address)
-            for _ in range(2):
+            for _ in range(NETWORKS):
                 wait_for(reader, events.Bootstrapped)
             with fails(errors.NameContestedError):
                 reader.lookup_wait("alice")

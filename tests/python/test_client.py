@@ -280,6 +280,11 @@ class Blocking(unittest.TestCase):
             with self.assertRaises(errors.InvalidArgumentError):
                 peerchat.Client(bind="127.0.0.1:0", **wrong)
 
+    def test_who_does_not_want_to_serve_does_not(self):
+        for serve, is_serving in ((None, True), (peerchat.Serve.AUTO, True), (peerchat.Serve.NEVER, False)):
+            with open_client(serve=serve) as client:
+                self.assertEqual(client.statistics().is_serving, is_serving)
+
     def test_two_people_talk(self):
         with open_client("alice") as alice, open_client("bob") as bob:
             bob.bootstrap(alice.local_address)

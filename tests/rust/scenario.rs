@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use peerchat_core::{
     Client, Config, ConfigBuilder, Error, ErrorCode, Event, MessageId, MessageState, Passphrase, Relation,
-    Verb,
+    Serve, Verb,
 };
 
 /// Longer than anything that works takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 const BATCH: u64 = 1_500;
+/// In step 9.
+const NETWORKS: usize = 3;
 const LOOPBACK: &str = "127.0.0.1:0";
 
 fn main() {
@@ -379,10 +381,11 @@ fn failures_of_the_lonely() {
     lone.shutdown();
 }
 
-/// Two networks that know nothing of one another, each with its alice, and somebody who joins both.
+/// Networks that know nothing of one another, each with its alice, and somebody who joins them all. The reader does not serve:
+/// else they would soon be one network, which settles whose the name is.
 fn a_contested_name() {
-    let reader = open(in_memory("reader")).unwrap();
-    let networks = [(); 2].map(|()| (node(LOOPBACK).unwrap(), open(in_memory("alice")).unwrap()));
+    let reader = open(in_memory("reader").serve(Serve::Never)).unwrap();
+    let networks = [(); NETWORKS].map(|()| (node(LOOPBACK).unwrap(), open(in_memory("alice")).unwrap()));
     for (node, alice) in &networks {
         join(alice, &node.local_address().to_string(), node);
         expect_registered(alice);

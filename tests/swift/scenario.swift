@@ -6,6 +6,8 @@ import Peerchat
 /// Longer than anything that works takes, in seconds.
 let patience: UInt64 = 60
 let batchLength: UInt64 = 1_500
+/// In step 9.
+let networkCount = 3
 let loopback = "127.0.0.1:0"
 
 struct Failure: Error {
@@ -307,10 +309,11 @@ final class Scenario {
         await lone.shutdown()
     }
 
-    /// Two networks that know nothing of one another, each with its alice, and somebody who joins both.
+    /// Networks that know nothing of one another, each with its alice, and somebody who joins them all. The reader does not
+    /// serve: else they would soon be one network, which settles whose the name is.
     func aContestedName() async throws {
-        let reader = try inMemory("reader")
-        let networks = try (0..<2).map { _ in (node: try scenario.node(), alice: try inMemory("alice")) }
+        let reader = try Client(ClientOptions(user: "reader", bind: loopback, serve: .never))
+        let networks = try (0..<networkCount).map { _ in (node: try scenario.node(), alice: try inMemory("alice")) }
         for (node, alice) in networks {
             try await alice.join(node.localAddress, node)
             try await alice.expectRegistered()

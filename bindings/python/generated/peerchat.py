@@ -1460,6 +1460,92 @@ class _UniffiFfiConverterOptionalUInt32(_UniffiConverterRustBuffer):
         else:
             raise InternalError("Unexpected flag byte for optional type")
 
+
+
+
+
+
+class Serve(enum.Enum):
+    """
+    Whether a node keeps records and mail for others and is listed in their routing tables.
+"""
+    
+    AUTO = 0
+    """
+    If others can reach it: if it was reached from an address to which it has sent nothing, if its peers are at
+    loopback or private addresses, or as long as it knows fewer than three others.
+"""
+    
+    ALWAYS = 1
+    """
+    Yes, unproven: for whoever knows that the node can be reached.
+"""
+    
+    NEVER = 2
+    """
+    No, so that nobody asks it for anything: for programs that soon end, and where others must not cost battery or data.
+"""
+    
+
+
+class _UniffiFfiConverterTypeServe(_UniffiConverterRustBuffer):
+    @staticmethod
+    def read(buf):
+        variant = buf.read_i32()
+        if variant == 1:
+            return Serve.AUTO
+        if variant == 2:
+            return Serve.ALWAYS
+        if variant == 3:
+            return Serve.NEVER
+        raise InternalError("Raw enum value doesn't match any cases")
+
+    @staticmethod
+    def check_lower(value):
+        if value == Serve.AUTO:
+            return
+        if value == Serve.ALWAYS:
+            return
+        if value == Serve.NEVER:
+            return
+        raise ValueError(value)
+
+    @staticmethod
+    def write(value, buf):
+        if value == Serve.AUTO:
+            buf.write_i32(1)
+        if value == Serve.ALWAYS:
+            buf.write_i32(2)
+        if value == Serve.NEVER:
+            buf.write_i32(3)
+
+
+
+class _UniffiFfiConverterOptionalTypeServe(_UniffiConverterRustBuffer):
+    @classmethod
+    def check_lower(cls, value):
+        if value is not None:
+            _UniffiFfiConverterTypeServe.check_lower(value)
+
+    @classmethod
+    def write(cls, value, buf):
+        if value is None:
+            buf.write_u8(0)
+            return
+
+        buf.write_u8(1)
+        _UniffiFfiConverterTypeServe.write(value, buf)
+
+    @classmethod
+    def read(cls, buf):
+        flag = buf.read_u8()
+        if flag == 0:
+            return None
+        elif flag == 1:
+            return _UniffiFfiConverterTypeServe.read(buf)
+        else:
+            raise InternalError("Unexpected flag byte for optional type")
+
 class _UniffiFfiConverterUInt64(_UniffiConverterPrimitiveInt):
     CLASS_NAME = "u64"
     VALUE_MIN = 0
@@ -1605,7 +1691,7 @@ class ClientOptions:
     """
     What a client is opened with. Everything that is left out keeps its default.
 """
-    def __init__(self, *, data_dir:typing.Optional[str] = _DEFAULT, user:typing.Optional[str] = _DEFAULT, network:typing.Optional[str] = _DEFAULT, bind:typing.Optional[str] = _DEFAULT, port:typing.Optional[int] = _DEFAULT, k:typing.Optional[int] = _DEFAULT, alpha:typing.Optional[int] = _DEFAULT, message_lifetime_ms:typing.Optional[int] = _DEFAULT, read_receipts:typing.Optional[bool] = _DEFAULT, mail_quota_len:typing.Optional[int] = _DEFAULT, passphrase:typing.Optional[str] = _DEFAULT, memory_limit_len:typing.Optional[int] = _DEFAULT, limits:typing.Optional[dict[str, int]] = _DEFAULT):
+    def __init__(self, *, data_dir:typing.Optional[str] = _DEFAULT, user:typing.Optional[str] = _DEFAULT, network:typing.Optional[str] = _DEFAULT, bind:typing.Optional[str] = _DEFAULT, port:typing.Optional[int] = _DEFAULT, k:typing.Optional[int] = _DEFAULT, alpha:typing.Optional[int] = _DEFAULT, serve:typing.Optional[Serve] = _DEFAULT, message_lifetime_ms:typing.Optional[int] = _DEFAULT, read_receipts:typing.Optional[bool] = _DEFAULT, mail_quota_len:typing.Optional[int] = _DEFAULT, passphrase:typing.Optional[str] = _DEFAULT, memory_limit_len:typing.Optional[int] = _DEFAULT, limits:typing.Optional[dict[str, int]] = _DEFAULT):
         if data_dir is _DEFAULT:
             self.data_dir = None
         else:
@@ -1634,6 +1720,10 @@ class ClientOptions:
             self.alpha = None
         else:
             self.alpha = alpha
+        if serve is _DEFAULT:
+            self.serve = None
+        else:
+            self.serve = serve
         if message_lifetime_ms is _DEFAULT:
             self.message_lifetime_ms = None
         else:
@@ -1663,7 +1753,7 @@ class ClientOptions:
 
     
     def __str__(self):
-        return "ClientOptions(data_dir={}, user={}, network={}, bind={}, port={}, k={}, alpha={}, message_lifetime_ms={}, read_receipts={}, mail_quota_len={}, passphrase={}, memory_limit_len={}, limits={})".format(self.data_dir, self.user, self.network, self.bind, self.port, self.k, self.alpha, self.message_lifetime_ms, self.read_receipts, self.mail_quota_len, self.passphrase, self.memory_limit_len, self.limits)
+        return "ClientOptions(data_dir={}, user={}, network={}, bind={}, port={}, k={}, alpha={}, serve={}, message_lifetime_ms={}, read_receipts={}, mail_quota_len={}, passphrase={}, memory_limit_len={}, limits={})".format(self.data_dir, self.user, self.network, self.bind, self.port, self.k, self.alpha, self.serve, self.message_lifetime_ms, self.read_receipts, self.mail_quota_len, self.passphrase, self.memory_limit_len, self.limits)
     def __eq__(self, other):
         if self.data_dir != other.data_dir:
             return False
@@ -1678,6 +1768,8 @@ class ClientOptions:
         if self.k != other.k:
             return False
         if self.alpha != other.alpha:
+            return False
+        if self.serve != other.serve:
             return False
         if self.message_lifetime_ms != other.message_lifetime_ms:
             return False
@@ -1704,6 +1796,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
             port=_UniffiFfiConverterOptionalUInt16.read(buf),
             k=_UniffiFfiConverterOptionalUInt32.read(buf),
             alpha=_UniffiFfiConverterOptionalUInt32.read(buf),
+            serve=_UniffiFfiConverterOptionalTypeServe.read(buf),
             message_lifetime_ms=_UniffiFfiConverterOptionalUInt64.read(buf),
             read_receipts=_UniffiFfiConverterOptionalBoolean.read(buf),
             mail_quota_len=_UniffiFfiConverterOptionalUInt64.read(buf),
@@ -1721,6 +1814,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalUInt16.check_lower(value.port)
         _UniffiFfiConverterOptionalUInt32.check_lower(value.k)
         _UniffiFfiConverterOptionalUInt32.check_lower(value.alpha)
+        _UniffiFfiConverterOptionalTypeServe.check_lower(value.serve)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.message_lifetime_ms)
         _UniffiFfiConverterOptionalBoolean.check_lower(value.read_receipts)
         _UniffiFfiConverterOptionalUInt64.check_lower(value.mail_quota_len)
@@ -1737,6 +1831,7 @@ class _UniffiFfiConverterTypeClientOptions(_UniffiConverterRustBuffer):
         _UniffiFfiConverterOptionalUInt16.write(value.port, buf)
         _UniffiFfiConverterOptionalUInt32.write(value.k, buf)
         _UniffiFfiConverterOptionalUInt32.write(value.alpha, buf)
+        _UniffiFfiConverterOptionalTypeServe.write(value.serve, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.message_lifetime_ms, buf)
         _UniffiFfiConverterOptionalBoolean.write(value.read_receipts, buf)
         _UniffiFfiConverterOptionalUInt64.write(value.mail_quota_len, buf)
@@ -6546,6 +6641,7 @@ def version() -> str:
 
 __all__ = [
     "InternalError",
+    "Serve",
     "MessageState",
     "Relation",
     "ErrorCode",

@@ -68,6 +68,19 @@ class Relation(IntEnum):
     BLOCKED = 3
 
 
+class Serve(IntEnum):
+    """Whether a node keeps records and mail for others and is listed in their routing tables."""
+
+    #: If others can reach it: if it was reached from an address to which it has sent nothing, if its peers are at
+    #: loopback or private addresses, or as long as it knows fewer than three others.
+    AUTO = 0
+    #: Yes, unproven: for whoever knows that the node can be reached.
+    ALWAYS = 1
+    #: No, so that nobody asks it for anything: for programs that soon end, and where others must not cost battery or
+    #: data.
+    NEVER = 2
+
+
 @dataclass(frozen=True)
 class Person:
     """Somebody in the list of `Client.contacts`."""
@@ -262,6 +275,7 @@ class Client:
         passphrase: str | None = None,
         memory_limit: int | None = None,
         limits: Mapping[str, int] | None = None,
+        serve: Serve | None = None,
     ) -> None:
         """Opens the profile, binds the socket and starts the node.
 
@@ -273,7 +287,7 @@ class Client:
         default contacts are told what `mark_read` marks. `passphrase` is the one that the profile has, or gets if it is new: it
         encrypts the keys on disk; `change_passphrase` sets, changes and removes it. `memory_limit` is how many bytes of memory
         others can make the node take, 40 MiB or more, by default 256 MiB; `limits` sets limits by the names in
-        docs/limits.md.
+        docs/limits.md. `serve` says whether the node keeps records and mail for others, by default `Serve.AUTO`.
         """
         _threads.check()
         options = native.ClientOptions(
@@ -290,6 +304,7 @@ class Client:
             passphrase=passphrase,
             memory_limit_len=memory_limit,
             limits=None if limits is None else dict(limits),
+            serve=None if serve is None else native.Serve(serve),
         )
         with translated():
             self._native: Any = native.Client(options)

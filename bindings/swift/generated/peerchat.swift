@@ -1702,6 +1702,10 @@ public struct ClientOptions: Equatable, Hashable {
      */
     public let alpha: UInt32?
     /**
+     * Whether the node keeps records and mail for others. Default: `auto`.
+     */
+    public let serve: Serve?
+    /**
      * How long an undelivered message is retried, in milliseconds. Default: 30 days.
      */
     public let messageLifetimeMs: UInt64?
@@ -1752,6 +1756,9 @@ public struct ClientOptions: Equatable, Hashable {
          * Kademlia's alpha, 1 to k. Default: 3.
          */alpha: UInt32? = nil, 
         /**
+         * Whether the node keeps records and mail for others. Default: `auto`.
+         */serve: Serve? = nil, 
+        /**
          * How long an undelivered message is retried, in milliseconds. Default: 30 days.
          */messageLifetimeMs: UInt64? = nil, 
         /**
@@ -1776,6 +1783,7 @@ public struct ClientOptions: Equatable, Hashable {
         self.port = port
         self.k = k
         self.alpha = alpha
+        self.serve = serve
         self.messageLifetimeMs = messageLifetimeMs
         self.readReceipts = readReceipts
         self.mailQuotaLen = mailQuotaLen
@@ -1807,6 +1815,7 @@ public struct FfiConverterTypeClientOptions: FfiConverterRustBuffer {
                 port: FfiConverterOptionUInt16.read(from: &buf), 
                 k: FfiConverterOptionUInt32.read(from: &buf), 
                 alpha: FfiConverterOptionUInt32.read(from: &buf), 
+                serve: FfiConverterOptionTypeServe.read(from: &buf), 
                 messageLifetimeMs: FfiConverterOptionUInt64.read(from: &buf), 
                 readReceipts: FfiConverterOptionBool.read(from: &buf), 
                 mailQuotaLen: FfiConverterOptionUInt64.read(from: &buf), 
@@ -1824,6 +1833,7 @@ public struct FfiConverterTypeClientOptions: FfiConverterRustBuffer {
         FfiConverterOptionUInt16.write(value.port, into: &buf)
         FfiConverterOptionUInt32.write(value.k, into: &buf)
         FfiConverterOptionUInt32.write(value.alpha, into: &buf)
+        FfiConverterOptionTypeServe.write(value.serve, into: &buf)
         FfiConverterOptionUInt64.write(value.messageLifetimeMs, into: &buf)
         FfiConverterOptionBool.write(value.readReceipts, into: &buf)
         FfiConverterOptionUInt64.write(value.mailQuotaLen, into: &buf)
@@ -4773,6 +4783,92 @@ public func FfiConverterTypeRelation_lower(_ value: Relation) -> RustBuffer {
 }
 
 
+
+/**
+ * Whether a node keeps records and mail for others and is listed in their routing tables.
+ */
+
+public enum Serve: Int32, Equatable, Hashable {
+    
+    /**
+     * If others can reach it: if it was reached from an address to which it has sent nothing, if its peers are at
+     * loopback or private addresses, or as long as it knows fewer than three others.
+     */
+    case auto = 0
+    /**
+     * Yes, unproven: for whoever knows that the node can be reached.
+     */
+    case always = 1
+    /**
+     * No, so that nobody asks it for anything: for programs that soon end, and where others must not cost battery or data.
+     */
+    case never = 2
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Serve: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeServe: FfiConverterRustBuffer {
+    typealias SwiftType = Serve
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Serve {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+        
+        case 1: return .auto
+        
+        case 2: return .always
+        
+        case 3: return .never
+        
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Serve, into buf: inout [UInt8]) {
+        switch value {
+        
+        
+        case .auto:
+            writeInt(&buf, Int32(1))
+        
+        
+        case .always:
+            writeInt(&buf, Int32(2))
+        
+        
+        case .never:
+            writeInt(&buf, Int32(3))
+        
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeServe_lift(_ buf: RustBuffer) throws -> Serve {
+    return try FfiConverterTypeServe.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeServe_lower(_ value: Serve) -> RustBuffer {
+    return FfiConverterTypeServe.lower(value)
+}
+
+
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
@@ -4960,6 +5056,30 @@ fileprivate struct FfiConverterOptionTypeMessageState: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeMessageState.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeServe: FfiConverterRustBuffer {
+    typealias SwiftType = Serve?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeServe.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeServe.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }

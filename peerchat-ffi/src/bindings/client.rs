@@ -10,6 +10,29 @@ use super::error::{ErrorCode, PeerchatError};
 use super::event::{Event, MessageState};
 use super::statistics::Statistics;
 
+/// Whether a node keeps records and mail for others and is listed in their routing tables.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, uniffi::Enum)]
+#[repr(i32)]
+pub enum Serve {
+    /// If others can reach it: if it was reached from an address to which it has sent nothing, if its peers are at
+    /// loopback or private addresses, or as long as it knows fewer than three others.
+    Auto = 0,
+    /// Yes, unproven: for whoever knows that the node can be reached.
+    Always = 1,
+    /// No, so that nobody asks it for anything: for programs that soon end, and where others must not cost battery or data.
+    Never = 2,
+}
+
+impl From<Serve> for peerchat_core::Serve {
+    fn from(serve: Serve) -> Self {
+        match serve {
+            Serve::Auto => Self::Auto,
+            Serve::Always => Self::Always,
+            Serve::Never => Self::Never,
+        }
+    }
+}
+
 /// What a client is opened with. Everything that is left out keeps its default.
 #[derive(Clone, Default, uniffi::Record)]
 pub struct ClientOptions {
@@ -35,6 +58,9 @@ pub struct ClientOptions {
     /// Kademlia's alpha, 1 to k. Default: 3.
     #[uniffi(default = None)]
     pub alpha: Option<u32>,
+    /// Whether the node keeps records and mail for others. Default: `auto`.
+    #[uniffi(default = None)]
+    pub serve: Option<Serve>,
     /// How long an undelivered message is retried, in milliseconds. Default: 30 days.
     #[uniffi(default = None)]
     pub message_lifetime_ms: Option<u64>,
@@ -92,6 +118,7 @@ impl ClientOptions {
         builder = set(builder, self.port, ConfigBuilder::port);
         builder = set(builder, self.k, |builder, k| builder.k(k as usize));
         builder = set(builder, self.alpha, |builder, alpha| builder.alpha(alpha as usize));
+        builder = set(builder, self.serve, |builder, serve| builder.serve(serve.into()));
         builder = set(builder, self.message_lifetime_ms, |builder, ms| {
             builder.message_lifetime(Duration::from_millis(ms))
         });

@@ -11,7 +11,8 @@ mod moving;
 mod statistics;
 
 pub use client::{
-    Client, ClientOptions, FoundUser, HistoryEntry, Identity, change_passphrase, profile_exists, version,
+    Client, ClientOptions, FoundUser, HistoryEntry, Identity, Serve, change_passphrase, profile_exists,
+    version,
 };
 pub use contacts::{Person, Relation};
 pub use error::{ErrorCode, PeerchatError};

@@ -6,13 +6,39 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use peerchat_core::config::Location;
-use peerchat_core::{Config, ConfigBuilder, ConfigError, Error, LimitError, Limits, Passphrase, UserName};
+use peerchat_core::{
+    Config, ConfigBuilder, ConfigError, Error, LimitError, Limits, Passphrase, Serve, UserName,
+};
 use safer_ffi::derive_ReprC;
 use safer_ffi::prelude::repr_c;
 
 use super::guard::{guard, or_else, required};
 use super::status::{Failure, peerchat_status_t};
 use super::string::{CStrArg, string};
+
+/// Whether a node keeps records and mail for others and is listed in their routing tables.
+#[derive_ReprC]
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum peerchat_serve_t {
+    /// If others can reach it: if it was reached from an address to which it has sent nothing, if its peers are at
+    /// loopback or private addresses, or as long as it knows fewer than three others.
+    PEERCHAT_SERVE_AUTO = 0,
+    /// Yes, unproven: for whoever knows that the node can be reached.
+    PEERCHAT_SERVE_ALWAYS = 1,
+    /// No, so that nobody asks it for anything: for programs that soon end, and where others must not cost battery or data.
+    PEERCHAT_SERVE_NEVER = 2,
+}
+
+impl From<Serve> for peerchat_serve_t {
+    fn from(serve: Serve) -> Self {
+        match serve {
+            Serve::Auto => Self::PEERCHAT_SERVE_AUTO,
+            Serve::Always => Self::PEERCHAT_SERVE_ALWAYS,
+            Serve::Never => Self::PEERCHAT_SERVE_NEVER,
+        }
+    }
+}
 
 /// What a client is created with. Made by peerchat_options_new, freed by peerchat_options_free.
 #[derive_ReprC]
@@ -26,6 +52,7 @@ pub struct peerchat_options_t {
     port: Option<u16>,
     k: Option<usize>,
     alpha: Option<usize>,
+    serve: Option<Serve>,
     message_lifetime: Option<Duration>,
     read_receipts: Option<bool>,
     mail_quota: Option<u64>,
@@ -57,6 +84,7 @@ impl peerchat_options_t {
         builder = set(builder, self.bind, ConfigBuilder::bind);
         builder = set(builder, self.k, ConfigBuilder::k);
         builder = set(builder, self.alpha, ConfigBuilder::alpha);
+        builder = set(builder, self.serve, ConfigBuilder::serve);
         builder = set(builder, self.message_lifetime, ConfigBuilder::message_lifetime);
         builder = set(builder, self.read_receipts, ConfigBuilder::read_receipts);
         builder = set(builder, self.mail_quota, ConfigBuilder::mail_quota);
@@ -254,6 +282,28 @@ pub extern "C" fn peerchat_options_set_alpha(
     })
 }
 
+/// Sets whether the node keeps records and mail for others and is listed in their routing tables. Default:
+/// PEERCHAT_SERVE_AUTO.
+///
+/// Never blocks.
+/// @param serve  A number of peerchat_serve_t.
+/// @return PEERCHAT_OK, PEERCHAT_ERR_NULL_POINTER, PEERCHAT_ERR_INVALID_ARGUMENT (no such number) or PEERCHAT_ERR_INTERNAL.
+#[unsafe(no_mangle)]
+pub extern "C" fn peerchat_options_set_serve(
+    options: Option<&mut peerchat_options_t>,
+    serve: i32,
+) -> peerchat_status_t {
+    change(options, |options| {
+        let known = [Serve::Auto, Serve::Always, Serve::Never];
+        let chosen = known.into_iter().find(|known| peerchat_serve_t::from(*known) as i32 == serve);
+        options.serve = Some(chosen.ok_or_else(|| {
+            let words = format!("{serve} is no number of peerchat_serve_t");
+            Failure::new(peerchat_status_t::PEERCHAT_ERR_INVALID_ARGUMENT, words)
+        })?);
+        Ok(())
+    })
+}
+
 /// Sets how long an undelivered message is retried before it expires. Default: 30 days.
 ///
 /// Never blocks.
@@ -413,6 +463,7 @@ mod tests {
             port: None,
             k: Some(10),
             alpha: Some(5),
+            serve: Some(Serve::Never),
             message_lifetime: Some(Duration::from_secs(1)),
             read_receipts: Some(false),
             mail_quota: Some(7),
@@ -426,10 +477,27 @@ mod tests {
         assert_eq!(config.location(), options.location.as_ref().unwrap());
         assert_eq!(config.user(), options.user.as_ref());
         assert_eq!((config.network(), config.bind()), ("lab", options.bind));
-        assert_eq!((config.k(), config.alpha()), (10, 5));
+        assert_eq!((config.k(), config.alpha(), config.serve()), (10, 5, Serve::Never));
         assert_eq!((config.message_lifetime(), config.mail_quota()), (Duration::from_secs(1), 7));
         assert_eq!((config.memory_limit(), config.max_links()), (64 << 20, 99));
         assert_eq!(config.passphrase(), options.passphrase.as_ref());
+    }
+
+    #[test]
+    fn each_number_of_serve_is_one_and_others_are_refused() {
+        let mut options = peerchat_options_t::default();
+        for (number, serve) in [(0, Serve::Auto), (1, Serve::Always), (2, Serve::Never)] {
+            assert_eq!(
+                peerchat_options_set_serve(Some(&mut options), number),
+                peerchat_status_t::PEERCHAT_OK
+            );
+            assert_eq!(options.serve, Some(serve));
+        }
+        for number in [-1, 3, i32::MAX] {
+            let refused = peerchat_options_set_serve(Some(&mut options), number);
+            assert_eq!(refused, peerchat_status_t::PEERCHAT_ERR_INVALID_ARGUMENT);
+        }
+        assert_eq!(options.serve, Some(Serve::Never));
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Caller {
         let size = usize::try_from(number).unwrap_or(usize::MAX);
         let at = input.below(self.options.len() + 1);
         let options = self.options.get_mut(at).map(|options| &mut **options);
-        check(match input.below(15) {
+        check(match input.below(16) {
             0 => peerchat_options_set_user(options, lent(&text)),
             1 => peerchat_options_set_network(options, lent(&text)),
             2 => peerchat_options_set_bind(options, lent(&text)),
@@ -172,6 +172,7 @@ impl Caller {
             11 => peerchat_options_set_data_dir(options, lent(&text)),
             12 => peerchat_options_set_limit(options, lent(&text), number),
             13 => peerchat_options_set_memory_limit_len(options, number),
+            14 => peerchat_options_set_serve(options, i32::from(input.byte()) - 1),
             _ => peerchat_options_set_in_memory(options),
         });
     }

@@ -42,7 +42,7 @@ const HELP_EVERY: Duration = Duration::from_millis(100);
 /// How many askers are remembered that say they serve and have yet to prove their address.
 const MAX_UNPROVEN_SERVERS: usize = 256;
 
-/// Whether a node keeps records for others and is listed in their routing tables.
+/// Whether a node keeps records and mail for others and is listed in their routing tables.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Serve {
     /// If others can reach it: if it was reached from an address to which it has sent nothing, if its peers are at
@@ -51,7 +51,7 @@ pub enum Serve {
     Auto,
     /// Yes, unproven: for whoever knows that the node can be reached.
     Always,
-    /// No: for programs that soon end.
+    /// No, so that nobody asks it for anything: for programs that soon end, and where others must not cost battery or data.
     Never,
 }
 

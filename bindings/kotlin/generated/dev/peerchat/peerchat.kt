@@ -2881,6 +2881,11 @@ data class ClientOptions (
     val `alpha`: kotlin.UInt? = null 
     , 
     /**
+     * Whether the node keeps records and mail for others. Default: `auto`.
+     */
+    val `serve`: Serve? = null 
+    , 
+    /**
      * How long an undelivered message is retried, in milliseconds. Default: 30 days.
      */
     val `messageLifetimeMs`: kotlin.ULong? = null 
@@ -2932,6 +2937,7 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalUShort.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
+            FfiConverterOptionalTypeServe.read(buf),
             FfiConverterOptionalULong.read(buf),
             FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalULong.read(buf),
@@ -2949,6 +2955,7 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalUShort.allocationSize(value.`port`) +
             FfiConverterOptionalUInt.allocationSize(value.`k`) +
             FfiConverterOptionalUInt.allocationSize(value.`alpha`) +
+            FfiConverterOptionalTypeServe.allocationSize(value.`serve`) +
             FfiConverterOptionalULong.allocationSize(value.`messageLifetimeMs`) +
             FfiConverterOptionalBoolean.allocationSize(value.`readReceipts`) +
             FfiConverterOptionalULong.allocationSize(value.`mailQuotaLen`) +
@@ -2965,6 +2972,7 @@ public object FfiConverterTypeClientOptions: FfiConverterRustBuffer<ClientOption
             FfiConverterOptionalUShort.write(value.`port`, buf)
             FfiConverterOptionalUInt.write(value.`k`, buf)
             FfiConverterOptionalUInt.write(value.`alpha`, buf)
+            FfiConverterOptionalTypeServe.write(value.`serve`, buf)
             FfiConverterOptionalULong.write(value.`messageLifetimeMs`, buf)
             FfiConverterOptionalBoolean.write(value.`readReceipts`, buf)
             FfiConverterOptionalULong.write(value.`mailQuotaLen`, buf)
@@ -6137,6 +6145,54 @@ public object FfiConverterTypeRelation: FfiConverterRustBuffer<Relation> {
 
 
 
+/**
+ * Whether a node keeps records and mail for others and is listed in their routing tables.
+ */
+
+enum class Serve(val value: kotlin.Int) {
+    
+    /**
+     * If others can reach it: if it was reached from an address to which it has sent nothing, if its peers are at
+     * loopback or private addresses, or as long as it knows fewer than three others.
+     */
+    AUTO(0),
+    /**
+     * Yes, unproven: for whoever knows that the node can be reached.
+     */
+    ALWAYS(1),
+    /**
+     * No, so that nobody asks it for anything: for programs that soon end, and where others must not cost battery or data.
+     */
+    NEVER(2);
+
+    
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterTypeServe: FfiConverterRustBuffer<Serve> {
+    override fun read(buf: ByteBuffer) = try {
+        Serve.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Serve) = 4UL
+
+    override fun write(value: Serve, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
 
 /**
  * @suppress
@@ -6387,6 +6443,38 @@ public object FfiConverterOptionalTypeMessageState: FfiConverterRustBuffer<Messa
         } else {
             buf.put(1)
             FfiConverterTypeMessageState.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+public object FfiConverterOptionalTypeServe: FfiConverterRustBuffer<Serve?> {
+    override fun read(buf: ByteBuffer): Serve? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeServe.read(buf)
+    }
+
+    override fun allocationSize(value: Serve?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeServe.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Serve?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeServe.write(value, buf)
         }
     }
 }

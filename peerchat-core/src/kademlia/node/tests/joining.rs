@@ -41,3 +41,28 @@ fn records_are_stored_once_more_when_another_seed_brings_other_neighbours() {
     net.run_for(Duration::from_secs(10));
     assert!(net.holders(&record.header().key).contains(&3));
 }
+
+/// Only whoever serves is named to others: else one guest would make a single network of all that it has joined.
+#[test]
+fn networks_that_a_guest_has_joined_hear_of_one_another_only_if_it_serves() {
+    for (serve, hears) in [(Serve::Never, false), (Serve::Auto, true)] {
+        let mut net = Network::with_seed(33);
+        for _ in 0..2 {
+            let first = net.add();
+            (1..4).for_each(|_| _ = net.join(first));
+        }
+        net.config.serve = serve;
+        let guest = net.add();
+        [0, 4].into_iter().for_each(|seed| join(&mut net, guest, seed));
+        let record = net.user_record(100);
+        net.publish(guest, &record);
+        assert_eq!(net.holders(&record.header().key).len(), 8 + usize::from(hears), "{serve:?}");
+        let nobodys = net.user_record(101).header().key;
+        for (host, others) in [(1, 4..8), (5, 0..4)] {
+            assert_eq!(net.find_value(host, nobodys, 1).values, []);
+            let table = &net.hosts[host].node.table;
+            let known = others.filter(|other| table.get(net.hosts[*other].contact.id()).is_some()).count();
+            assert_eq!(known, if hears { 4 } else { 0 }, "{serve:?}");
+        }
+    }
+}
