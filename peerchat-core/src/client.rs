@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use tokio::sync::{mpsc, oneshot};
@@ -27,7 +26,9 @@ use crate::storage::{self, Opened, Store};
 use crate::time::Timestamp;
 use crate::transport::TransportConfig;
 use crate::user::{ContentKind, Decision, FoundUser, LookupError};
+use closing::{Closing, Ended};
 
+mod closing;
 mod moving;
 mod people;
 mod search;
@@ -64,40 +65,16 @@ struct Handle {
     node_key: NodeKey,
     node_id: NodeId,
     local_address: SocketAddr,
-    /// Becomes true when the driver has saved everything and is gone.
-    ended: Arc<Ended>,
+    /// Ends when the driver has saved everything and is gone.
+    closing: Closing,
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         self.events.close();
+        self.closing.announce();
         // Without room in the channel the driver notices that the channel is closed instead.
         let _ = self.commands.try_send(Box::new(Command::Close));
-    }
-}
-
-/// Whether the driver is gone, for those who wait for it.
-#[derive(Debug, Default)]
-struct Ended {
-    is_ended: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Ended {
-    fn set(&self) {
-        *self.is_ended.lock() = true;
-        self.changed.notify_all();
-    }
-
-    fn wait(&self, timeout: Duration) -> bool {
-        let mut is_ended = self.is_ended.lock();
-        let deadline = crate::runtime::now().instant + timeout;
-        while !*is_ended {
-            if self.changed.wait_until(&mut is_ended, deadline).timed_out() {
-                break;
-            }
-        }
-        *is_ended
     }
 }
 
@@ -222,7 +199,8 @@ pub struct Statistics {
 impl Client {
     /// Opens the profile that `config` names, binds the socket and starts the node.
     ///
-    /// Blocks briefly, on the disk only. Other nodes are found by [`Client::bootstrap`], or by a saved contact if
+    /// Blocks briefly, on the disk only; longer if a client of this process that was closed still saves the same profile or
+    /// still has the port: it is waited for, up to half a minute. Other nodes are found by [`Client::bootstrap`], or by a saved contact if
     /// the profile has been in the network before; a node that does neither starts a network of its own.
     ///
     /// # Errors
@@ -231,6 +209,7 @@ impl Client {
     pub fn open(config: Config) -> Result<Self, Error> {
         let runtime = runtime()?;
         let _guard = runtime.enter();
+        closing::wait_for_config(&config);
         let keys = draw_keys(config.user().is_some())?;
         // Before the profile: a taken port must not leave a new profile behind.
         let socket = Socket::bind(config.bind())?;
@@ -270,8 +249,9 @@ impl Client {
         };
         spawn(Driver::new(parts), events.clone(), store.clone(), ended.clone());
         let last_command = AtomicU64::new(0);
+        let closing = Closing::new(&config, local_address, ended);
         let handle =
-            Handle { commands, events, store, last_command, user, node_key, node_id, local_address, ended };
+            Handle { commands, events, store, last_command, user, node_key, node_id, local_address, closing };
         Ok(Self { handle: Arc::new(handle) })
     }
 
@@ -293,6 +273,7 @@ impl Client {
         old: Option<&Passphrase>,
         new: Option<&Passphrase>,
     ) -> Result<(), Error> {
+        closing::wait_for_profile(data_dir, user);
         storage::change_passphrase(data_dir, user, old, new)
     }
 
@@ -615,6 +596,7 @@ impl Client {
     /// once; the node saves its state in the background. May be called twice.
     pub fn close(&self) {
         self.handle.events.close();
+        self.handle.closing.announce();
         let commands = self.handle.commands.clone();
         if let Err(mpsc::error::TrySendError::Full(close)) = commands.try_send(Box::new(Command::Close))
             && let Ok(runtime) = runtime()
@@ -624,10 +606,11 @@ impl Client {
     }
 
     /// Closes the client and waits until its state is saved and its port and profile are free again, at most
-    /// [`SHUTDOWN_TIMEOUT`]. Returns whether that was achieved in time.
+    /// [`SHUTDOWN_TIMEOUT`]. Returns whether that was achieved in time; if not, calling it again waits for longer, and so
+    /// does [`Client::open`] with the same profile or port.
     pub fn shutdown(&self) -> bool {
         self.close();
-        self.handle.ended.wait(SHUTDOWN_TIMEOUT)
+        self.handle.closing.ended().wait(SHUTDOWN_TIMEOUT)
     }
 
     fn next_command(&self) -> CommandId {

@@ -23,7 +23,7 @@ use peerchat_core::wire::{Encoded, Request, Response};
 use peerchat_core::{Client, Config, Event, MessageId, MessageState, Statistics, Timestamp, storage};
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use support::{expect, message, open};
+use support::{expect, message, open, shut_down};
 
 /// How long a flood may wait for the answers to what it has sent.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,10 +75,10 @@ fn a_long_text_that_waits_with_one_holder_is_fetched_once() {
     for (len, text) in [(1_u64, "short".to_owned()), (2, "long ".repeat(3000))] {
         let town = Town::new();
         let (alice, bob) = (town.enter(1, "alice"), town.enter(2, "bob"));
-        assert!(bob.shutdown());
+        shut_down(&bob);
         let id = alice.send_blocking("bob", &text).unwrap();
         wait_for(&alice, id, MessageState::Stored);
-        assert!(alice.shutdown());
+        shut_down(&alice);
         let bob = open(town.directories[2].path(), "bob");
         assert_eq!(message(&bob).text, text);
         let keeper = counts(&town.keeper);
@@ -242,15 +242,15 @@ fn a_flood_of_one_mailbox_keeps_out_neither_a_contact_nor_a_stranger_who_works()
     bob.send_blocking("alice", "hello to you").unwrap();
     message(&alice);
     let found = alice.lookup_wait("bob").unwrap();
-    assert!(bob.shutdown());
+    shut_down(&bob);
     // Bob's receipt for what comes by mail brings Alice her token.
     let first = alice.send_blocking("bob", "by mail").unwrap();
     wait_for(&alice, first, MessageState::Stored);
-    assert!(alice.shutdown());
+    shut_down(&alice);
     let bob = open(town.directories[2].path(), "bob");
     message(&bob);
     wait_until(&bob, || counts(&town.keeper).mail_deposited == 2);
-    assert!(bob.shutdown());
+    shut_down(&bob);
     let alice = open(town.directories[1].path(), "alice");
     wait_for(&alice, first, MessageState::Delivered);
 
@@ -258,7 +258,7 @@ fn a_flood_of_one_mailbox_keeps_out_neither_a_contact_nor_a_stranger_who_works()
     let expires = now().wall.saturating_add(Duration::from_secs(24 * 3600));
     let header = EnvelopeHeader { mailbox: place.mailbox, device: place.device, expires };
     let len = (SealedEnvelope::header_bytes(&header).len() as u64) + 17_920 + KEPT_OVERHEAD;
-    assert!(town.keeper.shutdown());
+    shut_down(&town.keeper);
     fill(town.directories[0].path(), &header, STRANGERS_LEN * 5 / 8 / len);
     town.keeper = keeper(town.directories[0].path(), 64 << 20);
     let mut flood = Flood::new(contact_of(&town.keeper), place, expires);
@@ -304,7 +304,7 @@ fn a_flood_of_one_node_ends_at_its_quota_and_mail_goes_to_others() {
     message(&bob);
     // Bob's record is on every node before he leaves.
     wait_until(&flooded, || counts(&flooded).record_count >= counts(&town.keeper).record_count);
-    assert!(bob.shutdown());
+    shut_down(&bob);
     let expires = now().wall.saturating_add(Duration::from_secs(24 * 3600));
     let mut flood = Flood::new(contact_of(&flooded), place, expires);
     flood.deposit(400);
@@ -317,7 +317,8 @@ fn a_flood_of_one_node_ends_at_its_quota_and_mail_goes_to_others() {
 
     let id = alice.send_blocking("bob", "in spite of all").unwrap();
     wait_for(&alice, id, MessageState::Stored);
-    assert!(alice.shutdown() && flooded.shutdown());
+    shut_down(&alice);
+    shut_down(&flooded);
     let on_disk = std::fs::metadata(town.directories[3].path().join("node.db")).unwrap().len();
     assert!(on_disk <= QUOTA + (256 << 10), "{on_disk} bytes");
     let bob = open(town.directories[2].path(), "bob");

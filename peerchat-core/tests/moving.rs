@@ -4,7 +4,7 @@
 mod support;
 
 use peerchat_core::{Client, Config, Error, Event, MessageId, MessageState, Passphrase, Relation};
-use support::{expect, message, open};
+use support::{expect, message, open, shut_down};
 
 fn wait_for(client: &Client, message: MessageId, wanted: MessageState) {
     expect(client, |event| match event {
@@ -44,10 +44,10 @@ fn a_conversation_goes_on_from_another_machine() {
 
     // Bob's address is where it was: nobody else is left who could tell where he is.
     let bobs_address = bob.local_address();
-    assert!(bob.shutdown());
+    shut_down(&bob);
     let owed = alice.send_blocking("bob", "three").unwrap();
     alice.export(&archive, &passphrase).unwrap();
-    assert!(alice.shutdown());
+    shut_down(&alice);
 
     let new = directories[2].path().join("new");
     assert_eq!(Client::import(&archive, &passphrase, &new, None).unwrap().as_str(), "alice");
@@ -84,7 +84,7 @@ fn who_writes_first_to_a_person_who_moved_is_heard() {
     let archive = directories[2].path().join("alice.peerchat");
     let passphrase = Passphrase::new("correct horse").unwrap();
     alice.export(&archive, &passphrase).unwrap();
-    assert!(alice.shutdown());
+    shut_down(&alice);
     let new = directories[2].path().join("new");
     Client::import(&archive, &passphrase, &new, None).unwrap();
 

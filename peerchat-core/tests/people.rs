@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use peerchat_core::{Client, Error, ErrorCode, Event, MessageId, MessageState, Relation, SendOptions, Verb};
-use support::{expect, message, open};
+use support::{expect, message, open, shut_down};
 
 fn wait_for(client: &Client, message: MessageId, wanted: MessageState) -> Option<ErrorCode> {
     expect(client, |event| match event {
@@ -53,7 +53,7 @@ fn a_request_is_accepted_and_what_was_read_is_told_across_a_restart() {
     town.bob.mark_read_blocking(request.id).unwrap();
     town.bob.mark_read_blocking(request.id).unwrap();
 
-    assert!(town.bob.shutdown());
+    shut_down(&town.bob);
     town.bob = open(town.directories[1].path(), "bob");
     assert_eq!(town.bobs_only_person().1, Relation::Request);
     assert_eq!(town.alice.message_state(first).unwrap(), MessageState::Delivered);
@@ -100,7 +100,7 @@ fn a_message_is_canceled_or_expires_when_it_was_told_to() {
     let too_long = SendOptions::default().lifetime(Duration::from_secs(31 * 24 * 3600));
     assert!(matches!(alice.send_with_blocking("bob", "x", too_long), Err(Error::Lifetime { .. })));
     assert_eq!(alice.statistics().unwrap().outbox_count, 0);
-    assert!(alice.shutdown());
+    shut_down(&alice);
     let alice = open(directory.path(), "alice");
     assert_eq!(alice.message_state(canceled).unwrap(), MessageState::Canceled);
     assert_eq!(alice.contacts().unwrap()[0].relation, Relation::Contact, "who was written to");
@@ -138,7 +138,7 @@ fn who_types_is_seen_by_contacts_until_the_text_is_there() {
     town.alice.set_typing_blocking("bob", true).unwrap();
     assert!(matches!(town.alice.set_typing_blocking("two words", true), Err(Error::Name(_))));
     assert_eq!(town.alice.statistics().unwrap().hints_dropped, 0);
-    assert!(town.bob.shutdown());
+    shut_down(&town.bob);
     town.alice.set_typing_blocking("bob", false).unwrap();
     assert_eq!(town.alice.statistics().unwrap().outbox_count, 0, "nothing is owed to who is away");
     assert!(matches!(town.bob.set_typing_blocking(&from, true), Err(Error::Closed)));

@@ -592,7 +592,7 @@ class Client:
     def shutdown(self) -> bool:
         """Closes the client and waits, up to 1.5 seconds, until its port and profile are free again.
 
-        Returns whether they are.
+        Returns whether they are; if not, calling it again waits for longer, and so does opening the same profile.
         """
         _open_clients.discard(self)
         is_done: bool = self._native.shutdown()

@@ -23,7 +23,7 @@ mod vault;
 mod writer;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{Location, Passphrase};
@@ -123,6 +123,12 @@ pub fn import(
     new: Option<&Passphrase>,
 ) -> Result<UserName, Error> {
     moving::import(archive, passphrase, data_dir, new)
+}
+
+/// Returns the file of the profile of a user, or of a node without one.
+#[must_use]
+pub fn profile_path(data_dir: &Path, user: Option<&UserName>) -> PathBuf {
+    files::path_of(data_dir, user)
 }
 
 /// Tells whether `data_dir` holds a profile of this user.

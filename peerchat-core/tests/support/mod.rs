@@ -13,6 +13,11 @@ pub(crate) fn open(directory: &Path, name: &str) -> Client {
     Client::open(config.build().unwrap()).unwrap()
 }
 
+/// Shuts a client down, however long the disk takes.
+pub(crate) fn shut_down(client: &Client) {
+    assert!((0..40).any(|_| client.shutdown()), "not shut down within a minute");
+}
+
 /// Waits for an event that `pick` picks; others are passed over.
 pub(crate) fn expect<T>(client: &Client, pick: impl Fn(&Event) -> Option<T>) -> T {
     loop {

@@ -55,7 +55,8 @@ fn get(
 
 /// Opens the profile, binds the socket and starts the node.
 ///
-/// Blocks briefly, on the disk only. The node is alone until peerchat_bootstrap, unless the profile has been in the
+/// Blocks briefly, on the disk only; up to 30 seconds if a client of this process that was closed still saves the same profile,
+/// or has the same port. The node is alone until peerchat_bootstrap, unless the profile has been in the
 /// network before and an old acquaintance answers: then a PEERCHAT_EVENT_ONLINE comes by itself. A node that does
 /// neither has started a network of its own. Thread-safe; one profile may be open once.
 /// @param options     Read during the call; the caller keeps them and may create more clients with them.

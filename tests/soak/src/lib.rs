@@ -31,7 +31,11 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str);
 const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Closes a client, and waits until everything is saved and its profile is free.
-pub(crate) fn close(client: &Client) -> Result<(), Failure> {
+///
+/// # Errors
+///
+/// It has not closed within [`CLOSE_PATIENCE`].
+pub fn close(client: &Client) -> Result<(), Failure> {
     let deadline = Instant::now() + CLOSE_PATIENCE;
     while !client.shutdown() {
         if Instant::now() >= deadline {

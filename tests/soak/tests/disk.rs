@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use peerchat_core::{Client, Config, Error};
 use peerchat_soak::child::{Process, Spec};
+use peerchat_soak::close;
 use peerchat_soak::kills::whole_history;
 use peerchat_soak::lab::note_skipped;
 use peerchat_soak::ledger::Ledger;
@@ -130,7 +131,7 @@ fn opened_with(damage: impl FnOnce(&mut Vec<u8>)) -> Error {
     for number in 0..50 {
         client.send_blocking("bob", &format!("{number} {}", "x".repeat(2000))).unwrap();
     }
-    assert!(client.shutdown());
+    close(&client).unwrap();
     drop(client);
     let path = directory.path().join("user-alice.db");
     let mut bytes = fs::read(&path).unwrap();
@@ -186,7 +187,7 @@ fn a_directory_that_cannot_be_written_is_an_error_and_the_profile_stays_as_it_is
     };
     let client = Client::open(config()).unwrap();
     client.send_blocking("bob", "still here").unwrap();
-    assert!(client.shutdown());
+    close(&client).unwrap();
     drop(client);
     let Some(program) = without_writing(directory.path(), &profile) else {
         let reason = "the system gives tests no mount namespace";
@@ -204,5 +205,5 @@ fn a_directory_that_cannot_be_written_is_an_error_and_the_profile_stays_as_it_is
     assert!(fs::read(profile.join("user-alice.db")).unwrap() == before, "it was not touched");
     let client = Client::open(config()).unwrap();
     assert_eq!(client.history("bob", None, 10).unwrap()[0].text, "still here");
-    assert!(client.shutdown());
+    close(&client).unwrap();
 }

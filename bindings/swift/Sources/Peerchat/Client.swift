@@ -248,7 +248,7 @@ public final class Client: Sendable {
     }
 
     /// Closes the client and waits, up to 1.5 seconds, until its port and profile are free again. Returns whether they
-    /// are.
+    /// are; if not, calling it again waits for longer, and so does opening the same profile.
     @discardableResult
     public func shutdown() async -> Bool {
         let native = native

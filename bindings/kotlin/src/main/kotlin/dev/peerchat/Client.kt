@@ -297,16 +297,22 @@ public class Client(options: ClientOptions) : AutoCloseable {
         shutDown()
     }
 
-    /** Does what [close] does without blocking the thread. Returns whether port and profile are free. */
+    /**
+     * Does what [close] does without blocking the thread. Returns whether port and profile are free; if not, calling it again
+     * waits for longer.
+     */
     public suspend fun shutdown(): Boolean = withContext(NonCancellable + Dispatchers.IO) { shutDown() }
 
     private fun shutDown(): Boolean {
-        if (!isClosed.compareAndSet(false, true)) {
+        isClosed.set(true)
+        val isDone = try {
+            native.shutdown()
+        } catch (_: IllegalStateException) {
+            // Another call has freed the object, once all was done.
             return true
         }
-        val isDone = native.shutdown()
-        // Frees the object as soon as the last call on it has returned.
-        native.destroy()
+        // Frees the object as soon as the last call on it has returned; who is not done may ask again.
+        if (isDone) native.destroy()
         return isDone
     }
 
