@@ -34,7 +34,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 ///
-/// It has not closed within [`CLOSE_PATIENCE`].
+/// It has not closed within a minute.
 pub fn close(client: &Client) -> Result<(), Failure> {
     let deadline = Instant::now() + CLOSE_PATIENCE;
     while !client.shutdown() {
