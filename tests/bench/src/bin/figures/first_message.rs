@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use peerchat_bench::Failure;
 use peerchat_bench::network::{Network, Settings, address_of};
 use peerchat_bench::quantile::quantile;
-use peerchat_core::{Client, Event, MessageState};
+use peerchat_core::{Client, Event, MessageState, Verb};
 use tokio::sync::Semaphore;
 
 use super::people::{open, send_many, text, wait};
@@ -130,7 +130,8 @@ fn meet(number: usize, directory: Option<&Path>, seed: &str) -> Result<People, F
     let word = if directory.is_some() { "disk" } else { "memory" };
     let bob_name = format!("bob-{word}-{number}");
     let start = Instant::now();
-    let alice = open(&format!("alice-{word}-{number}"), directory)?;
+    let alice_name = format!("alice-{word}-{number}");
+    let alice = open(&alice_name, directory)?;
     let bob = open(&bob_name, directory)?;
     alice.bootstrap(seed)?;
     bob.bootstrap(seed)?;
@@ -138,7 +139,10 @@ fn meet(number: usize, directory: Option<&Path>, seed: &str) -> Result<People, F
     let registered_after = start.elapsed();
     alice.send_blocking(&bob_name, &text())?;
     wait(&bob, |event| matches!(event, Event::Message(_)))?;
-    Ok(People { alice, bob, bob_name, registered_after, first_after: start.elapsed() })
+    let first_after = start.elapsed();
+    // Of somebody about whom nothing is decided no more is taken than `stranger_messages_len` says.
+    bob.relate_blocking(&alice_name, Verb::Accept)?;
+    Ok(People { alice, bob, bob_name, registered_after, first_after })
 }
 
 /// Sends messages one after another, and returns how long each took to arrive.
