@@ -3,7 +3,7 @@
 
 mod support;
 
-use peerchat_core::{Client, Config, Error, Event, MessageId, MessageState, Passphrase, Relation};
+use peerchat_core::{Client, Config, Error, Event, MessageId, MessageState, Passphrase, Relation, UserName};
 use support::{expect, message, open, shut_down};
 
 fn wait_for(client: &Client, message: MessageId, wanted: MessageState) {
@@ -109,4 +109,20 @@ fn only_a_user_on_disk_can_be_exported() {
     user.close();
     assert!(matches!(user.export(&archive, &passphrase), Err(Error::Closed)));
     assert!(!archive.exists());
+}
+
+#[test]
+fn whoever_changes_the_passphrase_of_a_profile_that_is_closing_waits_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let passphrase = Passphrase::new("open sesame").unwrap();
+    let alice = open(directory.path(), "alice");
+    alice.close();
+    let name = UserName::parse("alice").unwrap();
+    // The same directory, written in another way.
+    let same = directory.path().join(".");
+    Client::change_passphrase(&same, Some(&name), None, Some(&passphrase)).unwrap();
+    let config =
+        Config::builder(directory.path()).bind("127.0.0.1:0".parse().unwrap()).user("alice").unwrap();
+    let refusal = Client::open(config.build().unwrap()).unwrap_err();
+    assert!(matches!(refusal, Error::WrongPassphrase { .. }), "{refusal:?}");
 }

@@ -12,7 +12,7 @@ use peerchat_core::mail::{Depositor, EnvelopeId, KeptEnvelope, MailPlace, STRANG
 use peerchat_core::save::{BatchId, Write, WriteBatch};
 use peerchat_core::{
     Client, CommandId, Config, ConfigBuilder, Error, ErrorCode, Event, FoundUser, MAX_TEXT_LEN, MessageId,
-    MessageState, Passphrase, Timestamp, UserName, storage,
+    MessageState, Timestamp, storage,
 };
 
 /// How long a test waits for an event before it fails.
@@ -381,20 +381,6 @@ fn dropping_the_last_clone_frees_port_and_profile() {
         address,
         "the port alone is waited for as well"
     );
-}
-
-#[test]
-fn whoever_changes_the_passphrase_of_a_profile_that_is_closing_waits_for_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let passphrase = Passphrase::new("open sesame").unwrap();
-    let alice = Person::on_disk(directory.path(), "alice").client;
-    alice.close();
-    let name = UserName::parse("alice").unwrap();
-    // The same directory, written in another way.
-    let same = directory.path().join(".");
-    Client::change_passphrase(&same, Some(&name), None, Some(&passphrase)).unwrap();
-    let refusal = Client::open(on_disk(directory.path(), "alice").build().unwrap()).unwrap_err();
-    assert!(matches!(refusal, Error::WrongPassphrase { .. }), "{refusal:?}");
 }
 
 /// Shuts a client down, however long the disk takes.

@@ -356,6 +356,42 @@ impl Flooded {
     }
 }
 
+/// What the strangers send, all of it made before anything is counted.
+struct Attack {
+    strangers: Vec<Stranger>,
+    introductions: Vec<Sent>,
+    /// Of each writer, as many envelopes as make the node keep every tag.
+    batches: Vec<Vec<Sent>>,
+    /// Of each writer, as many texts as wait for a disk that does not write.
+    texts: Vec<Vec<Sent>>,
+    /// Of everybody else, what lies beyond a gap.
+    ahead: Vec<Vec<Sent>>,
+}
+
+impl Attack {
+    /// Makes it all; mail of the strangers lies with the holders then.
+    fn new(node: &mut Flooded, target: &Target, limit: impl Fn(&str) -> usize) -> Self {
+        let mut strangers: Vec<Stranger> = (0..limit("stranger_devices") as u64 + 20)
+            .map(|number| Stranger::new(number, node.now))
+            .collect();
+        let introductions = strangers.iter().map(|stranger| target.introduce(stranger)).collect();
+        let texts_of_one = 2 * limit("unsaved_len") / MAX_TEXT_LEN / WRITERS;
+        let written = strangers[..WRITERS].iter_mut().map(|stranger| target.write(stranger, texts_of_one));
+        let (batches, texts) = written.unzip();
+        assert_eq!(MAX_SESSIONS * MAX_BATCH as usize, KEPT_TAGS, "so that every tag is kept");
+        let waiting = &strangers[WRITERS..limit("stranger_devices")];
+        let ahead_of_one = limit("held_len") / limit("held");
+        let ahead = waiting.iter().map(|stranger| target.ahead(stranger, ahead_of_one)).collect();
+        let letter_len = limit("letters_len") / limit("letters");
+        let mail = (0..limit("letters") + 100).map(|at| {
+            let (stranger, number) = (at % waiting.len(), at / waiting.len());
+            target.letter(&waiting[stranger], 2 + number as u64, letter_len)
+        });
+        node.mail = mail.collect();
+        Self { strangers, introductions, batches, texts, ahead }
+    }
+}
+
 #[test]
 fn a_flooded_user_stays_under_the_memory_limit_and_each_share_is_enough() {
     let config =
@@ -368,23 +404,7 @@ fn a_flooded_user_stays_under_the_memory_limit_and_each_share_is_enough() {
     let (mut node, target) = Flooded::new(&config);
     let node_len = Counting::in_use() - empty;
 
-    // Everything is made before anything is counted.
-    let mut strangers: Vec<Stranger> =
-        (0..limit("stranger_devices") as u64 + 20).map(|number| Stranger::new(number, node.now)).collect();
-    let introductions: Vec<Sent> = strangers.iter().map(|stranger| target.introduce(stranger)).collect();
-    let texts_of_one = 2 * limit("unsaved_len") / MAX_TEXT_LEN / WRITERS;
-    let written = strangers[..WRITERS].iter_mut().map(|stranger| target.write(stranger, texts_of_one));
-    let (batches, texts): (Vec<_>, Vec<_>) = written.unzip();
-    assert_eq!(MAX_SESSIONS * MAX_BATCH as usize, KEPT_TAGS, "so that every tag is kept");
-    let waiting = &strangers[WRITERS..limit("stranger_devices")];
-    let ahead_of_one = limit("held_len") / limit("held");
-    let ahead: Vec<Vec<Sent>> = waiting.iter().map(|stranger| target.ahead(stranger, ahead_of_one)).collect();
-    let letter_len = limit("letters_len") / limit("letters");
-    let mail = (0..limit("letters") + 100).map(|at| {
-        let (stranger, number) = (at % waiting.len(), at / waiting.len());
-        target.letter(&waiting[stranger], 2 + number as u64, letter_len)
-    });
-    node.mail = mail.collect();
+    let Attack { strangers, introductions, batches, texts, ahead } = Attack::new(&mut node, &target, limit);
 
     let before = Counting::start() - node_len;
     let taken = || Counting::in_use() - before;
