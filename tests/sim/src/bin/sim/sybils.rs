@@ -123,6 +123,7 @@ fn report(
             ("closest honest right %", 1),
             ("requests", 1),
             ("p99 ms", 0),
+            ("known to an honest node", 1),
             ("wall s", 0),
         ],
         rows,
@@ -137,6 +138,7 @@ fn attacked(options: &Options, attack: Attack, defence: Defence, at: Addresses) 
     let adversaries: Vec<_> =
         (0..count).map(|_| swarm.add_adversary(attack.behaviour, None, Some(at))).collect();
     let new = settle(&mut swarm, &adversaries, &mut progress);
+    let known = swarm.adversaries_per_table();
     let mut probe = |keys: &[RecordKey], share| {
         let probing = (options.probes(PROBE_COUNT), 15 * MINUTE);
         Probes::run(&mut swarm, keys, share, probing, |swarm| progress.tell(swarm, "probing"))
@@ -148,6 +150,7 @@ fn attacked(options: &Options, attack: Attack, defence: Defence, at: Addresses) 
         old.places.success(),
         old.places.mean_requests(),
         old.places.time_ms(99),
+        known,
         progress.seconds(),
     ]
 }
