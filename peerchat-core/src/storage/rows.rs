@@ -59,7 +59,8 @@ pub(super) const CONFIRMED_POSITION: &str = "confirmed_position";
 /// Reads everything that the engine needs in memory.
 pub(super) fn load(db: &Connection, keys: ProfileKeys, vault: &Vault) -> Result<Saved, Failure> {
     let position = |sql: &str| -> rusqlite::Result<u64> {
-        Ok(db.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0).cast_unsigned())
+        let highest = db.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?;
+        in_counted_range(highest.unwrap_or(0), 0)
     };
     Ok(Saved {
         keys,
@@ -240,16 +241,22 @@ fn all<T>(
 
 /// Reads the eleven columns of [`select_messages`].
 pub(super) fn saved_message(row: &Row<'_>) -> rusqlite::Result<SavedMessage> {
+    let state = row.get::<_, Option<State>>(8)?.map(|state| state.0);
+    let number: Option<i64> = row.get(3)?;
     Ok(SavedMessage {
-        position: unsigned(row, 0)?,
+        position: counted(row, 0)?,
         conversation: ConversationId(row.get(1)?),
         stream: StreamId(row.get(2)?),
-        number: row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned),
+        number: match state {
+            // The writer chose it.
+            None => number.map(i64::cast_unsigned),
+            Some(_) => number.map(|number| in_counted_range(number, 3)).transpose()?,
+        },
         kind: row.get(4)?,
         body: row.get(5)?,
         sent: Timestamp::from_unix_ms(unsigned(row, 6)?),
         received: Timestamp::from_unix_ms(unsigned(row, 7)?),
-        state: row.get::<_, Option<State>>(8)?.map(|state| state.0),
+        state,
         expires: Timestamp::from_unix_ms(unsigned(row, 9)?),
         held_by: row.get(10)?,
     })
@@ -261,7 +268,7 @@ pub(super) fn conversation(row: &Row<'_>, at: usize) -> rusqlite::Result<SavedCo
         id: ConversationId(row.get(at)?),
         peer: row.get(at + 1)?,
         user: row.get::<_, Option<[u8; 32]>>(at + 2)?.map(UserId::from_bytes),
-        next_number: unsigned(row, at + 3)?,
+        next_number: counted(row, at + 3)?,
         is_verified: row.get(at + 4)?,
         rival: row.get::<_, Option<[u8; 32]>>(at + 5)?.map(UserId::from_bytes),
         relation: row.get::<_, RelationNumber>(at + 6)?.0,
@@ -297,9 +304,9 @@ fn envelope(row: &Row<'_>) -> rusqlite::Result<SavedEnvelope> {
         other => return Err(rusqlite::Error::IntegralValueOutOfRange(2, other)),
     };
     Ok(SavedEnvelope {
-        position: unsigned(row, 0)?,
+        position: counted(row, 0)?,
         device: NodeId::from_bytes(row.get(1)?),
-        count: unsigned(row, 4)?,
+        count: counted(row, 4)?,
         envelope: Envelope { kind, bytes: row.get(3)? },
     })
 }
@@ -408,6 +415,20 @@ fn contact(row: &Row<'_>) -> rusqlite::Result<Contact> {
         .parse()
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(error)))?;
     Ok(Contact::new(NodeKey::from_bytes(row.get(0)?), address))
+}
+
+/// The highest number that is taken for one that this profile has counted up to by itself: nobody gets there, and there is room to
+/// count on.
+const MAX_COUNTED: u64 = 1 << 62;
+
+/// A number that this profile has counted up to by itself.
+fn counted(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    in_counted_range(row.get(column)?, column)
+}
+
+fn in_counted_range(value: i64, column: usize) -> rusqlite::Result<u64> {
+    let counted = u64::try_from(value).ok().filter(|counted| *counted <= MAX_COUNTED);
+    counted.ok_or(rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
 /// Numbers that a peer may choose span all of u64; SQLite keeps the same 64 bits with a sign.

@@ -279,17 +279,20 @@ impl Sender {
                 self.queue[index - 1].sealed = None;
                 continue;
             };
-            let end = usize::try_from(form.count).map_or(usize::MAX, |count| index - 1 + count);
-            let is_whole = end <= self.queue.len()
-                && form.count > 0
-                && (form.first..).zip(self.queue.range(index - 1..end)).all(|(number, owed)| {
-                    owed.number == Some(number) && (form.count == 1 || !owed.is_notice())
-                });
+            // Whatever numbers a damaged profile has.
+            let start = index - 1;
+            let end = usize::try_from(form.count).ok().and_then(|count| start.checked_add(count));
+            let Some(end) = end.filter(|end| (index..=self.queue.len()).contains(end)) else { continue };
+            let is_whole = (0..).zip(self.queue.range(start..end)).all(|(offset, owed)| {
+                owed.number.is_some()
+                    && owed.number == form.first.checked_add(offset)
+                    && (form.count == 1 || !owed.is_notice())
+            });
             if !is_whole {
                 continue;
             }
             let Sealed { device, envelope: Some(envelope), seal, .. } = form else { continue };
-            self.set_sealed(index - 1..end, device, envelope, seal);
+            self.set_sealed(start..end, device, envelope, seal);
             index = end;
         }
     }

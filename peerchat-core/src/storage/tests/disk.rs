@@ -596,3 +596,22 @@ fn what_was_given_up_before_its_turn_comes_back_until_its_number_is_not_owed() {
     let saved = open_in(&dir).saved;
     assert_eq!((saved.outbox.len(), saved.envelopes.len()), (0, 0));
 }
+
+/// A count that goes on from there would end.
+#[test]
+fn a_profile_whose_own_numbers_are_near_their_end_is_damaged() {
+    let far = (1 << 62) + 1;
+    for damage in [
+        Write::Message(SavedMessage { number: Some(far), ..own(1, ALICE) }),
+        Write::Message(own(far, ALICE)),
+        Write::Conversation(SavedConversation { next_number: far, ..conversation(ALICE, "alice") }),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open_in(&dir).store;
+        write(&store, two_conversations()).unwrap();
+        write(&store, vec![damage]).unwrap();
+        store.close();
+        let refusal = open(&location(&dir), None, node_keys);
+        assert!(matches!(refusal, Err(Error::ProfileDamaged { .. })), "{:?}", refusal.err());
+    }
+}
